@@ -1,0 +1,1 @@
+//! A single-file embedded job runner on SQLite.

@@ -1,0 +1,2 @@
+//! The `runner` command.
+fn main() {}
