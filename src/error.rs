@@ -1,0 +1,221 @@
+//! What can go wrong, each as one sentence that names the thing, what was wrong and what to do.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// The result of whatever can fail in this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error whose text can be shown to a user as it is, on one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No file at the database's path.
+    #[error("{path}: there is no database; make one with 'runner --db {path} init'", path = .0.display())]
+    NoDatabase(PathBuf),
+
+    /// `init` on a path that is taken.
+    #[error("{}: this file exists already; give another path or remove it first", .0.display())]
+    Exists(PathBuf),
+
+    /// A SQLite file of another program, or no SQLite file at all.
+    #[error("{}: this file is not a runner database; check --db and RUNNER_DB", .0.display())]
+    NotOurs(PathBuf),
+
+    /// A database that a newer version has migrated.
+    #[error("{}: made by a newer runner (schema {found}, this one knows {known}); install that version", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The latest that this program knows.
+        known: i64,
+    },
+
+    /// What SQLite answered about the database.
+    #[error("{}: {}", path.display(), sqlite_sentence(.source))]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's own error.
+        source: rusqlite::Error,
+    },
+
+    /// What SQLite answered, before it is known for which file.
+    #[error("the database: {}", sqlite_sentence(.0))]
+    Sqlite(#[from] rusqlite::Error),
+
+    /// A name or an id that stands for nothing.
+    #[error("no {what} {name}: {hint}")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// The name or id that was given.
+        name: String,
+        /// How to see which ones there are.
+        hint: String,
+    },
+
+    /// A value that cannot be taken, or a thing that is not in a state for what was asked.
+    #[error("{thing}: {reason}")]
+    Invalid {
+        /// What was given or asked for, named as the user knows it.
+        thing: String,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+
+    /// A command line that cannot be understood: what was given for an option is not of its form.
+    #[error("{option}: {reason}")]
+    Usage {
+        /// The option or argument, as it is written.
+        option: String,
+        /// What is wrong with its value and how to write it.
+        reason: String,
+    },
+
+    /// The system refused a file, a folder or a process.
+    #[error("{thing}: {}", io_sentence(.source))]
+    Io {
+        /// The path or the program.
+        thing: String,
+        /// The system's own error.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// A value or a state of `thing` that cannot be taken, for this `reason`.
+    pub fn invalid(thing: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            thing: thing.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A value of `option` that cannot be read, for this `reason`.
+    pub fn usage(option: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Usage {
+            option: option.into(),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// What the system answered about `path`.
+    pub fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            thing: path.display().to_string(),
+            source,
+        }
+    }
+
+    /// The same error, with the database that it is about.
+    pub fn of_database(self, path: &Path) -> Self {
+        match self {
+            Self::Sqlite(source) => Self::Database {
+                path: path.to_owned(),
+                source,
+            },
+            other => other,
+        }
+    }
+
+    /// Whether the database itself has failed, its disk or its locks, and not only what was asked of it: a check or a
+    /// trigger that an application added refuses one row and leaves the others.
+    pub fn is_about_the_database(&self) -> bool {
+        let (Self::Sqlite(source) | Self::Database { source, .. }) = self else {
+            return false;
+        };
+        !matches!(
+            source.sqlite_error_code(),
+            None | Some(ErrorCode::ConstraintViolation | ErrorCode::Unknown)
+        )
+    }
+
+    /// Whether another program held the database for longer than the busy timeout, so that a later try may do.
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Sqlite(source) | Self::Database { source, .. } => is_busy(source),
+            _ => false,
+        }
+    }
+}
+
+/// What may be missing: a query that found no row becomes [`Error::NotFound`].
+pub trait OrNotFound<T> {
+    /// The row, or an error that names what was looked for and says how to see which ones there are.
+    fn or_not_found(self, what: &'static str, name: impl ToString) -> Result<T>;
+}
+
+impl<T> OrNotFound<T> for Option<T> {
+    fn or_not_found(self, what: &'static str, name: impl ToString) -> Result<T> {
+        let (noun, verb) = match what {
+            "document" => ("doc", "list"),
+            "firing" => ("timer", "skipped"),
+            other => (other, "list"),
+        };
+        self.ok_or_else(|| Error::NotFound {
+            what,
+            name: name.to_string(),
+            hint: format!("'runner {noun} {verb}' shows them"),
+        })
+    }
+}
+
+/// `SQLITE_PROTOCOL` is what a stopped process with the write-ahead log's locks looks like to the others.
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::FileLockingProtocolFailed
+        )
+    )
+}
+
+fn sqlite_sentence(error: &rusqlite::Error) -> String {
+    let known = match error.sqlite_error_code() {
+        _ if is_busy(error) => {
+            "another program held the database for longer than 5 seconds; nothing was changed, try again"
+        }
+        Some(ErrorCode::DiskFull) => {
+            "the disk is full; nothing was changed, make room and try again"
+        }
+        Some(ErrorCode::ReadOnly) => {
+            "the database cannot be written to; check the permissions of the file and its folder"
+        }
+        Some(ErrorCode::CannotOpen) => {
+            "the database cannot be opened; check the permissions of the file and its folder"
+        }
+        Some(ErrorCode::PermissionDenied) => {
+            "no permission for the database; check the permissions of the file"
+        }
+        Some(ErrorCode::NotADatabase) => "this file is not a database; check --db and RUNNER_DB",
+        Some(ErrorCode::DatabaseCorrupt) => "the database is damaged; restore it from a copy",
+        Some(ErrorCode::SystemIoFailure) => {
+            return format!("the disk answered with an error ({error}); nothing was changed");
+        }
+        _ => return one_line(&error.to_string()),
+    };
+    known.to_owned()
+}
+
+fn io_sentence(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{NotFound, PermissionDenied, StorageFull};
+    match error.kind() {
+        NotFound => "no such file or folder".to_owned(),
+        PermissionDenied => "permission denied".to_owned(),
+        StorageFull => "the disk is full".to_owned(),
+        _ => one_line(&error.to_string()),
+    }
+}
+
+/// Control characters would break the one line, or a terminal, that an error is shown on.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split(|c: char| c.is_control())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
