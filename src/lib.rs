@@ -2,5 +2,6 @@
 
 pub mod error;
 pub mod time;
+pub mod timer;
 
 pub use error::{Error, Result};

@@ -1,0 +1,180 @@
+//! One action of a timer, and how it is written on the command line (seed 004, “Actions”).
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, one_line};
+use crate::time::Duration;
+
+/// What a timer does at one or several of its levels: any of a state change, mails and a method, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// How long after the level before it; negative, it counts back from the reference date.
+    #[serde(default)]
+    pub delay: Duration,
+    /// How often it is done.
+    #[serde(default = "once")]
+    pub iterations: u32,
+    /// The document's new state.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// The templates of the mails, in order.
+    #[serde(default)]
+    pub mail: Vec<String>,
+    /// The method that is run with the document.
+    #[serde(default)]
+    pub method: Option<String>,
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Default for Action {
+    fn default() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            iterations: once(),
+            state: None,
+            mail: Vec::new(),
+            method: None,
+        }
+    }
+}
+
+impl Action {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.state.is_none() && self.mail.is_empty() && self.method.is_none()
+    }
+}
+
+impl FromStr for Action {
+    type Err = Error;
+
+    /// Reads `delay=5d, iterations=3, state=S, mail=T, method=M`: parts between commas, in any order, each at most
+    /// once but `mail=`, which may repeat. What is left out is a delay of 0, one iteration, and nothing to do. A value
+    /// with commas, quotes or spaces at its ends stands in double quotes, where `\"` is a quote and `\\` a backslash.
+    ///
+    /// # Errors
+    /// The text is anything else.
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |reason: String| Error::invalid(format!("action '{}'", one_line(text)), reason);
+        let mut action = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        for (key, value) in parts(text).map_err(wrong)? {
+            if key != "mail" && seen.contains(&key) {
+                return Err(wrong(format!(
+                    "{key}= stands there twice; only mail= may repeat"
+                )));
+            }
+            action.set(&key, value).map_err(wrong)?;
+            seen.push(key);
+        }
+        Ok(action)
+    }
+}
+
+impl Action {
+    fn set(&mut self, key: &str, value: String) -> Result<(), String> {
+        match key {
+            "delay" => self.delay = value.parse().map_err(|error| format!("{error}"))?,
+            "iterations" => {
+                self.iterations = value
+                    .parse()
+                    .map_err(|_| format!("iterations={value} is not a whole number from 1"))?;
+            }
+            "state" => self.state = Some(value),
+            "mail" => self.mail.push(value),
+            "method" => self.method = Some(value),
+            _ => {
+                return Err(format!(
+                    "there is no {}=; there are delay, iterations, state, mail and method",
+                    one_line(key)
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    /// The form that is read back, without what is left to its default but the delay.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delay={}", self.delay)?;
+        if self.iterations != once() {
+            write!(f, ", iterations={}", self.iterations)?;
+        }
+        let state = self.state.iter().map(|state| ("state", state));
+        let mails = self.mail.iter().map(|mail| ("mail", mail));
+        let method = self.method.iter().map(|method| ("method", method));
+        for (key, value) in state.chain(mails).chain(method) {
+            write!(f, ", {key}={}", quoted(value))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(value: &str) -> String {
+    let plain =
+        !value.is_empty() && value.trim() == value && !value.contains([',', '"', '\\', '=']);
+    match plain {
+        true => value.to_owned(),
+        false => format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")),
+    }
+}
+
+/// The keys and values of a text.
+fn parts(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let Some((key, value)) = rest.split_once('=') else {
+            return Err(match rest {
+                "" => "it has nothing to do; write it like 'delay=5d, state=late'".to_owned(),
+                _ => format!("'{}' should be key=value, such as delay=5d", one_line(rest)),
+            });
+        };
+        let (value, after) = value_at(key.trim(), value.trim_start())?;
+        parts.push((key.trim().to_owned(), value));
+        match after.trim_start().strip_prefix(',') {
+            Some(after) => rest = after.trim(),
+            None if after.trim().is_empty() => return Ok(parts),
+            None => return Err("after a closing quote comes a comma or the end".to_owned()),
+        }
+    }
+}
+
+/// The value that a text begins with, and what follows.
+fn value_at<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), String> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return unquoted(quoted).ok_or_else(|| format!("{key}= has a quote that is not closed"));
+    }
+    let (value, rest) = text.split_at(text.find(',').unwrap_or(text.len()));
+    match value.trim() {
+        "" => Err(format!(
+            "{key}= has no value; leave it out, or write {key}=\"\" for an empty one"
+        )),
+        value => Ok((value.to_owned(), rest)),
+    }
+}
+
+/// What stands before the closing quote, and what after it. None when it is not closed.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, text.get(at + 1..)?)),
+            '\\' => value.push(chars.next()?.1),
+            _ => value.push(c),
+        }
+    }
+    None
+}

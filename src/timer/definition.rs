@@ -1,0 +1,126 @@
+//! The definition of a timer: reference date, delta and a sequence of actions (seed 004; design, “Words”).
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, one_line};
+use crate::time::{Duration, Timestamp, Zone};
+use crate::timer::{Action, Level, OutOfRange, Sequence};
+
+/// A timer as it is defined, and as JSON shows and takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// What it is called.
+    #[serde(default)]
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub title: String,
+    /// The attribute of the document whose date it counts from; none counts from the attachment.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Added to the reference date (seed 004, “Décalage de la date de référence”).
+    #[serde(default)]
+    pub delta: Duration,
+    /// What it does, in order.
+    pub actions: Vec<Action>,
+}
+
+/// A definition whose levels are laid out.
+#[derive(Debug)]
+pub struct Timer {
+    /// The definition.
+    pub definition: Definition,
+    sequence: Sequence,
+}
+
+impl Timer {
+    /// Lays out the levels.
+    ///
+    /// # Errors
+    /// The name or the attribute cannot be one, an action has nothing to do, or the actions make no sequence.
+    pub fn new(definition: Definition) -> Result<Self> {
+        let wrong = |reason: String| {
+            Error::invalid(format!("timer '{}'", one_line(&definition.name)), reason)
+        };
+        check_name(&definition.name).map_err(wrong)?;
+        if let Some(reference) = &definition.reference {
+            check_attribute(reference).map_err(wrong)?;
+        }
+        for (index, action) in definition.actions.iter().enumerate() {
+            check_action(action)
+                .map_err(|reason| wrong(format!("action {}: {reason}", index + 1)))?;
+        }
+        let actions = definition.actions.iter();
+        let sequence = Sequence::new(actions.map(|action| (action.delay, action.iterations)))
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            definition,
+            sequence,
+        })
+    }
+
+    /// How many levels there are.
+    pub fn levels(&self) -> u32 {
+        self.sequence.levels()
+    }
+
+    /// A level with its action; none past the last.
+    pub fn level(&self, number: u32) -> Option<(Level, &Action)> {
+        let level = self.sequence.level(number)?;
+        Some((level, self.definition.actions.get(level.action)?))
+    }
+
+    /// When a level is due that counts from this reference date, delta not added; none past the last.
+    ///
+    /// # Errors
+    /// The date is outside the years 0000 to 9999.
+    pub fn due_at(
+        &self,
+        zone: &Zone,
+        counted_from: Timestamp,
+        level: u32,
+    ) -> Result<Option<Timestamp>, OutOfRange> {
+        self.sequence
+            .due_at(zone, counted_from, &self.definition.delta, level)
+    }
+}
+
+/// Refuses what cannot be an attribute's name: the schema's triggers look for it by a JSON path.
+///
+/// # Errors
+/// A sentence that says why.
+pub fn check_attribute(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err("an attribute needs a name".to_owned()),
+        _ if name.contains(['"', '\\']) || name.chars().any(char::is_control) => Err(format!(
+            "the attribute '{}' cannot be looked for; take a name without quotes, backslashes and control characters",
+            one_line(name)
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err("a timer needs a name".to_owned()),
+        _ if name.chars().any(char::is_control) => {
+            Err("a name has no control characters".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_action(action: &Action) -> Result<(), String> {
+    let blank = action.mail.iter().chain(&action.method);
+    if action.is_empty() {
+        Err("it has nothing to do; give it a state, a mail or a method".to_owned())
+    } else if blank.clone().any(String::is_empty) {
+        Err("a mail or a method needs a name".to_owned())
+    } else {
+        Ok(())
+    }
+}

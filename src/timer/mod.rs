@@ -1,0 +1,9 @@
+//! The rules of timers, apart from any database (seed 004; design, “Timers”).
+
+pub mod action;
+pub mod definition;
+pub mod sequence;
+
+pub use action::Action;
+pub use definition::{Definition, Timer};
+pub use sequence::{Level, OutOfRange, Sequence, SequenceError, effective_reference};
