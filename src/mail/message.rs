@@ -1,0 +1,298 @@
+//! A mail on its way out, and its form on the wire.
+
+use std::time::{Duration, SystemTime};
+
+use lettre::address::Envelope;
+use lettre::message::header::{
+    ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0, MessageId, Subject,
+};
+use lettre::message::{Mailbox, MessageBuilder, MultiPart};
+
+use super::{Address, Invalid};
+
+/// The last second that a date header can show: 9999-12-31 23:59:59.
+const LAST_DATE: u64 = 253_402_300_799;
+
+/// Longest Message-ID, in bytes: it is also the name of a file.
+const MESSAGE_ID_LIMIT: usize = 240;
+
+/// Longest word of a subject, in bytes: a header is folded between words, and a line has at most 998.
+const WORD_LIMIT: usize = 900;
+
+/// One mail, as its row of the outbox holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// `<left@right>`, the same over all retries, so that a receiver can tell a repeat.
+    pub message_id: String,
+    /// The sender, of the message and of the envelope.
+    pub from: Address,
+    /// The recipients.
+    pub to: Vec<Address>,
+    /// Recipients of a copy.
+    pub cc: Vec<Address>,
+    /// Recipients of a copy that are in the envelope alone.
+    pub bcc: Vec<Address>,
+    /// The subject, on one line.
+    pub subject: String,
+    /// The body as plain text.
+    pub body: String,
+    /// The same as HTML.
+    pub html: Option<String>,
+    /// When it was written, in seconds since 1970 UTC: the same over all retries too.
+    pub date: i64,
+}
+
+impl Outgoing {
+    /// All who get it, each once.
+    #[must_use]
+    pub fn recipients(&self) -> Vec<&Address> {
+        let mut all: Vec<&Address> = Vec::new();
+        for address in self.to.iter().chain(&self.cc).chain(&self.bcc) {
+            if !all.iter().any(|known| known.mail() == address.mail()) {
+                all.push(address);
+            }
+        }
+        all
+    }
+
+    /// The message with its headers, in lines that end in CRLF: UTF-8 text, and the HTML as its alternative. `Bcc`
+    /// is left out, and `Auto-Submitted` keeps vacation notices from answering.
+    ///
+    /// # Errors
+    ///
+    /// When a field can't be a header as it is: a control character in the subject, a Message-ID of another form, a
+    /// date out of range, nobody to send to.
+    pub fn rfc5322(&self) -> Result<Vec<u8>, Invalid> {
+        let builder = self.headers()?;
+        let message = match &self.html {
+            None => builder
+                .header(MIME_VERSION_1_0)
+                .header(ContentType::TEXT_PLAIN)
+                .body(lines(&self.body)),
+            Some(html) => builder.multipart(MultiPart::alternative_plain_html(
+                lines(&self.body),
+                lines(html),
+            )),
+        };
+        Ok(message
+            .map_err(|error| Invalid::new(error.to_string()))?
+            .formatted())
+    }
+
+    fn headers(&self) -> Result<MessageBuilder, Invalid> {
+        let mut builder = MessageBuilder::new()
+            .envelope(self.envelope()?)
+            .header(MessageId::from(self.checked_id()?.to_owned()))
+            .date(self.written_at()?)
+            .from(mailbox(&self.from));
+        for address in &self.to {
+            builder = builder.to(mailbox(address));
+        }
+        for address in &self.cc {
+            builder = builder.cc(mailbox(address));
+        }
+        let name = HeaderName::new_from_ascii_str("Auto-Submitted");
+        let builder = builder.header(Subject::from(self.checked_subject()?.to_owned()));
+        Ok(builder.raw_header(HeaderValue::new(name, "auto-generated".to_owned())))
+    }
+
+    fn envelope(&self) -> Result<Envelope, Invalid> {
+        let recipients = self.recipients().into_iter().map(Address::bare).collect();
+        Envelope::new(Some(self.from.bare()), recipients)
+            .map_err(|_| Invalid::new("there is nobody to send to"))
+    }
+
+    fn written_at(&self) -> Result<SystemTime, Invalid> {
+        let seconds = u64::try_from(self.date)
+            .ok()
+            .filter(|seconds| *seconds <= LAST_DATE);
+        let seconds = seconds.ok_or_else(|| Invalid::new("its date is out of range"))?;
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    fn checked_subject(&self) -> Result<&str, Invalid> {
+        if self.subject.contains(char::is_control) {
+            return Err(Invalid::new("its subject holds a control character"));
+        }
+        if self.subject.split(' ').any(|word| word.len() > WORD_LIMIT) {
+            return Err(Invalid::new(format!(
+                "its subject has a word of more than {WORD_LIMIT} bytes"
+            )));
+        }
+        Ok(&self.subject)
+    }
+
+    fn checked_id(&self) -> Result<&str, Invalid> {
+        self.id_without_brackets().map(|_| self.message_id.as_str())
+    }
+
+    /// The Message-ID without its `<>`.
+    pub(super) fn id_without_brackets(&self) -> Result<&str, Invalid> {
+        let bare = self
+            .message_id
+            .strip_prefix('<')
+            .and_then(|rest| rest.strip_suffix('>'));
+        let plain = |id: &&str| {
+            id.chars()
+                .all(|letter| letter.is_ascii_graphic() && !"<>\"\\()".contains(letter))
+        };
+        let two = |id: &&str| {
+            id.split_once('@')
+                .is_some_and(|(left, right)| !left.is_empty() && !right.is_empty())
+        };
+        bare.filter(plain)
+            .filter(two)
+            .filter(|id| id.len() <= MESSAGE_ID_LIMIT)
+            .ok_or_else(|| {
+                Invalid::new(format!(
+                    "the Message-ID {:?} is not of the form <left@right>",
+                    self.message_id
+                ))
+            })
+    }
+}
+
+fn mailbox(address: &Address) -> Mailbox {
+    Mailbox::new(address.name().map(str::to_owned), address.bare())
+}
+
+/// The text with one kind of line end, that of the last line too, and no NUL: servers disagree on what a bare CR means,
+/// and few take a NUL.
+fn lines(text: &str) -> String {
+    let mut lines = text
+        .replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .replace('\0', "\u{fffd}");
+    if !lines.is_empty() && !lines.ends_with('\n') {
+        lines.push('\n');
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Outgoing;
+    use crate::mail::Address;
+
+    fn mail() -> Outgoing {
+        Outgoing {
+            message_id: "<7.abc@runner.example.org>".into(),
+            from: "Runner <runner@example.org>".parse().unwrap(),
+            to: vec!["ann@example.org".parse().unwrap()],
+            cc: vec![],
+            bcc: vec![],
+            subject: "Hello".into(),
+            body: "Hello\n".into(),
+            html: None,
+            date: 1_775_804_400,
+        }
+    }
+
+    fn text(mail: &Outgoing) -> String {
+        String::from_utf8(mail.rfc5322().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_plain_mail_has_the_headers_that_a_mail_needs() {
+        let text = text(&mail());
+        for header in [
+            "Message-ID: <7.abc@runner.example.org>\r\n",
+            "Date: Fri, 10 Apr 2026 07:00:00 +0000\r\n",
+            "From: Runner <runner@example.org>\r\n",
+            "To: ann@example.org\r\n",
+            "Subject: Hello\r\n",
+            "Auto-Submitted: auto-generated\r\n",
+            "MIME-Version: 1.0\r\n",
+            "Content-Type: text/plain; charset=utf-8\r\n",
+        ] {
+            assert!(text.contains(header), "{header} in {text}");
+        }
+        assert!(text.ends_with("\r\n\r\nHello\r\n"), "{text}");
+    }
+
+    #[test]
+    fn the_last_line_of_a_body_ends_as_the_others_do() {
+        for body in ["One\nTwo", "One\nTwo\n", "One\r\nTwo\r\n"] {
+            let mail = Outgoing {
+                body: body.into(),
+                ..mail()
+            };
+            assert!(text(&mail).ends_with("\r\n\r\nOne\r\nTwo\r\n"), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn html_is_the_alternative_of_the_text_and_bcc_is_not_shown() {
+        let bcc: Vec<Address> = vec![
+            "secret@example.org".parse().unwrap(),
+            "ann@example.org".parse().unwrap(),
+        ];
+        let mail = Outgoing {
+            html: Some("<p>Hello</p>".into()),
+            bcc,
+            ..mail()
+        };
+        let text = text(&mail);
+        assert!(
+            text.contains("multipart/alternative") && text.contains("text/html; charset=utf-8"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("secret") && !text.to_lowercase().contains("bcc"),
+            "{text}"
+        );
+        let all: Vec<_> = mail.recipients().into_iter().map(Address::mail).collect();
+        assert_eq!(all, ["ann@example.org", "secret@example.org"]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_header_is_refused() {
+        let date = |date| Outgoing { date, ..mail() };
+        let id = |id: &str| Outgoing {
+            message_id: id.into(),
+            ..mail()
+        };
+        let subject = |subject: &str| Outgoing {
+            subject: subject.into(),
+            ..mail()
+        };
+        for wrong in [
+            date(-1),
+            date(i64::MAX),
+            id("7@x"),
+            id("<7>"),
+            id("<@x>"),
+            id("<a@b\r\nBcc: c@d>"),
+            id("<a b@c>"),
+            id(&format!("<{}@x>", "a".repeat(300))),
+            subject("a\r\nBcc: b@c"),
+            subject("a\0"),
+            subject(&"a".repeat(2000)),
+            Outgoing {
+                to: vec![],
+                ..mail()
+            },
+        ] {
+            assert!(wrong.rfc5322().is_err(), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_goes_out_in_ascii_lines_of_bearable_length_with_no_header_added(
+            subject in "\\PC{0,300}", name in "\\PC{0,100}", body in "[a-z.é\\x00-\\x1f€\u{1f600}]{0,2000}",
+        ) {
+            let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+            let from = format!("\"{quoted}\" <runner@example.org>").parse().unwrap();
+            let text = text(&Outgoing { from, subject, html: Some(body.clone()), body, ..mail() });
+            prop_assert!(text.is_ascii());
+            prop_assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
+            prop_assert!(text.split("\r\n").all(|line| line.len() <= 998));
+            let (head, _) = text.split_once("\r\n\r\n").unwrap();
+            let headers = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t'])).count();
+            prop_assert_eq!(headers, 8);
+        }
+    }
+}

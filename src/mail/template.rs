@@ -1,0 +1,417 @@
+//! Mail models, filled from a document.
+
+use minijinja::value::{Serde, Value};
+use serde::{Deserialize, Serialize};
+
+use super::fill::{environment, explain, fill, fill_addresses, fill_subject};
+use super::{Address, Invalid};
+
+/// A mail model (`design`, “Mail”): every part is a Jinja template over `doc`, `attr` and `timer`.
+///
+/// A variable that does not exist is an error, not a blank; a null is a blank. Values are escaped in the HTML body
+/// alone. **No value can add a header or a recipient:**
+///
+/// - In `from`, `to`, `cc`, `bcc` and `subject` a value with a control character is refused. Line breaks of the
+///   author's own count as spaces.
+/// - A value that stands alone between the author's commas, `{{ attr.reviewers }}`, is a list of addresses: a text
+///   with commas, or an array of texts that are one address each. There, and only there, a value brings recipients.
+/// - Beside other text a value is part of one address: `"{{ attr.name }}" <{{ attr.mail }}>`. Between quotes it may
+///   hold anything, commas included; outside of them nothing that has a meaning in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// Its name, by which timers call it.
+    pub name: String,
+    /// The sender; the setting `mail.from` when there is none.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The recipients.
+    pub to: String,
+    /// Recipients of a copy.
+    #[serde(default)]
+    pub cc: String,
+    /// Recipients of a copy that the others don't see.
+    #[serde(default)]
+    pub bcc: String,
+    /// The subject.
+    pub subject: String,
+    /// The body as plain text.
+    pub body: String,
+    /// The same as HTML, if wanted.
+    #[serde(default)]
+    pub html: Option<String>,
+}
+
+/// A template, filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The sender, unless the template leaves it to the setting `mail.from`.
+    pub from: Option<Address>,
+    /// The recipients.
+    pub to: Vec<Address>,
+    /// Recipients of a copy.
+    pub cc: Vec<Address>,
+    /// Recipients of a copy that the others don't see.
+    pub bcc: Vec<Address>,
+    /// The subject, on one line.
+    pub subject: String,
+    /// The body as plain text.
+    pub body: String,
+    /// The body as HTML.
+    pub html: Option<String>,
+}
+
+impl Template {
+    /// Checks what can be known before there is a document: the syntax of every part, and all of a part that has no
+    /// variable.
+    ///
+    /// # Errors
+    ///
+    /// The first part that is wrong, and why.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let models = environment();
+        for (part, source) in self.parts() {
+            let model = models
+                .template_from_named_str(part, source)
+                .map_err(|error| explain(part, source, &error))?;
+            if model.undeclared_variables(false).is_empty() {
+                match part {
+                    "body" | "html" => drop(fill(part, source, &Value::UNDEFINED)?),
+                    "subject" => drop(fill_subject(source, &Value::UNDEFINED)?),
+                    _ => drop(fill_addresses(part, source, &Value::UNDEFINED)?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("from", self.from.as_deref()),
+            ("to", Some(&self.to)),
+            ("cc", Some(&self.cc)),
+            ("bcc", Some(&self.bcc)),
+            ("subject", Some(&self.subject)),
+            ("body", Some(&self.body)),
+            ("html", self.html.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(part, source)| Some((part, source?)))
+    }
+
+    /// Fills every part with the values, an object of `doc`, `attr` and `timer`.
+    ///
+    /// # Errors
+    ///
+    /// An unknown variable, a value that is not what its place asks for, or no recipient at all: one sentence that
+    /// names the part.
+    pub fn render(&self, values: &serde_json::Value) -> Result<Rendered, Invalid> {
+        let values = Value::from(Serde(values));
+        let rendered = Rendered {
+            from: self.render_from(&values)?,
+            to: fill_addresses("to", &self.to, &values)?,
+            cc: fill_addresses("cc", &self.cc, &values)?,
+            bcc: fill_addresses("bcc", &self.bcc, &values)?,
+            subject: fill_subject(&self.subject, &values)?,
+            body: fill("body", &self.body, &values)?,
+            html: self
+                .html
+                .as_deref()
+                .map(|html| fill("html", html, &values))
+                .transpose()?,
+        };
+        if rendered.to.is_empty() && rendered.cc.is_empty() && rendered.bcc.is_empty() {
+            return Err(Invalid::new(
+                "there is nobody to send to: to, cc and bcc are empty",
+            ));
+        }
+        Ok(rendered)
+    }
+
+    fn render_from(&self, values: &Value) -> Result<Option<Address>, Invalid> {
+        let Some(source) = &self.from else {
+            return Ok(None);
+        };
+        let mut senders = fill_addresses("from", source, values)?;
+        if senders.len() > 1 {
+            return Err(Invalid::new("from: a mail has one sender"));
+        }
+        Ok(senders.pop())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Rendered, Template};
+    use crate::mail::Address;
+
+    fn template() -> Template {
+        Template {
+            name: "reminder".into(),
+            from: None,
+            to: "ann@example.org".into(),
+            cc: String::new(),
+            bcc: String::new(),
+            subject: "{{ doc.title }}".into(),
+            body: "Due {{ attr.deadline }}".into(),
+            html: None,
+        }
+    }
+
+    fn values(attributes: serde_json::Value) -> serde_json::Value {
+        json!({"doc": {"title": "Contract"}, "attr": attributes, "timer": {"name": "validation", "level": 0}})
+    }
+
+    fn to(source: &str, attributes: serde_json::Value) -> Result<Vec<String>, String> {
+        let template = Template {
+            to: source.into(),
+            body: String::new(),
+            ..template()
+        };
+        let rendered = template
+            .render(&values(attributes))
+            .map_err(|error| error.to_string())?;
+        Ok(rendered.to.iter().map(Address::to_string).collect())
+    }
+
+    fn subject(source: &str, attributes: serde_json::Value) -> Result<String, String> {
+        let template = Template {
+            subject: source.into(),
+            body: String::new(),
+            ..template()
+        };
+        template
+            .render(&values(attributes))
+            .map(|rendered| rendered.subject)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_part_is_filled_and_only_html_is_escaped() {
+        let template = Template {
+            from: Some("\"{{ timer.name }}\" <runner@example.org>".into()),
+            to: "{{ attr.valider }}".into(),
+            cc: "{{ attr.readers }}, boss@example.org".into(),
+            bcc: "{{ attr.nobody }}".into(),
+            subject: "Relire « {{ doc.title }} »".into(),
+            html: Some("<p>{{ attr.deadline }}</p>".into()),
+            ..template()
+        };
+        let attributes = json!({
+            "valider": "Ann <ann@example.org>, bob@example.org", "readers": ["c@example.org", "\"D, E\" <d@example.org>"],
+            "nobody": null, "deadline": "<1 & 2>",
+        });
+        let filled = Rendered {
+            from: Some("validation <runner@example.org>".parse().unwrap()),
+            to: vec![
+                "Ann <ann@example.org>".parse().unwrap(),
+                "bob@example.org".parse().unwrap(),
+            ],
+            cc: [
+                "c@example.org",
+                "\"D, E\" <d@example.org>",
+                "boss@example.org",
+            ]
+            .map(|a| a.parse().unwrap())
+            .into(),
+            bcc: vec![],
+            subject: "Relire « Contract »".into(),
+            body: "Due <1 & 2>".into(),
+            html: Some("<p>&lt;1 &amp; 2&gt;</p>".into()),
+        };
+        assert_eq!(template.render(&values(attributes)).unwrap(), filled);
+    }
+
+    #[test]
+    fn a_variable_that_does_not_exist_is_an_error_that_names_its_place() {
+        let refusal = template()
+            .render(&values(json!({})))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refusal.contains("body") && refusal.contains("attr.deadline"),
+            "{refusal}"
+        );
+        let refusal = subject("{{ dok.title }}", json!({})).unwrap_err();
+        assert!(
+            refusal.contains("subject") && refusal.contains("dok"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn recipients_come_from_a_value_that_stands_alone() {
+        let three = ["a@x.org", "b@x.org", "c@x.org"];
+        for (source, attributes) in [
+            ("{{ attr.all }}", json!({"all": "a@x.org, b@x.org,c@x.org"})),
+            (
+                "{{ attr.all }}",
+                json!({"all": ["a@x.org", "b@x.org", "c@x.org"]}),
+            ),
+            (
+                " {{ attr.one }} , {{ attr.two }}",
+                json!({"one": "a@x.org", "two": ["b@x.org", "c@x.org"]}),
+            ),
+            (
+                "{% for r in attr.all %}\n{{ r }},\n{% endfor %}",
+                json!({"all": ["a@x.org", "b@x.org", "c@x.org"]}),
+            ),
+            (
+                "{{ attr.none }}, a@x.org,\nb@x.org, c@x.org, {{ attr.nil }}",
+                json!({"none": [], "nil": null}),
+            ),
+            ("{{ attr.all | join(', ') }}", json!({"all": three})),
+            (
+                "{{ attr.user }}@x.org, b@x.org, c@x.org",
+                json!({"user": "a"}),
+            ),
+        ] {
+            assert_eq!(to(source, attributes).unwrap(), three, "{source}");
+        }
+    }
+
+    #[test]
+    fn beside_other_text_a_value_brings_no_recipient() {
+        let bob = "\"{{ attr.name }}\" <bob@x.org>";
+        assert_eq!(
+            to(bob, json!({"name": "Doe, Bob"})).unwrap(),
+            ["\"Doe, Bob\" <bob@x.org>"]
+        );
+        assert_eq!(
+            to(bob, json!({"name": "e@x.org\" <e@x.org>, \""}))
+                .unwrap()
+                .len(),
+            1
+        );
+        for (source, value) in [
+            ("{{ attr.name }} <bob@x.org>", "Doe, Bob"),
+            ("{{ attr.name }} <bob@x.org>", "evil@x.org, Bob"),
+            ("{{ attr.name }} <bob@x.org>", "evil@x.org"),
+            ("Bob <{{ attr.name }}>", "bob@x.org>, <evil@x.org"),
+            ("Bob <{{ attr.name }}>", "bob@x.org, evil@x.org"),
+            ("{{ attr.name }}@x.org", "evil@y.org, bob"),
+            ("{{ attr.name }}{{ attr.name }}", "evil@y.org,"),
+        ] {
+            assert!(
+                to(source, json!({"name": value})).is_err(),
+                "{source} with {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_element_of_an_array_is_one_address() {
+        for element in [
+            json!("a@x.org, b@x.org"),
+            json!("nobody"),
+            json!(7),
+            json!(null),
+            json!(["a@x.org"]),
+        ] {
+            assert!(to("{{ attr.all }}", json!({"all": [element]})).is_err());
+        }
+    }
+
+    #[test]
+    fn no_value_adds_a_header() {
+        for control in ["\r\nBcc: e@x.org", "\n", "\r", "\0", "\t", "\u{85}"] {
+            let value = json!({"v": format!("a{control}b")});
+            assert!(
+                subject("{{ attr.v }}", value.clone())
+                    .unwrap_err()
+                    .contains("control"),
+                "{control:?}"
+            );
+            let value = json!({"v": format!("a@x.org{control}")});
+            assert!(to("{{ attr.v }}", value.clone()).is_err(), "{control:?}");
+            assert!(
+                to("\"{{ attr.v }}\" <bob@x.org>", value).is_err(),
+                "{control:?}"
+            );
+        }
+        assert_eq!(subject("\n one\n two\n", json!({})).unwrap(), "one  two");
+    }
+
+    #[test]
+    fn a_mail_without_recipient_or_with_two_senders_is_refused() {
+        assert!(
+            to("{{ attr.all }}", json!({"all": []}))
+                .unwrap_err()
+                .contains("nobody")
+        );
+        let template = Template {
+            from: Some("a@x.org, b@x.org".into()),
+            body: String::new(),
+            ..template()
+        };
+        assert!(
+            template
+                .render(&values(json!({})))
+                .unwrap_err()
+                .to_string()
+                .contains("one sender")
+        );
+    }
+
+    #[test]
+    fn a_loop_without_end_is_stopped() {
+        let long = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+        let template = Template {
+            body: long.into(),
+            ..template()
+        };
+        assert!(
+            template
+                .render(&values(json!({})))
+                .unwrap_err()
+                .to_string()
+                .contains("fuel")
+        );
+    }
+
+    #[test]
+    fn checking_finds_wrong_syntax_and_wrong_addresses_before_any_document() {
+        assert_eq!(template().check(), Ok(()));
+        for (wrong, part) in [
+            (
+                Template {
+                    subject: "{{ doc.title".into(),
+                    ..template()
+                },
+                "subject",
+            ),
+            (
+                Template {
+                    html: Some("{% if %}".into()),
+                    ..template()
+                },
+                "html",
+            ),
+            (
+                Template {
+                    from: Some("nobody".into()),
+                    ..template()
+                },
+                "from",
+            ),
+            (
+                Template {
+                    to: "a@x.org b@x.org".into(),
+                    ..template()
+                },
+                "to",
+            ),
+            (
+                Template {
+                    cc: "-oQ@x".into(),
+                    ..template()
+                },
+                "cc",
+            ),
+        ] {
+            let refusal = wrong.check().unwrap_err().to_string();
+            assert!(refusal.starts_with(part), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Commands and replies on the wire, with nothing unbounded in them.
+
+use std::io::{self, Read, Write};
+
+use super::tls::Stream;
+
+/// Longest reply, in bytes: SMTP asks for 512 a line, and EHLO answers a few dozen lines.
+const REPLY_LIMIT: usize = 16 * 1024;
+
+/// What the server said to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) code: u16,
+    pub(super) lines: Vec<String>,
+}
+
+impl Reply {
+    /// The code and all the words, on one line.
+    pub(super) fn text(&self) -> String {
+        format!("{} {}", self.code, self.lines.join(" "))
+    }
+
+    /// The first digit.
+    pub(super) fn class(&self) -> u16 {
+        self.code / 100
+    }
+}
+
+/// Why a command did not come through.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The connection broke, or the deadline passed.
+    Lost(io::Error),
+    /// What came is not SMTP.
+    Garbled(&'static str),
+    /// The server answered with something else than was hoped for.
+    Answered(Reply),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl Trouble {
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Lost(error) if error.kind() == io::ErrorKind::TimedOut)
+    }
+
+    /// Whether the connection is of no more use: 421 is the server's own goodbye.
+    pub(super) fn ends_connection(&self) -> bool {
+        !matches!(self, Self::Answered(reply) if reply.code != 421)
+    }
+}
+
+/// A connection that speaks in lines.
+pub(super) struct Wire {
+    stream: Stream,
+    unread: Vec<u8>,
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// The stream itself, to be encrypted. What was sent ahead in the clear could be a stranger's, so it must be none.
+    pub(super) fn into_stream(self) -> Result<Stream, Trouble> {
+        if self.unread.is_empty() {
+            Ok(self.stream)
+        } else {
+            Err(Trouble::Garbled("words after its reply"))
+        }
+    }
+
+    /// Sends a line (with its CRLF) or a message, and reads the reply, which must be of the class.
+    pub(super) fn ask(&mut self, bytes: &[u8], class: u16) -> Result<Reply, Trouble> {
+        if !self.unread.is_empty() {
+            return Err(Trouble::Garbled("words out of turn"));
+        }
+        self.stream.write_all(bytes)?;
+        self.stream.flush()?;
+        self.hear(class)
+    }
+
+    /// Reads a reply, which must be of the class.
+    pub(super) fn hear(&mut self, class: u16) -> Result<Reply, Trouble> {
+        let reply = self.read_reply()?;
+        if reply.class() == class {
+            Ok(reply)
+        } else {
+            Err(Trouble::Answered(reply))
+        }
+    }
+
+    fn read_reply(&mut self) -> Result<Reply, Trouble> {
+        let mut reply: Option<Reply> = None;
+        let mut budget = REPLY_LIMIT;
+        loop {
+            let (code, more, words) =
+                read_line(&self.next_line(&mut budget)?).ok_or(Trouble::Garbled("no SMTP"))?;
+            let reply = reply.get_or_insert(Reply {
+                code,
+                lines: Vec::new(),
+            });
+            if reply.code != code {
+                return Err(Trouble::Garbled("two codes in one reply"));
+            }
+            reply.lines.push(words);
+            if !more {
+                return Ok(reply.clone());
+            }
+        }
+    }
+
+    fn next_line(&mut self, budget: &mut usize) -> Result<Vec<u8>, Trouble> {
+        loop {
+            let end = self
+                .unread
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map(|end| end + 1);
+            let length = end.unwrap_or(self.unread.len());
+            if length > *budget {
+                return Err(Trouble::Garbled("more than a reply may be"));
+            }
+            if end.is_some() {
+                *budget -= length;
+                return Ok(self.unread.drain(..length).collect());
+            }
+            self.read_more()?;
+        }
+    }
+
+    fn read_more(&mut self) -> Result<(), Trouble> {
+        let mut chunk = [0; 1024];
+        let count = self.stream.read(&mut chunk)?;
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.unread.extend(chunk.iter().take(count));
+        Ok(())
+    }
+}
+
+/// Splits `250-words` into its code, whether another line follows, and the words.
+fn read_line(line: &[u8]) -> Option<(u16, bool, String)> {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\r', '\n']);
+    let (code, rest) = text.split_at_checked(3)?;
+    let code = Some(code)
+        .filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?
+        .parse()
+        .ok()?;
+    let more = match rest.chars().next() {
+        None | Some(' ') => false,
+        Some('-') => true,
+        Some(_) => return None,
+    };
+    let words = rest.get(1..).unwrap_or_default().to_owned();
+    (200..600).contains(&code).then_some((code, more, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_line;
+
+    #[test]
+    fn a_line_of_a_reply_is_a_code_and_words() {
+        for (line, read) in [
+            (&b"250 2.0.0 Ok\r\n"[..], Some((250, false, "2.0.0 Ok"))),
+            (b"250-SIZE 1000\r\n", Some((250, true, "SIZE 1000"))),
+            (b"354\r\n", Some((354, false, ""))),
+            (b"421 gar\xffbage\n", Some((421, false, "gar\u{fffd}bage"))),
+            (b"250x\r\n", None),
+            (b"+50 ok\r\n", None),
+            (b"100 ok\r\n", None),
+            (b"2\xc3\xa90 ok\r\n", None),
+            (b"\r\n", None),
+            (b"HTTP/1.1 400 Bad Request\r\n", None),
+        ] {
+            let read =
+                read.map(|(code, more, words): (u16, bool, &str)| (code, more, words.to_owned()));
+            assert_eq!(read_line(line), read, "{}", String::from_utf8_lossy(line));
+        }
+    }
+}
