@@ -1,0 +1,631 @@
+-- A complete runner database, to play with and to read.
+--
+--     sqlite3 example.db < example.db.sql        or        runner --db example.db init --example
+--     runner --db example.db task run 18 1       runs task 18 and shows it live
+--     runner --db example.db tick                runs all that is pending
+--     runner --db example.db --now 2026-04-20 tick     does what a tick would have done on that day
+--
+-- All of it is what any program can write: nothing here needs the runner. Its story stops on the morning of 2026-04-10.
+
+PRAGMA journal_mode = WAL;
+PRAGMA application_id = 1380863570;
+PRAGMA user_version = 1;
+BEGIN;
+-- The tables of a runner database. They are a public interface: see the README, "SQL interface".
+-- Times are UTC text in SQLite's own form, YYYY-MM-DD HH:MM:SS, so that datetime('now', '+5 minutes') is right
+-- and sorts right. Nothing here is newer than SQLite 3.37, since other programs bring their own. What must be one of
+-- three words or more is written with OR: for IN, SQLite builds a table each time that a statement runs. The times that
+-- any program may write are checked with '+0 days', or older SQLite (3.40, say) would let a 30 February through.
+
+CREATE TABLE setting (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row for each tick or 'task run' that has claimed work and lives, or died without a word. Whether it lives is
+-- told by a lock on its own file beside the database, never by this row.
+CREATE TABLE worker (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid        INTEGER NOT NULL,
+    slots      INTEGER NOT NULL DEFAULT 0,          -- how many of task.max_running it uses
+    started_at TEXT    NOT NULL CHECK (started_at IS datetime(started_at))
+) STRICT;
+
+CREATE TABLE method (
+    name     TEXT    PRIMARY KEY CHECK (name <> ''),  -- 'Service:*' stands for all methods of a service
+    command  TEXT    NOT NULL CHECK (json_valid(command) AND json_type(command, '$[0]') = 'text'),  -- argv
+    timeout  TEXT    CHECK (timeout <> ''),           -- a duration
+    retries  INTEGER NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 4294967295),
+    resident INTEGER NOT NULL DEFAULT 0 CHECK (resident IN (0, 1)),
+    pipeline INTEGER NOT NULL DEFAULT 1 CHECK (pipeline BETWEEN 1 AND 1024)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE document (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    key        TEXT    UNIQUE CHECK (key GLOB '*[^0-9]*'),  -- not only digits: those are ids
+    family     TEXT    NOT NULL DEFAULT '',
+    title      TEXT    NOT NULL DEFAULT '',
+    state      TEXT    NOT NULL DEFAULT '',
+    attributes TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(attributes) AND json_type(attributes) = 'object'),
+    created_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    updated_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (updated_at IS datetime(updated_at)),
+    revision   INTEGER NOT NULL DEFAULT 0            -- the runner's own updates count it up; triggers see the others
+) STRICT;
+
+-- What happened to a document.
+CREATE TABLE history (
+    id          INTEGER PRIMARY KEY,
+    document_id INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
+    at          TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (at IS datetime(at)),
+    level       TEXT    NOT NULL DEFAULT 'info' CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
+    message     TEXT    NOT NULL,
+    timer       TEXT,
+    timer_level INTEGER
+) STRICT;
+CREATE INDEX history_document ON history (document_id);
+
+CREATE TABLE timer (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    name      TEXT    NOT NULL UNIQUE CHECK (name <> ''),
+    title     TEXT    NOT NULL DEFAULT '',
+    reference TEXT    CHECK (reference <> '' AND instr(reference, '"') = 0),  -- the document's attribute to count from
+    delta     TEXT    NOT NULL DEFAULT '0'          -- a duration added to the reference date
+) STRICT;
+
+CREATE TABLE timer_action (
+    timer_id   INTEGER NOT NULL REFERENCES timer (id) ON DELETE CASCADE,
+    position   INTEGER NOT NULL CHECK (position >= 0),
+    delay      TEXT    NOT NULL DEFAULT '0',        -- a duration
+    iterations INTEGER NOT NULL DEFAULT 1 CHECK (iterations >= 1),
+    state      TEXT,
+    mail       TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(mail) AND json_type(mail) = 'array'),  -- template names
+    method     TEXT    CHECK (method <> ''),
+    PRIMARY KEY (timer_id, position),
+    CHECK (state IS NOT NULL OR method IS NOT NULL OR json_array_length(mail) > 0)
+) STRICT, WITHOUT ROWID;
+
+-- A timer hung on a document.
+CREATE TABLE attachment (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    timer_id     INTEGER NOT NULL REFERENCES timer (id),
+    document_id  INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
+    origin       TEXT,
+    reference_at TEXT    CHECK (reference_at IS NULL OR reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching: fixed
+    attached_at  TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (attached_at IS datetime(attached_at)),
+    -- The rest is the runner's.
+    level        INTEGER NOT NULL DEFAULT 0 CHECK (level >= 0),
+    step         INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),  -- next of its level: state, mails, method
+    counted_from TEXT    CHECK (counted_from IS NULL OR counted_from IS datetime(counted_from)),  -- the reference date, delta not added
+    due_at       TEXT    CHECK (due_at IS NULL OR due_at IS datetime(due_at)),              -- null while it waits for a date
+    stale        INTEGER NOT NULL DEFAULT 1 CHECK (stale BETWEEN 0 AND 2),   -- to compute anew: 1 date, 2 definition
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    last_error   TEXT,
+    task_id      INTEGER,                            -- the last task of the level's method
+    mailing      INTEGER NOT NULL DEFAULT 0,         -- mails of the level that are not sent yet
+    tried_by     INTEGER,                            -- the run in which the level failed last
+    detached     INTEGER NOT NULL DEFAULT 0,         -- the runner has written the history of its end
+    UNIQUE (document_id, timer_id)
+) STRICT;
+CREATE INDEX attachment_due ON attachment (due_at, document_id) WHERE due_at IS NOT NULL;
+CREATE INDEX attachment_stale ON attachment (stale) WHERE stale > 0;
+
+-- The levels that were done or skipped. They outlive the attachment, the timer and the document.
+CREATE TABLE firing (
+    id          INTEGER PRIMARY KEY,
+    timer       TEXT    NOT NULL,
+    document_id INTEGER NOT NULL,
+    level       INTEGER NOT NULL,
+    due_at      TEXT    NOT NULL CHECK (due_at IS datetime(due_at)),
+    at          TEXT    NOT NULL CHECK (at IS datetime(at)),
+    status      TEXT    NOT NULL CHECK (status IN ('done', 'skipped')),
+    step        INTEGER NOT NULL DEFAULT 0,          -- of a skipped one: the first that was not done, as in attachment
+    result      TEXT
+) STRICT;
+CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
+
+CREATE TABLE task (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    method        TEXT    NOT NULL CHECK (method <> ''),
+    params        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
+    hidden_params TEXT    CHECK (hidden_params IS NULL OR json_valid(hidden_params)),
+    owner         TEXT,
+    signature     TEXT,
+    status        TEXT    NOT NULL DEFAULT 'TO_RUN' CHECK (
+                    status = 'TO_RUN' OR status = 'RUNNING' OR status = 'COMPLETED' OR status = 'WAITING' OR
+                    status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED'),
+    priority      INTEGER NOT NULL DEFAULT 0,
+    run_at        TEXT    CHECK (run_at IS NULL OR run_at IS datetime(run_at, '+0 days')),  -- not before
+    held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),      -- run_at has not come yet
+    after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
+    retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
+    timeout       TEXT    CHECK (timeout <> ''),                          -- a duration
+    document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
+    attachment_id INTEGER,                                                -- it is the method of this timer's level
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    attempt       INTEGER NOT NULL DEFAULT 0 CHECK (attempt BETWEEN 0 AND 4294967294),
+    worker_id     INTEGER,
+    stop          TEXT    CHECK (stop IN ('stop', 'cancel')),             -- asked of its worker
+    started_at    TEXT    CHECK (started_at IS NULL OR started_at IS datetime(started_at)),
+    ended_at      TEXT    CHECK (ended_at IS NULL OR ended_at IS datetime(ended_at)),
+    duration_ms   INTEGER,
+    exit_code     INTEGER,
+    progress      TEXT    CHECK (progress IS NULL OR json_valid(progress)),
+    result        TEXT    CHECK (result IS NULL OR json_valid(result))
+) STRICT;
+CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND held = 0;
+CREATE INDEX task_held ON task (run_at) WHERE held = 1;
+CREATE INDEX task_running ON task (worker_id) WHERE status = 'RUNNING';
+CREATE INDEX task_unfinished ON task (status) WHERE
+    status = 'WAITING' OR status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED';
+CREATE INDEX task_after ON task (after_id) WHERE after_id IS NOT NULL;
+CREATE INDEX task_signature ON task (signature) WHERE signature IS NOT NULL;
+CREATE INDEX task_document ON task (document_id) WHERE document_id IS NOT NULL;
+
+CREATE TABLE task_log (
+    task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    seq     INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    at      TEXT    NOT NULL CHECK (at IS datetime(at)),
+    level   TEXT    NOT NULL CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
+    message TEXT    NOT NULL,
+    details TEXT    CHECK (details IS NULL OR json_valid(details)),
+    PRIMARY KEY (task_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE task_file (
+    id      INTEGER PRIMARY KEY,
+    task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    kind    TEXT    NOT NULL CHECK (kind IN ('input', 'output')),
+    name    TEXT    NOT NULL CHECK (name <> '' AND instr(name, '/') = 0 AND name NOT IN ('.', '..')),
+    content BLOB    NOT NULL,
+    UNIQUE (task_id, kind)
+) STRICT;
+
+CREATE TABLE template (
+    name    TEXT PRIMARY KEY CHECK (name <> ''),
+    "from"  TEXT,
+    "to"    TEXT NOT NULL,
+    cc      TEXT NOT NULL DEFAULT '',
+    bcc     TEXT NOT NULL DEFAULT '',
+    subject TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    html    TEXT
+) STRICT, WITHOUT ROWID;
+
+-- The outbox: written in the transaction of the step that causes the mail, sent after it.
+CREATE TABLE mail (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    status        TEXT    NOT NULL DEFAULT 'queued' CHECK (
+                    status = 'queued' OR status = 'sending' OR status = 'sent' OR status = 'failed'),
+    template      TEXT,
+    document_id   INTEGER,
+    attachment_id INTEGER,                           -- its level is done when the mail is sent
+    timer         TEXT,
+    timer_level   INTEGER,
+    "from"        TEXT    NOT NULL,
+    "to"          TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid("to") AND json_type("to") = 'array'),
+    cc            TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(cc) AND json_type(cc) = 'array'),
+    bcc           TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(bcc) AND json_type(bcc) = 'array'),
+    subject       TEXT    NOT NULL,
+    body          TEXT    NOT NULL,
+    html          TEXT,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    last_error    TEXT,
+    run_at        TEXT    CHECK (run_at IS NULL OR run_at IS datetime(run_at)),             -- not before: the pause of a retry
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    sent_at       TEXT    CHECK (sent_at IS NULL OR sent_at IS datetime(sent_at)),
+    message_id    TEXT    NOT NULL,
+    worker_id     INTEGER
+) STRICT;
+CREATE INDEX mail_queued ON mail (id, run_at) WHERE status = 'queued';
+CREATE INDEX mail_sending ON mail (worker_id) WHERE status = 'sending';
+CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed';
+CREATE INDEX mail_attachment ON mail (attachment_id) WHERE attachment_id IS NOT NULL;
+
+-- The errors that somebody was told of and that persist: they are told again when they are given up.
+CREATE TABLE reported (
+    subject TEXT    NOT NULL,                        -- 'task', 'mail' or 'attachment', else an error of the tick's own
+    id      INTEGER NOT NULL DEFAULT 0,              -- of that task, mail or attachment
+    level   INTEGER NOT NULL DEFAULT 0,              -- of that attachment
+    since   TEXT    NOT NULL CHECK (since IS datetime(since)),
+    PRIMARY KEY (subject, id, level)
+) STRICT, WITHOUT ROWID;
+
+-- What an INSERT by any program needs besides the defaults.
+CREATE TRIGGER task_inserted AFTER INSERT ON task
+WHEN NEW.status = 'TO_RUN' AND (NEW.after_id IS NOT NULL OR NEW.run_at IS NOT NULL)
+BEGIN
+    UPDATE task
+       SET held = NEW.run_at IS NOT NULL,
+           status = CASE WHEN NEW.after_id IS NULL
+                           OR (SELECT status FROM task WHERE id = NEW.after_id) = 'COMPLETED'
+                         THEN 'TO_RUN' ELSE 'WAITING' END
+     WHERE id = NEW.id;
+END;
+
+CREATE TRIGGER task_deleted BEFORE DELETE ON task
+BEGIN
+    UPDATE task SET status = 'CANCELLED', held = 0, ended_at = datetime('now')
+     WHERE after_id = OLD.id AND status = 'WAITING';
+END;
+
+CREATE TRIGGER document_updated AFTER UPDATE OF key, family, title, state, attributes ON document
+WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE document SET revision = revision + 1, updated_at = datetime('now') WHERE id = NEW.id;
+    INSERT INTO history (document_id, message)
+    SELECT NEW.id, 'state: ' || OLD.state || ' → ' || NEW.state WHERE NEW.state <> OLD.state;
+END;
+
+-- As the foreign keys do, for programs that leave them switched off.
+CREATE TRIGGER document_deleted AFTER DELETE ON document
+BEGIN
+    DELETE FROM attachment WHERE document_id = OLD.id;
+    DELETE FROM history WHERE document_id = OLD.id;
+    UPDATE task SET document_id = NULL WHERE document_id = OLD.id;
+END;
+
+CREATE TRIGGER attachment_checked BEFORE INSERT ON attachment
+WHEN NOT EXISTS (SELECT 1 FROM document WHERE id = NEW.document_id)
+  OR NOT EXISTS (SELECT 1 FROM timer WHERE id = NEW.timer_id)
+BEGIN
+    SELECT RAISE(ABORT, 'there is no such document or no such timer');
+END;
+
+CREATE TRIGGER timer_deleted BEFORE DELETE ON timer
+WHEN EXISTS (SELECT 1 FROM attachment WHERE timer_id = OLD.id)
+BEGIN
+    SELECT RAISE(ABORT, 'the timer is attached to documents');
+END;
+
+-- A date that a timer counts from has changed, by whichever program.
+CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
+WHEN NEW.attributes <> OLD.attributes
+BEGIN
+    UPDATE attachment SET stale = 1
+     WHERE document_id = NEW.id AND reference_at IS NULL
+       AND EXISTS (SELECT 1 FROM timer
+                    WHERE timer.id = attachment.timer_id AND reference IS NOT NULL
+                      AND json_extract(OLD.attributes, '$."' || reference || '"')
+                          IS NOT json_extract(NEW.attributes, '$."' || reference || '"'));
+END;
+
+CREATE TRIGGER attachment_inserted AFTER INSERT ON attachment
+BEGIN
+    INSERT INTO history (document_id, at, message, timer)
+    SELECT NEW.document_id, NEW.attached_at,
+           'timer attached' || coalesce(' by ' || NEW.origin, ''), name
+      FROM timer WHERE id = NEW.timer_id;
+END;
+
+CREATE TRIGGER attachment_deleted AFTER DELETE ON attachment
+WHEN OLD.detached = 0 AND EXISTS (SELECT 1 FROM document WHERE id = OLD.document_id)
+BEGIN
+    INSERT INTO history (document_id, message, timer)
+    SELECT OLD.document_id, 'timer detached', name FROM timer WHERE id = OLD.timer_id;
+END;
+
+-- What was under way for it is not done any more, unless it is being done.
+CREATE TRIGGER attachment_called_off AFTER DELETE ON attachment
+WHEN OLD.task_id IS NOT NULL OR OLD.mailing > 0
+BEGIN
+    UPDATE task SET status = 'CANCELLED', held = 0, ended_at = datetime('now')
+     WHERE id = OLD.task_id AND status IN ('WAITING', 'TO_RUN');
+    UPDATE mail SET status = 'failed', last_error = 'the timer was detached'
+     WHERE attachment_id = OLD.id AND status = 'queued';
+END;
+
+-- What hangs on a timer and comes next, with the names a reader wants.
+CREATE VIEW timer_next AS
+SELECT attachment.id, timer.name AS timer, attachment.document_id, document.title, attachment.origin,
+       attachment.level, attachment.due_at, attachment.attempts, attachment.last_error
+  FROM attachment
+  JOIN timer ON timer.id = attachment.timer_id
+  JOIN document ON document.id = attachment.document_id;
+
+-- ==== Content ====
+-- ---- Settings: the others have their defaults, see 'runner config list' ----
+
+INSERT INTO setting (key, value) VALUES
+    ('time.zone',        'Europe/Paris'),
+    ('task.max_running', '2'),
+    ('task.timeout',     '15m'),
+    ('timer.hour_limit', '2'),
+    ('mail.transport',   'file:mails'),   -- a folder beside the database, so that it works on any machine
+    ('mail.from',        'Validation <validation@example.org>');
+
+-- ---- Methods: the handlers that do the work ----
+-- A command is a JSON array: the program and its arguments. These run on any machine, since /bin/sh is all they need;
+-- yours may be written in anything. A handler reads one JSON object on its standard input and says what it has to say
+-- by lines on its standard output; 'pause' only gives you time to watch.
+
+INSERT INTO method (name, command, timeout, retries) VALUES
+-- Reads all from a source, in two phases, with logs, progress, debug messages and a result.
+('TIFService:extractAll', json_array('/bin/sh', '-c', '
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+value() { case $input in
+    *\"$1\":*) v=${input#*\"$1\":}; v=${v#*\"}; echo "${v%%\"*}" ;;
+    *)         echo "(no $1)" ;;
+esac; }
+read -r input
+source=$(value source)
+token=$(value token)
+cat <<END
+{"type":"debug","message":"attempt of process $$ on $RUNNER_DB"}
+{"type":"log","level":"info","message":"reading from $source with the token $token"}
+END
+if [ "$source" = nowhere ]; then
+    cat <<END
+{"type":"log","level":"error","message":"the source $source does not answer"}
+END
+    exit 1
+fi
+for step in 1 2 3 4; do
+    pause
+    cat <<END
+{"type":"progress","phase":1,"phases":2,"step":$step,"max":4,"label":"reading page $step"}
+END
+done
+cat <<END
+{"type":"log","level":"warning","message":"1 object has no title","details":{"object":5207}}
+END
+for step in 10 20 30 40; do
+    pause
+    cat <<END
+{"type":"debug","message":"objects up to $step are stored"}
+{"type":"progress","phase":2,"phases":2,"step":$step,"max":40,"label":"storing objects"}
+END
+done
+cat <<END
+{"type":"log","level":"info","message":"40 objects extracted"}
+{"type":"result","value":{"source":"$source","objects":40,"untitled":1}}
+END
+'), '5m', 1),
+
+-- Any line that is no JSON of the protocol is an info log; a line on standard error is a warning.
+('TIFService:publish', json_array('/bin/sh', '-c', '
+echo "index rebuilt"
+echo "the cache was empty" >&2
+'), NULL, 0),
+
+-- Looks at the file of its task, and hands back a file with the lines that it could not take.
+('Import:members', json_array('/bin/sh', '-c', '
+if [ -z "$RUNNER_FILE" ]; then
+    cat <<END
+{"type":"log","level":"error","message":"the task has no file"}
+END
+    exit 1
+fi
+taken=0
+: > "$RUNNER_FILE.refused"
+while read -r line; do
+    case $line in
+        *@*) taken=$((taken + 1)) ;;
+        *)   echo "$line" >> "$RUNNER_FILE.refused"
+             cat <<END ;;
+{"type":"log","level":"error","message":"no address in this line","details":"$line"}
+END
+    esac
+done < "$RUNNER_FILE"
+cat <<END
+{"type":"result","value":{"taken":$taken}}
+{"type":"file","path":"$RUNNER_FILE.refused"}
+END
+'), '2m', 0),
+
+-- A whole service: what follows the colon comes as the last argument, here $1.
+('Mailing:*', json_array('/bin/sh', '-c', '
+cat <<END
+{"type":"log","level":"info","message":"the $1 is ready"}
+{"type":"progress","step":1,"max":1}
+END
+', 'Mailing'), NULL, 3),
+
+-- It does its work and has nothing to say.
+('Housekeeping:purge', json_array('/bin/sh', '-c', 'exit 0'), '10m', 0);
+
+-- ---- Tasks: what is over ----
+-- Dates are UTC. Hidden params reach the handler, and nothing else that the runner shows.
+
+INSERT INTO task (id, method, params, hidden_params, owner, signature, status, priority, after_id, retries, timeout,
+                  created_at, attempt, started_at, ended_at, duration_ms, exit_code, progress, result) VALUES
+(1, 'TIFService:extractAll', '{"source":"apidae"}', '{"token":"0a1b2c3d4e5f"}', 'ada@example.org', 'extract:apidae',
+ 'COMPLETED', 0, NULL, NULL, NULL,
+ '2026-04-01 06:00:00', 1, '2026-04-01 06:01:00', '2026-04-01 06:01:47', 47210, 0,
+ '{"phase":2,"phases":2,"step":40,"max":40,"label":"storing objects"}',
+ '{"source":"apidae","objects":40,"untitled":1}'),
+-- It followed task 1.
+(2, 'TIFService:publish', '{}', NULL, 'ada@example.org', NULL, 'COMPLETED', 0, 1, NULL, NULL,
+ '2026-04-01 06:00:05', 1, '2026-04-01 06:01:47', '2026-04-01 06:01:48', 640, 0, NULL, NULL),
+(3, 'Mailing:newsletter', '{"issue":41}', NULL, 'grace@example.org', 'newsletter:41', 'COMPLETED', 0, NULL, NULL, NULL,
+ '2026-04-02 07:30:00', 1, '2026-04-02 07:31:00', '2026-04-02 07:31:09', 9018, 0, '{"step":1,"max":1}', NULL),
+-- An import that met errors and came to its end: COMPLETED.
+(4, 'Import:members', '{}', NULL, 'grace@example.org', 'import:members', 'COMPLETED', 0, NULL, NULL, NULL,
+ '2026-04-02 09:12:00', 1, '2026-04-02 09:13:00', '2026-04-02 09:13:00', 210, 0, NULL, '{"taken":2}'),
+-- The same without its file: it could not, so it FAILED.
+(5, 'Import:members', '{}', NULL, 'grace@example.org', 'import:members', 'FAILED', 0, NULL, NULL, NULL,
+ '2026-04-02 09:05:00', 1, '2026-04-02 09:06:00', '2026-04-02 09:06:00', 95, 1, NULL, NULL),
+-- Tried twice, as its method says: 'runner task logs 6' has both attempts.
+(6, 'TIFService:extractAll', '{"source":"nowhere"}', NULL, 'ada@example.org', 'extract:nowhere',
+ 'FAILED', 0, NULL, NULL, NULL,
+ '2026-04-03 06:00:00', 2, '2026-04-03 06:02:00', '2026-04-03 06:02:01', 830, 1, NULL, NULL),
+-- It took longer than its 30 seconds: INTERRUPTED.
+(7, 'TIFService:extractAll', '{"source":"archive"}', NULL, 'ada@example.org', 'extract:archive',
+ 'INTERRUPTED', 0, NULL, 0, '30s',
+ '2026-04-03 06:00:10', 1, '2026-04-03 06:01:00', '2026-04-03 06:01:30', 30004, NULL,
+ '{"phase":1,"phases":2,"step":3,"max":4,"label":"reading page 3"}', NULL),
+-- It follows task 7, and waits until that one is restarted and COMPLETED.
+(8, 'TIFService:publish', '{}', NULL, 'ada@example.org', NULL, 'WAITING', 0, 7, NULL, NULL,
+ '2026-04-03 06:00:12', 0, NULL, NULL, NULL, NULL, NULL, NULL),
+-- The machine lost its power.
+(9, 'Mailing:reminder', '{"to":"late payers"}', NULL, 'grace@example.org', NULL, 'INTERRUPTED', 0, NULL, 0, NULL,
+ '2026-04-04 17:58:00', 1, '2026-04-04 17:59:00', '2026-04-05 05:31:00', NULL, NULL, NULL, NULL),
+(10, 'Mailing:newsletter', '{"issue":42}', NULL, 'grace@example.org', 'newsletter:42', 'CANCELLED', 0, NULL, NULL, NULL,
+ '2026-04-05 08:00:00', 0, NULL, '2026-04-05 08:04:00', NULL, NULL, NULL, NULL),
+(11, 'Housekeeping:purge', '{}', NULL, NULL, 'purge', 'COMPLETED', -10, NULL, NULL, NULL,
+ '2026-04-05 23:00:00', 1, '2026-04-05 23:01:00', '2026-04-05 23:01:00', 31, 0, NULL, NULL),
+(12, 'Housekeeping:purge', '{}', NULL, NULL, 'purge', 'COMPLETED', -10, NULL, NULL, NULL,
+ '2026-04-06 23:00:00', 1, '2026-04-06 23:01:00', '2026-04-06 23:01:00', 28, 0, NULL, NULL),
+(13, 'TIFService:extractAll', '{"source":"apidae"}', '{"token":"0a1b2c3d4e5f"}', 'ada@example.org', 'extract:apidae',
+ 'COMPLETED', 0, NULL, NULL, NULL,
+ '2026-04-08 06:00:00', 1, '2026-04-08 06:01:00', '2026-04-08 06:01:51', 51377, 0,
+ '{"phase":2,"phases":2,"step":40,"max":40,"label":"storing objects"}',
+ '{"source":"apidae","objects":40,"untitled":1}');
+
+INSERT INTO task_log (task_id, seq, attempt, at, level, message, details) VALUES
+(1, 1, 1, '2026-04-01 06:01:00', 'info',    'reading from apidae with the token ***', NULL),
+(1, 2, 1, '2026-04-01 06:01:21', 'warning', '1 object has no title', '{"object":5207}'),
+(1, 3, 1, '2026-04-01 06:01:47', 'info',    '40 objects extracted', NULL),
+(2, 1, 1, '2026-04-01 06:01:48', 'info',    'index rebuilt', NULL),
+(3, 1, 1, '2026-04-02 07:31:09', 'info',    'the newsletter is ready', NULL),
+(4, 1, 1, '2026-04-02 09:13:00', 'error',   'no address in this line', '"Charles Babbage, London"'),
+(5, 1, 1, '2026-04-02 09:06:00', 'error',   'the task has no file', NULL),
+(6, 1, 1, '2026-04-03 06:01:01', 'error',   'the source nowhere does not answer', NULL),
+(6, 2, 2, '2026-04-03 06:02:01', 'error',   'the source nowhere does not answer', NULL),
+(7, 1, 1, '2026-04-03 06:01:00', 'info',    'reading from archive with the token (no token)', NULL),
+(7, 2, 1, '2026-04-03 06:01:30', 'error',   'ended at its time limit', NULL),
+(9, 1, 1, '2026-04-05 05:31:00', 'error',   'the runner that ran this task died, or the machine did', NULL),
+(13, 1, 1, '2026-04-08 06:01:00', 'info',    'reading from apidae with the token ***', NULL),
+(13, 2, 1, '2026-04-08 06:01:24', 'warning', '1 object has no title', '{"object":5207}'),
+(13, 3, 1, '2026-04-08 06:01:51', 'info',    '40 objects extracted', NULL);
+
+-- ---- Tasks: what is pending ----
+-- Here a program gives what it has to give, and no more: the rest has defaults. (The id and created_at of these are
+-- given so that the example is the same each time.)
+
+INSERT INTO task (id, method, params, owner, signature, priority, created_at) VALUES
+(14, 'Import:members', '{}', 'grace@example.org', 'import:members', 0, '2026-04-09 16:40:00'),
+(15, 'Mailing:newsletter', '{"issue":43}', 'grace@example.org', 'newsletter:43', 0, '2026-04-09 16:45:00'),
+-- It goes before the others.
+(16, 'Mailing:alert', '{"text":"the castle is closed today"}', 'ada@example.org', NULL, 100, '2026-04-09 16:50:00');
+
+-- Not before its time.
+INSERT INTO task (id, method, run_at, created_at) VALUES
+(17, 'Housekeeping:purge', '2030-01-01 02:00:00', '2026-04-09 16:55:00');
+
+INSERT INTO task (id, method, params, hidden_params, owner, signature, created_at) VALUES
+(18, 'TIFService:extractAll', '{"source":"datatourisme"}', '{"token":"f3b9d27c61e8"}', 'ada@example.org',
+ 'extract:datatourisme', '2026-04-09 17:00:00');
+
+-- It becomes TO_RUN when task 18 is COMPLETED: with after_id a task is WAITING.
+INSERT INTO task (id, method, owner, after_id, created_at) VALUES
+(19, 'TIFService:publish', 'ada@example.org', 18, '2026-04-09 17:00:05'),
+(20, 'Mailing:digest', 'grace@example.org', 19, '2026-04-09 17:00:10');
+
+-- ---- Files: given with a task, or given back by its handler ----
+
+INSERT INTO task_file (id, task_id, kind, name, content) VALUES
+(1, 4, 'input', 'members.csv', CAST('Ada Lovelace, ada@example.org
+Charles Babbage, London
+Grace Hopper, grace@example.org
+' AS BLOB)),
+(2, 4, 'output', 'members.csv.refused', CAST('Charles Babbage, London
+' AS BLOB)),
+(3, 14, 'input', 'members.csv', CAST('Joan Clarke, joan@example.org
+Alan Turing, alan@example.org
+' AS BLOB));
+
+-- ---- Mail: the template of the reminder ----
+-- It is filled from the document (doc), its attributes (attr) and what fires (timer). A list in an attribute is a list of
+-- recipients.
+
+INSERT INTO template (name, "to", subject, body) VALUES
+('reminder', '{{ attr.validators }}', 'To validate by {{ attr.date_butoir_validation }}: {{ doc.title }}',
+'Hello,
+
+"{{ doc.title }}" waits for your validation.
+If nobody validates it by {{ attr.date_butoir_validation }}, it counts as not validated.
+');
+
+-- ---- Timers ----
+-- What is asked for: 5 days before the deadline the validators are reminded; at the deadline a document that nobody has
+-- validated passes to the state 'Non validé'. The deadline is an attribute of the document that users can change, and a
+-- timer follows it. It can be written in two ways that do the same:
+
+INSERT INTO timer (id, name, title, reference, delta) VALUES
+(1, 'validation',          'counts from 5 days before the deadline', 'date_butoir_validation', '-5d'),
+(2, 'validation-by-delay', 'counts from the deadline',               'date_butoir_validation', '0');
+
+INSERT INTO timer_action (timer_id, position, delay, state, mail) VALUES
+(1, 0, '0',   NULL,         json_array('reminder')),
+(1, 1, '5d',  'Non validé', json_array()),
+-- A negative delay counts back from the date, and the next delay counts from the date again.
+(2, 0, '-5d', NULL,         json_array('reminder')),
+(2, 1, '0',   'Non validé', json_array());
+
+-- ---- Documents: at different points of that ----
+
+INSERT INTO document (id, key, family, title, state, attributes, created_at, updated_at) VALUES
+-- Sent for validation a short while ago: nothing has happened yet.
+(1, 'annual-report', 'report', 'Annual report 2025', 'En validation',
+ json_object('date_butoir_validation', '2026-04-25', 'validators', 'ada@example.org'),
+ '2026-04-01 07:10:00', '2026-04-10 06:30:00'),
+-- The same with the other timer, and with two validators.
+(2, 'budget', 'report', 'Budget 2027', 'En validation',
+ json_object('date_butoir_validation', '2026-04-25', 'validators', json_array('ada@example.org', 'Grace Hopper <grace@example.org>')),
+ '2026-04-02 12:00:00', '2026-04-10 06:35:00'),
+-- Its validator was reminded on 2026-04-07.
+(3, 'minutes', 'minutes', 'Minutes of the board', 'En validation',
+ json_object('date_butoir_validation', '2026-04-12', 'validators', 'grace@example.org'),
+ '2026-03-27 16:00:00', '2026-03-28 09:00:00'),
+-- The machine was off when the reminder was due, so it was skipped; at the deadline it was not validated.
+(4, 'survey', 'report', 'Survey of visitors', 'Non validé',
+ json_object('date_butoir_validation', '2026-04-10', 'validators', 'ada@example.org'),
+ '2026-03-25 10:00:00', '2026-04-09 22:00:00'),
+-- Validated in time: the application took its timer off.
+(5, 'press-kit', 'press', 'Press kit', 'Validé',
+ json_object('date_butoir_validation', '2026-04-15', 'validators', 'grace@example.org'),
+ '2026-03-30 08:00:00', '2026-04-08 13:20:00'),
+-- No date yet: its timer waits for one.
+(6, 'season-plan', 'report', 'Plan of the season', 'Brouillon',
+ json_object('date_butoir_validation', '', 'validators', 'ada@example.org'),
+ '2026-04-09 09:00:00', '2026-04-09 09:00:00'),
+(7, 'tariffs', 'report', 'Tariffs 2031', 'En validation',
+ json_object('date_butoir_validation', '2030-06-15', 'validators', 'ada@example.org'),
+ '2026-04-09 09:30:00', '2026-04-09 09:30:00');
+
+-- Any program hangs a timer on a document like this, and takes it off with DELETE. The runner works out the dates. (The id
+-- and attached_at are given so that the example is the same each time.)
+
+INSERT INTO attachment (id, timer_id, document_id, origin, attached_at) VALUES
+(3, 1, 3, 'workflow', '2026-03-28 09:00:00'),
+(6, 1, 6, NULL,       '2026-04-09 09:00:00'),
+(7, 1, 7, NULL,       '2026-04-09 09:30:00'),
+(8, 1, 1, 'workflow', '2026-04-10 06:30:00'),
+(9, 2, 2, 'workflow', '2026-04-10 06:35:00');
+
+-- ---- What has happened to them ----
+-- The runner writes all of this by itself. Here it stands for the days before.
+
+UPDATE attachment SET level = 1, counted_from = '2026-04-11 22:00:00', due_at = '2026-04-11 22:00:00', stale = 0
+ WHERE id = 3;
+
+INSERT INTO mail (id, status, template, document_id, attachment_id, timer, timer_level, "from", "to", subject, body,
+                  attempts, created_at, sent_at, message_id) VALUES
+(1, 'sent', 'reminder', 3, 3, 'validation', 0, 'Validation <validation@example.org>', json_array('grace@example.org'),
+ 'To validate by 2026-04-12: Minutes of the board',
+'Hello,
+
+"Minutes of the board" waits for your validation.
+If nobody validates it by 2026-04-12, it counts as not validated.
+', 1, '2026-04-06 22:00:00', '2026-04-06 22:00:00', '<1.5d1c0f6a9b3e47d28a60f1c4@example.org>');
+
+INSERT INTO firing (id, timer, document_id, level, due_at, at, status, step, result) VALUES
+(1, 'validation', 4, 0, '2026-04-04 22:00:00', '2026-04-05 05:31:00', 'skipped', 0, 'not done: mail reminder'),
+(2, 'validation', 3, 0, '2026-04-06 22:00:00', '2026-04-06 22:00:00', 'done',    2, 'mail reminder'),
+(3, 'validation', 4, 1, '2026-04-09 22:00:00', '2026-04-09 22:00:00', 'done',    0, 'state Non validé');
+
+INSERT INTO history (document_id, at, level, message, timer, timer_level) VALUES
+(4, '2026-03-26 08:00:00', 'info', 'timer attached by workflow', 'validation', NULL),
+(5, '2026-03-31 08:00:00', 'info', 'timer attached by workflow', 'validation', NULL),
+(4, '2026-04-05 05:31:00', 'warning',
+ 'level skipped: it was due at 2026-04-04T22:00:00Z, 2 hours ago or more; not done: mail reminder', 'validation', 0),
+(3, '2026-04-06 22:00:00', 'info', 'mail 1 queued from template reminder', 'validation', 0),
+(3, '2026-04-06 22:00:00', 'info', 'mail ''reminder'' sent to grace@example.org: To validate by 2026-04-12: Minutes of the board',
+ 'validation', 0),
+(5, '2026-04-08 13:20:00', 'info', 'state: En validation → Validé', NULL, NULL),
+(5, '2026-04-08 13:20:00', 'info', 'timer detached', 'validation', NULL),
+(4, '2026-04-09 22:00:00', 'info', 'state: En validation → Non validé', 'validation', 1),
+(4, '2026-04-09 22:00:00', 'info', 'timer detached: it has come to its end', 'validation', 1);
+
+COMMIT;

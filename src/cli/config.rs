@@ -1,0 +1,82 @@
+//! `runner config`
+
+use serde::Serialize;
+
+use super::{Context, Exit};
+use crate::error::Result;
+use crate::settings;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List all settings with their values
+    List,
+    /// Print the value of one
+    Get { key: String },
+    /// Set one
+    Set {
+        key: String,
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Take one back to its default
+    Unset { key: String },
+}
+
+#[derive(Serialize)]
+struct Setting {
+    key: &'static str,
+    value: String,
+    default: &'static str,
+}
+
+impl Command {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::List => list(context)?,
+            Self::Get { key } => get(context, &key)?,
+            Self::Set { key, value } => {
+                let store = context.store()?;
+                settings::check(&key, &value)?;
+                store.transact(|store| store.set_setting(&key, &value))?;
+            }
+            Self::Unset { key } => {
+                let store = context.store()?;
+                settings::Settings::default().text(&key)?;
+                store.transact(|store| store.unset_setting(&key))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn list(context: &Context) -> Result<()> {
+    let settings = context.store_to_read()?.settings()?;
+    let all = settings::ALL.into_iter().map(|(key, default)| {
+        let value = settings.shown(key)?;
+        Ok(Setting {
+            key,
+            value,
+            default,
+        })
+    });
+    let all = all.collect::<Result<Vec<_>>>()?;
+    match context.out.json {
+        true => context.out.json(&all),
+        false => {
+            let rows = all
+                .into_iter()
+                .map(|setting| [setting.key.to_owned(), setting.value]);
+            context.out.table(["SETTING", "VALUE"], rows)
+        }
+    }
+}
+
+fn get(context: &Context, key: &str) -> Result<()> {
+    let value = context.store_to_read()?.settings()?.shown(key)?;
+    match context.out.json {
+        true => context
+            .out
+            .json(&serde_json::json!({"key": key, "value": value})),
+        false => context.out.line(value),
+    }
+}

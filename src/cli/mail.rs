@@ -1,0 +1,161 @@
+//! `runner mail`: the outbox.
+
+use super::output::or_dash;
+use super::template::print_mail;
+use super::{Context, Exit};
+use crate::error::{Error, Result};
+use crate::mail::Address;
+use crate::outbox::{self, Letter, Mail, MailStatus, Post};
+use crate::store::Store;
+use crate::time::Zone;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List the mails
+    List {
+        /// queued, sending, sent or failed
+        #[arg(long, value_name = "S")]
+        status: Option<String>,
+        /// So many at most, the newest
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+    },
+    /// Show all of one
+    Show { id: i64 },
+    /// Queue one again that failed; the next tick sends it
+    Retry { id: i64 },
+    /// Send a test mail now, and say what the server answered
+    Test { address: String },
+}
+
+impl Command {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::List { status, limit } => {
+                let status = status.as_deref().map(str::parse).transpose()?;
+                list(context, status, limit)?;
+            }
+            Self::Show { id } => show(context, id)?,
+            Self::Retry { id } => retry(&context.store()?, id)?,
+            Self::Test { address } => test(context, &address)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn list(context: &Context, status: Option<MailStatus>, limit: Option<u32>) -> Result<()> {
+    let store = context.store_to_read()?;
+    let mails = store.mails(status, limit)?;
+    if context.out.json {
+        return context.out.json(&mails);
+    }
+    let zone = store.settings()?.zone()?;
+    let rows = mails.into_iter().map(|mail| {
+        [
+            mail.id.to_string(),
+            mail.status.to_string(),
+            zone.show(mail.sent_at.unwrap_or(mail.created_at)),
+            mail.recipients(),
+            mail.subject,
+            or_dash(mail.last_error),
+        ]
+    });
+    context.out.table(
+        ["ID", "STATUS", "SINCE", "TO", "SUBJECT", "LAST ERROR"],
+        rows,
+    )
+}
+
+fn show(context: &Context, id: i64) -> Result<()> {
+    let store = context.store_to_read()?;
+    let mail = store.mail(id)?;
+    if context.out.json {
+        return context.out.json(&mail);
+    }
+    let zone = store.settings()?.zone()?;
+    for (name, value) in circumstances(&mail, &zone) {
+        context.out.line(format!("{name:<11} {value}"))?;
+    }
+    context.out.line("")?;
+    let list = |addresses: &outbox::Addresses| addresses.0.join(", ");
+    let (to, cc, bcc) = (list(&mail.to), list(&mail.cc), list(&mail.bcc));
+    let fields = [
+        ("From", mail.from.as_str()),
+        ("To", &to),
+        ("Cc", &cc),
+        ("Bcc", &bcc),
+        ("Subject", &mail.subject),
+    ];
+    print_mail(context, &fields, &mail.body, mail.html.as_deref())
+}
+
+fn circumstances(mail: &Mail, zone: &Zone) -> Vec<(&'static str, String)> {
+    let level = mail.timer.as_ref().zip(mail.timer_level);
+    let all = [
+        ("id", Some(mail.id.to_string())),
+        ("status", Some(mail.status.to_string())),
+        ("template", mail.template.clone()),
+        ("document", mail.document.map(|id| id.to_string())),
+        (
+            "timer",
+            level.map(|(timer, level)| format!("{timer}, level {level}")),
+        ),
+        ("attempts", Some(mail.attempts.to_string())),
+        ("last error", mail.last_error.clone()),
+        ("not before", mail.run_at.map(|at| zone.show(at))),
+        ("created at", Some(zone.show(mail.created_at))),
+        ("sent at", mail.sent_at.map(|at| zone.show(at))),
+        ("message id", Some(mail.message_id.clone())),
+    ];
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+fn retry(store: &Store, id: i64) -> Result<()> {
+    store.transact(|store| {
+        let mail = store.mail(id)?;
+        match store.retry_mail(id)? {
+            true => Ok(()),
+            false => Err(mail.refuse(match mail.status {
+                MailStatus::Sending => "it is being sent",
+                _ => "it is sent already",
+            })),
+        }
+    })
+}
+
+fn test(context: &Context, address: &str) -> Result<()> {
+    let store = context.store_to_run()?;
+    let (settings, zone, clock) = context.times(&store)?;
+    let to: Address = address
+        .parse()
+        .map_err(|error| Error::invalid("mail test", format!("{error}")))?;
+    let (database, now) = (store.beside(""), zone.show(clock.now()));
+    let letter = Letter {
+        from: outbox::sender(&settings)?,
+        to: vec![to],
+        cc: Vec::new(),
+        bcc: Vec::new(),
+        subject: "Test mail from runner".to_owned(),
+        body: format!(
+            "This is a test.\n\nDatabase: {}\nTime:     {now}\n",
+            database.display()
+        ),
+        html: None,
+    };
+    let way = outbox::transport(&store, &settings)?.redacted();
+    let mut post = Post::new(&store, &clock, &settings);
+    let (id, answer) = post.send_now(&letter)?;
+    post.close()?;
+    let accepted = answer.map_err(|why| Error::invalid(format!("mail to {address}"), why))?;
+    match context.out.json {
+        true => context.out.json(&serde_json::json!({
+            "id": id, "transport": way, "answer": accepted.answer,
+        })),
+        false if context.quiet => Ok(()),
+        false => context
+            .out
+            .line(format!("accepted by {way}: {}", accepted.answer)),
+    }
+}

@@ -1,0 +1,108 @@
+//! `runner method`
+
+use super::output::or_dash;
+use super::{Context, Exit};
+use crate::error::{Error, Result};
+use crate::method::{Method, check_name};
+use crate::settings::positive;
+use crate::store::Store;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Register a handler: runner method set Mailing:send --timeout 10m -- php bin/mailing.php
+    Set(Set),
+    /// List the handlers
+    List,
+    /// Remove a handler
+    Remove { name: String },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Set {
+    /// Service:method, or Service:* for all methods of a service
+    name: String,
+    /// How long a task of it may take, such as 90s or 2h
+    #[arg(long, value_name = "D", allow_hyphen_values = true)]
+    timeout: Option<String>,
+    /// How often a task of it is tried again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: u32,
+    /// Start the program once, and feed it all tasks
+    #[arg(long)]
+    resident: bool,
+    /// How many tasks a resident program is given before it is done with the first
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "resident", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pipeline: u32,
+    /// The program and its arguments; for Service:* the method's name is added to them
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Command {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::Set(set) => set.run(context)?,
+            Self::List => list(context)?,
+            Self::Remove { name } => {
+                let store = context.store()?;
+                store.transact(|store| remove(store, &name))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Set {
+    fn run(self, context: &Context) -> Result<()> {
+        let store = context.store()?;
+        check_name(&self.name)?;
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(Error::invalid(
+                format!("method '{}'", self.name),
+                "its command is empty",
+            ));
+        }
+        if let Some(timeout) = &self.timeout {
+            positive(timeout).map_err(|reason| Error::invalid("--timeout", reason))?;
+        }
+        let method = Method {
+            name: self.name,
+            command: self.command,
+            timeout: self.timeout,
+            retries: self.retries,
+            resident: self.resident,
+            pipeline: self.pipeline,
+            native: false,
+        };
+        store.transact(|store| store.set_method(&method))
+    }
+}
+
+fn remove(store: &Store, name: &str) -> Result<()> {
+    match store.timer_of_method(name)? {
+        Some(timer) => Err(Error::invalid(
+            format!("method '{name}'"),
+            format!("the timer '{timer}' runs it; define that anew or remove it first"),
+        )),
+        None => store.delete_method(name),
+    }
+}
+
+fn list(context: &Context) -> Result<()> {
+    let methods = context.store_to_read()?.list_methods()?;
+    if context.out.json {
+        return context.out.json(&methods);
+    }
+    let rows = methods.into_iter().map(|method| {
+        let command = method.command.join(" ");
+        [
+            method.name,
+            or_dash(method.timeout),
+            method.retries.to_string(),
+            command,
+        ]
+    });
+    context
+        .out
+        .table(["METHOD", "TIMEOUT", "RETRIES", "COMMAND"], rows)
+}

@@ -1,0 +1,312 @@
+//! The command line: what it takes, and the only place that prints.
+
+mod config;
+mod crontab;
+mod doc;
+mod init;
+mod mail;
+mod method;
+mod output;
+mod protocol;
+mod status;
+mod task;
+mod task_add;
+mod task_batch;
+mod task_run;
+mod template;
+mod tick;
+mod timer;
+mod timer_admin;
+mod timer_forecast;
+mod timer_hang;
+mod timer_list;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::drain::Means;
+use crate::error::{Error, Result, one_line};
+use crate::native::Natives;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::time::{Clock, Zone};
+use output::Output;
+
+/// Background tasks, timers on documents and mail, in one SQLite file, run from cron each minute.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, max_term_width = 100)]
+struct Cli {
+    /// The database [default: runner.db]
+    #[arg(
+        long,
+        global = true,
+        env = "RUNNER_DB",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    db: Option<PathBuf>,
+    /// The time to take as now, for rehearsals: 2026-04-10, 2026-04-10T09:00, or with an offset
+    #[arg(long, global = true, value_name = "TIME")]
+    now: Option<String>,
+    /// Print one JSON value
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more of what is being done; twice for all of it
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Run what is in a database that others own or may write to, as in a container
+    #[arg(long, global = true)]
+    trust_database: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new database
+    Init(init::Args),
+    /// Do all that is due: timers, mail, tasks; the line for cron
+    Tick(tick::Args),
+    /// Say how things stand
+    Status(status::Args),
+    /// Print the line that cron needs, or install it
+    Crontab(crontab::Args),
+    /// Look at settings and change them
+    #[command(subcommand)]
+    Config(config::Command),
+    /// The handlers that do the work of tasks
+    #[command(subcommand)]
+    Method(method::Command),
+    /// The tasks
+    #[command(subcommand)]
+    Task(task::Command),
+    /// The mail templates
+    #[command(subcommand)]
+    Template(template::Command),
+    /// The mails that were written: the outbox
+    #[command(subcommand)]
+    Mail(mail::Command),
+    /// The documents that timers hang on
+    #[command(subcommand)]
+    Doc(doc::Command),
+    /// The timers, and what hangs on documents
+    #[command(subcommand)]
+    Timer(timer::Command),
+    /// In a handler: print a line for the task's log
+    Log(protocol::Log),
+    /// In a handler: print how far the task is
+    Progress(protocol::Progress),
+    /// In a handler: print a message for who watches
+    Debug(protocol::Debug),
+    /// Print the completions for a shell
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a command ended that met no error of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// All was done.
+    Done,
+    /// Some of what it ran failed, and it has said so.
+    Failed,
+}
+
+/// What a command works with.
+struct Context {
+    db: PathBuf,
+    now: Option<String>,
+    trusted: bool,
+    quiet: bool,
+    out: Output,
+    natives: Natives,
+}
+
+impl Context {
+    fn store(&self) -> Result<Store> {
+        Store::open(&self.db)
+    }
+
+    fn store_to_read(&self) -> Result<Store> {
+        Store::open_to_read(&self.db)
+    }
+
+    /// For commands that run what is in the database.
+    fn store_to_run(&self) -> Result<Store> {
+        let store = self.store()?;
+        if !self.trusted {
+            store.check_owner()?;
+        }
+        Ok(store)
+    }
+
+    /// What running tasks takes.
+    fn means<'a>(&'a self, clock: &'a Clock, settings: &'a Settings) -> Means<'a> {
+        Means {
+            clock,
+            settings,
+            natives: &self.natives,
+        }
+    }
+
+    /// Prints the id of what was made.
+    fn id(&self, id: i64) -> Result<()> {
+        match self.out.json {
+            true => self.out.json(&serde_json::json!({"id": id})),
+            false => self.out.line(id),
+        }
+    }
+
+    /// Prints how many there were of what was done.
+    fn count(&self, done: &str, count: u64) -> Result<()> {
+        match self.out.json {
+            true => self.out.json(&serde_json::json!({done: count})),
+            false => self.out.line(count),
+        }
+    }
+
+    /// Refuses a `--now` that is no time, also where a command would not look at it. The zone that it is meant in is
+    /// known later, and does not change whether it can be read.
+    fn check_now(&self) -> Result<()> {
+        self.clock(&Zone::System).map(drop)
+    }
+
+    fn clock(&self, zone: &Zone) -> Result<Clock> {
+        let time = self
+            .now
+            .as_ref()
+            .map(|text| zone.parse_time(text))
+            .transpose();
+        let time = time.map_err(|error| Error::usage("--now", error))?;
+        Ok(time.map_or_else(Clock::system, Clock::fixed))
+    }
+
+    /// The settings, and the zone and clock that follow from them.
+    fn times(&self, store: &Store) -> Result<(Settings, Zone, Clock)> {
+        let settings = store.settings()?;
+        let zone = settings.zone()?;
+        let clock = self.clock(&zone)?;
+        Ok((settings, zone, clock))
+    }
+}
+
+/// Runs a command line, with the functions of the program as methods; the exit status.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, natives: Natives) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    start_log(cli.verbose, cli.quiet);
+    let context = Context {
+        db: cli.db.unwrap_or_else(|| PathBuf::from("runner.db")),
+        now: cli.now,
+        trusted: cli.trust_database,
+        quiet: cli.quiet,
+        out: Output::new(cli.json),
+        natives,
+    };
+    let done = context
+        .check_now()
+        .and_then(|()| cli.command.run(&context))
+        .and_then(|exit| match exit {
+            Exit::Done => context.out.done().map(|()| exit),
+            Exit::Failed => Ok(exit),
+        })
+        .and_then(|exit| context.out.end().map(|()| exit));
+    match done {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::from(1),
+        Err(error @ Error::Usage { .. }) => {
+            output::complain(&error);
+            ExitCode::from(2)
+        }
+        // Whoever read our output has seen enough of it.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error.of_database(&context.db));
+            ExitCode::from(1)
+        }
+    }
+}
+
+impl Command {
+    fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::Init(args) => args.run(context),
+            Self::Tick(args) => args.run(context),
+            Self::Status(args) => args.run(context),
+            Self::Crontab(args) => args.run(context),
+            Self::Config(command) => command.run(context),
+            Self::Method(command) => command.run(context),
+            Self::Task(command) => command.run(context),
+            Self::Template(command) => command.run(context),
+            Self::Mail(command) => command.run(context),
+            Self::Doc(command) => command.run(context),
+            Self::Timer(command) => command.run(context),
+            Self::Log(line) => line.run(context),
+            Self::Progress(line) => line.run(context),
+            Self::Debug(line) => line.run(context),
+            Self::Completions { shell } => completions(shell, context),
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell, context: &Context) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "runner", &mut script);
+    context.out.text(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
+}
+
+/// Help and version are answers; anything else is a usage error, told in one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    let help_on_bare = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !error.use_stderr() || help_on_bare {
+        // Nobody to tell when this cannot be printed.
+        let _ = error.print();
+        return ExitCode::from(if help_on_bare { 2 } else { 0 });
+    }
+    let text = error.to_string();
+    let said = text.split("\n\nUsage:").next().unwrap_or_default();
+    let said = said
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or_default();
+    let said = said.replace("\n\n", "; ");
+    let words: Vec<&str> = one_line_of(&said);
+    output::complain(&format!("{}; 'runner --help' tells more", words.join(" ")));
+    ExitCode::from(2)
+}
+
+fn one_line_of(said: &str) -> Vec<&str> {
+    said.trim_start_matches("error: ")
+        .split_whitespace()
+        .collect()
+}
+
+fn start_log(verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => log::LevelFilter::Error,
+        (_, 0) => log::LevelFilter::Warn,
+        (_, 1) => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    env_logger::Builder::new()
+        .filter_level(level)
+        .parse_env("RUNNER_LOG")
+        .format(|out, record| {
+            use std::io::Write;
+            writeln!(out, "runner: {}", one_line(&record.args().to_string()))
+        })
+        .init();
+}

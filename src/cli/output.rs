@@ -1,0 +1,170 @@
+//! Standard output and standard error: texts from a database never reach a terminal as anything but text.
+
+use std::cell::{Cell as Flag, RefCell};
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use comfy_table::{Cell, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::error::{Error, Result, one_line};
+use crate::outbox::Post;
+use crate::report::{self, Told};
+use crate::trouble::Trouble;
+
+/// Where a command prints: JSON or text for people.
+pub(super) struct Output {
+    /// Whether JSON was asked for.
+    pub(super) json: bool,
+    stdout: RefCell<BufWriter<Stdout>>,
+    said: Flag<bool>,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self {
+            json,
+            stdout: RefCell::new(BufWriter::new(io::stdout())),
+            said: Flag::new(false),
+        }
+    }
+
+    /// Prints one JSON value.
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
+        self.said.set(true);
+        let mut stdout = self.stdout.borrow_mut();
+        let written = serde_json::to_writer(&mut *stdout, value).map_err(io::Error::from);
+        told(written.and_then(|()| stdout.write_all(b"\n")))
+    }
+
+    /// Prints a line, made harmless.
+    pub(super) fn line(&self, line: impl Display) -> Result<()> {
+        let line = harmless(&line.to_string());
+        told(writeln!(self.stdout.borrow_mut(), "{line}"))
+    }
+
+    /// Prints a text as it is.
+    pub(super) fn text(&self, text: &str) -> Result<()> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints bytes as they are, such as a file's.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.said.set(true);
+        told(self.stdout.borrow_mut().write_all(bytes))
+    }
+
+    /// Prints rows under their headings, in the width of the terminal; nothing when there are none.
+    pub(super) fn table<const N: usize>(
+        &self,
+        headings: [&str; N],
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) -> Result<()> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(headings);
+        for row in rows {
+            table.add_row(row.iter().map(|cell| Cell::new(harmless(cell))));
+        }
+        if table.is_empty() {
+            return Ok(());
+        }
+        let lines = table
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect::<Vec<_>>()
+            .join("\n");
+        told(writeln!(self.stdout.borrow_mut(), "{lines}"))
+    }
+
+    /// The one JSON value of a command that is done and had nothing to say, so that a program can read every answer in
+    /// the same way.
+    pub(super) fn done(&self) -> Result<()> {
+        match self.json && !self.said.get() {
+            true => self.json(&serde_json::json!({})),
+            false => Ok(()),
+        }
+    }
+
+    /// Sees to it that all is written: a full disk at the last moment is an error too.
+    pub(super) fn end(&self) -> Result<()> {
+        told(self.stdout.borrow_mut().flush())
+    }
+}
+
+fn told(written: io::Result<()>) -> Result<()> {
+    written.map_err(|source| Error::Io {
+        thing: "standard output".to_owned(),
+        source,
+    })
+}
+
+/// Whether the reader of our output went away.
+pub(super) fn is_broken_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { thing, source } if thing == "standard output" && source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A line on standard error.
+pub(super) fn complain(message: &impl Display) {
+    // When even this cannot be written there is nobody left to tell.
+    let line = harmless(&one_line(&message.to_string()));
+    let _ = writeln!(io::stderr(), "runner: {line}");
+}
+
+/// Control characters, with which a text could move the cursor or change the terminal, are shown as what they are;
+/// so are those that change the direction of writing.
+pub(super) fn harmless(text: &str) -> String {
+    let strange = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    match text.contains(strange) {
+        false => text.to_owned(),
+        true => text
+            .chars()
+            .map(|c| {
+                if strange(c) {
+                    c.escape_unicode().to_string()
+                } else {
+                    c.to_string()
+                }
+            })
+            .collect(),
+    }
+}
+
+/// Whether a person sees what goes wrong, and so need not be told by mail.
+pub(super) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Mails the errors of a run that nobody watches. When the mail cannot go out they go to standard error with all their
+/// detail, so that cron's own mail carries them.
+pub(super) fn mail_errors(post: &mut Post<'_>, troubles: &[Trouble], failure: Option<&Error>) {
+    if let Told::NotMailed { why, detail } = report::tell(post, troubles, failure) {
+        complain(&format!("these errors could not be mailed: {why}"));
+        // When even this cannot be written there is nobody left to tell.
+        let _ = io::stderr().write_all(harmless(&detail).as_bytes());
+    }
+}
+
+/// Whether a person can be asked.
+pub(super) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a person; anything but yes is no.
+pub(super) fn confirm(question: &str) -> bool {
+    let mut answer = String::new();
+    let asked =
+        write!(io::stderr(), "runner: {question} [y/N] ").and_then(|()| io::stderr().flush());
+    asked.is_ok()
+        && io::stdin().read_line(&mut answer).is_ok()
+        && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// A value that may be missing, for a table.
+pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}

@@ -1,0 +1,404 @@
+//! `runner task`, but for adding and running.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::output::{complain, or_dash};
+use super::{Context, Exit, task_add, task_run};
+use crate::enqueue::give_file;
+use crate::error::{Error, Result};
+use crate::firing;
+use crate::store::Store;
+use crate::store::task::TaskFilter;
+use crate::store::task_file::FileKind;
+use crate::task::{LogEntry, Progress, Status, Stop, Task};
+use crate::time::{Timestamp, Zone};
+use crate::worker::recover;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Add a task, or many
+    Add(Box<task_add::Args>),
+    /// Run one now, whatever its status unless it is running
+    Run(task_run::Args),
+    /// List tasks
+    List(List),
+    /// Show all of one
+    Show { id: i64 },
+    /// Show what one logged
+    Logs { id: i64 },
+    /// End a running one; it is then INTERRUPTED
+    Stop { id: i64 },
+    /// Take one out before it runs, or end it; it is then CANCELLED
+    Cancel { id: i64 },
+    /// Take an ended one back to TO_RUN
+    Restart { id: i64 },
+    /// Delete one with its logs and files
+    Delete { id: i64 },
+    /// Show a task's files, give it one, or get the one that its handler gave back
+    File(Files),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// WAITING, TO_RUN, RUNNING, COMPLETED, FAILED, INTERRUPTED or CANCELLED
+    #[arg(long, value_name = "S")]
+    status: Option<String>,
+    /// Those about this
+    #[arg(long, value_name = "S")]
+    signature: Option<String>,
+    /// Those of this method
+    #[arg(long, value_name = "M")]
+    method: Option<String>,
+    /// So many at most, the newest
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Files {
+    id: i64,
+    /// Keep this file's content with the task, for its handler
+    #[arg(long, value_name = "PATH")]
+    set: Option<PathBuf>,
+    /// Write the file that the handler gave back to PATH; '-' is standard output
+    #[arg(long, value_name = "PATH", conflicts_with = "set")]
+    output: Option<PathBuf>,
+    /// Write the file that was given with the task to PATH; '-' is standard output
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["set", "output"])]
+    input: Option<PathBuf>,
+}
+
+/// A task as JSON shows it: with what it logged.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    task: Task,
+    logs: Vec<LogEntry>,
+}
+
+impl Shown {
+    pub(super) fn new(store: &Store, task: Task) -> Result<Self> {
+        let logs = store.task_logs(task.id)?;
+        Ok(Self { task, logs })
+    }
+}
+
+impl Command {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::Add(args) => args.run(context)?,
+            Self::Run(args) => return args.run(context),
+            Self::List(list) => list.run(context)?,
+            Self::Show { id } => show(context, id)?,
+            Self::Logs { id } => logs(context, id)?,
+            Self::Stop { id } => return end(context, id, Stop::Stop),
+            Self::Cancel { id } => return end(context, id, Stop::Cancel),
+            Self::Restart { id } => restart(context, id)?,
+            Self::Delete { id } => delete(context, id)?,
+            Self::File(files) => files.run(context)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl List {
+    fn run(self, context: &Context) -> Result<()> {
+        let store = context.store_to_read()?;
+        let filter = TaskFilter {
+            status: self.status.as_deref().map(str::parse).transpose()?,
+            signature: self.signature.as_deref(),
+            method: self.method.as_deref(),
+            limit: self.limit,
+        };
+        let tasks = store.tasks(&filter)?;
+        if context.out.json {
+            let shown = tasks.into_iter().map(|task| Shown::new(&store, task));
+            return context.out.json(&shown.collect::<Result<Vec<_>>>()?);
+        }
+        let zone = store.settings()?.zone()?;
+        let rows = tasks.into_iter().map(|task| {
+            let progress = task.progress.as_ref().map(progress_text);
+            let when = task
+                .ended_at
+                .or(task.started_at)
+                .or(task.run_at)
+                .unwrap_or(task.created_at);
+            [
+                task.id.to_string(),
+                task.status.to_string(),
+                task.method,
+                or_dash(task.signature),
+                zone.show(when),
+                progress.unwrap_or_default(),
+            ]
+        });
+        context.out.table(
+            ["ID", "STATUS", "METHOD", "SIGNATURE", "SINCE", "PROGRESS"],
+            rows,
+        )
+    }
+}
+
+fn show(context: &Context, id: i64) -> Result<()> {
+    let store = context.store_to_read()?;
+    let shown = Shown::new(&store, store.task(id)?)?;
+    if context.out.json {
+        return context.out.json(&shown);
+    }
+    let Shown { task, logs } = shown;
+    let zone = store.settings()?.zone()?;
+    let fields = serde_json::to_value(&task).unwrap_or_default();
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        let text = match (name.as_str(), value) {
+            (_, serde_json::Value::Null) => continue,
+            ("progress", _) => task
+                .progress
+                .as_ref()
+                .map(progress_text)
+                .unwrap_or_default(),
+            ("created_at", _) => zone.show(task.created_at),
+            ("run_at", _) => or_dash(task.run_at.map(|at| zone.show(at))),
+            ("started_at", _) => or_dash(task.started_at.map(|at| zone.show(at))),
+            ("ended_at", _) => or_dash(task.ended_at.map(|at| zone.show(at))),
+            (_, serde_json::Value::String(text)) => text.clone(),
+            (_, value) => value.to_string(),
+        };
+        context.out.line(format!("{name:<14} {text}"))?;
+    }
+    if !logs.is_empty() {
+        context.out.line("")?;
+    }
+    print_logs(context, &zone, &logs)
+}
+
+fn logs(context: &Context, id: i64) -> Result<()> {
+    let store = context.store_to_read()?;
+    store.task(id)?;
+    let logs = store.task_logs(id)?;
+    match context.out.json {
+        true => context.out.json(&logs),
+        false => print_logs(context, &store.settings()?.zone()?, &logs),
+    }
+}
+
+fn print_logs(context: &Context, zone: &Zone, logs: &[LogEntry]) -> Result<()> {
+    logs.iter()
+        .try_for_each(|entry| context.out.line(log_text(zone, entry)))
+}
+
+/// A log entry as people read it.
+pub(super) fn log_text(zone: &Zone, entry: &LogEntry) -> String {
+    let details = entry
+        .details
+        .as_ref()
+        .map(|details| format!("  {}", details.text()));
+    let LogEntry {
+        at, level, message, ..
+    } = entry;
+    format!(
+        "{}  {level:<7}  {message}{}",
+        zone.show(*at),
+        details.unwrap_or_default()
+    )
+}
+
+/// How far a task is, as people read it.
+pub(super) fn progress_text(progress: &Progress) -> String {
+    let of = |at: Option<u64>, most: Option<u64>| match (at, most) {
+        (Some(at), Some(most)) => format!("{at}/{most}"),
+        (Some(at), None) => at.to_string(),
+        _ => String::new(),
+    };
+    let phase = match progress.phases {
+        Some(_) => format!("phase {}", of(progress.phase, progress.phases)),
+        None => String::new(),
+    };
+    let parts = [
+        phase,
+        of(progress.step, progress.max),
+        progress.label.clone().unwrap_or_default(),
+    ];
+    parts
+        .iter()
+        .filter(|part| !part.is_empty())
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// How long a command waits for a running task to end: its handler has 10 seconds before it is killed.
+const PATIENCE: u32 = 300;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+fn end(context: &Context, id: i64, stop: Stop) -> Result<Exit> {
+    let store = context.store()?;
+    let (_, _, clock) = context.times(&store)?;
+    recover(&store, &clock)?;
+    let task = store.task(id)?;
+    let (cancelled, asked) = store.transact(|store| {
+        let cancelled = stop == Stop::Cancel && store.cancel_task(id, clock.now())?;
+        if cancelled {
+            tell_timer(store, &task, None, clock.now())?;
+        }
+        Ok((cancelled, !cancelled && store.ask_stop(id, stop)?))
+    })?;
+    match (cancelled, asked) {
+        (true, _) => Ok(Exit::Done),
+        (_, true) => wait_for_end(&store, id),
+        _ => Err(task.refuse(match (task.status, stop) {
+            (Status::Waiting | Status::ToRun, _) => {
+                format!("it does not run; 'runner task cancel {id}' takes it out")
+            }
+            (status, _) => format!("it is over already ({status})"),
+        })),
+    }
+}
+
+/// The level whose method this task was waits for it no longer.
+fn tell_timer(store: &Store, task: &Task, why: Option<&str>, now: Timestamp) -> Result<()> {
+    let Some(attachment) = task.attachment else {
+        return Ok(());
+    };
+    firing::method_ended(store, attachment, task.id, (Status::Cancelled, why), now).map(drop)
+}
+
+/// The worker of the task notices what it is asked within a quarter of a second.
+fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
+    for _ in 0..PATIENCE {
+        if store.task(id)?.status != Status::Running {
+            return Ok(Exit::Done);
+        }
+        sleep(LOOK_AGAIN);
+    }
+    complain(&format!(
+        "task {id}: it was asked to end, and has not yet; 'runner task show {id}' tells when it has"
+    ));
+    Ok(Exit::Failed)
+}
+
+fn restart(context: &Context, id: i64) -> Result<()> {
+    let store = context.store()?;
+    let (_, _, clock) = context.times(&store)?;
+    recover(&store, &clock)?;
+    store.transact(|store| {
+        let task = store.task(id)?;
+        match store.restart_task(id)? {
+            true => Ok(()),
+            false => Err(task.refuse(format!(
+                "it is not over ({}), so there is nothing to restart",
+                task.status
+            ))),
+        }
+    })
+}
+
+fn delete(context: &Context, id: i64) -> Result<()> {
+    let store = context.store()?;
+    let (_, _, clock) = context.times(&store)?;
+    recover(&store, &clock)?;
+    store.transact(|store| {
+        let task = store.task(id)?;
+        store.cancel_followers(id, clock.now())?;
+        if matches!(task.status, Status::Waiting | Status::ToRun) {
+            tell_timer(store, &task, Some("it was deleted"), clock.now())?;
+        }
+        match store.delete_task(id)? {
+            true => Ok(()),
+            false => Err(task.refuse(format!(
+                "it is running; 'runner task stop {id}' ends it first"
+            ))),
+        }
+    })
+}
+
+impl Files {
+    fn run(self, context: &Context) -> Result<()> {
+        if let Some(path) = &self.set {
+            return self.set(context, path);
+        }
+        let store = context.store_to_read()?;
+        let task = store.task(self.id)?;
+        match (&self.input, &self.output) {
+            (Some(path), _) => self.write(context, &store, FileKind::Input, path),
+            (_, Some(path)) => self.write(context, &store, FileKind::Output, path),
+            _ if context.out.json => context
+                .out
+                .json(&serde_json::json!({"file": task.file, "output": task.output})),
+            _ => {
+                let files = [("file", task.file), ("output", task.output)];
+                let rows = files
+                    .into_iter()
+                    .filter_map(|(kind, name)| Some([kind.to_owned(), name?]));
+                context.out.table(["KIND", "NAME"], rows)
+            }
+        }
+    }
+
+    fn set(&self, context: &Context, path: &Path) -> Result<()> {
+        let store = context.store()?;
+        store.transact(|store| {
+            let task = store.task(self.id)?;
+            match task.status {
+                Status::Running => {
+                    Err(task.refuse("it is running, and its handler has its file already"))
+                }
+                _ => give_file(store, self.id, path),
+            }
+        })
+    }
+
+    /// To a new file first, so that PATH never holds half of it.
+    fn write(&self, context: &Context, store: &Store, kind: FileKind, path: &Path) -> Result<()> {
+        let (target, standard) = match path == Path::new("-") {
+            true => (std::env::temp_dir(), true),
+            false => (
+                path.parent().map_or_else(PathBuf::new, Path::to_owned),
+                false,
+            ),
+        };
+        let folder = if target.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &target
+        };
+        let scratch = tempfile::Builder::new()
+            .prefix(".runner-")
+            .tempdir_in(folder)
+            .map_err(|source| Error::io(folder, source))?;
+        let copy = scratch.path().join("content");
+        let written = store.get_task_file(self.id, kind, |_| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&copy)
+                .map_err(|source| Error::io(&copy, source))
+        })?;
+        if written.is_none() {
+            let what = match kind {
+                FileKind::Input => "no file was given with it",
+                FileKind::Output => "its handler gave no file back",
+            };
+            return Err(Error::invalid(format!("task {}", self.id), what));
+        }
+        if !standard {
+            return fs::rename(&copy, path).map_err(|source| Error::io(path, source));
+        }
+        let mut content = File::open(&copy).map_err(|source| Error::io(&copy, source))?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match std::io::Read::read(&mut content, &mut buffer)
+                .map_err(|source| Error::io(&copy, source))?
+            {
+                0 => return Ok(()),
+                read => context.out.bytes(buffer.get(..read).unwrap_or_default())?,
+            }
+        }
+    }
+}

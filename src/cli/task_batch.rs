@@ -1,0 +1,103 @@
+//! `runner task add --batch`: one thread reads the lines and takes them apart, the other adds the tasks.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use super::Context;
+use crate::enqueue::Enqueue;
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::task::NewTask;
+
+/// How many lines are handed over at a time, and how many such lots may wait.
+const LOT: usize = 512;
+const LOTS: usize = 8;
+
+/// Tasks with the numbers of their lines.
+type Lot = Vec<(usize, NewTask)>;
+
+/// Adds all tasks of a file in one transaction, and prints their ids.
+pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
+    let lines: Box<dyn BufRead + Send> = match path == Path::new("-") {
+        true => Box::new(BufReader::new(io::stdin())),
+        false => Box::new(BufReader::new(
+            File::open(path).map_err(|source| Error::io(path, source))?,
+        )),
+    };
+    let (_, zone, clock) = context.times(store)?;
+    let ids = store.transact(|store| {
+        let mut enqueue = Enqueue::new(store, &context.natives, zone, clock.now())?;
+        let (send, receive) = sync_channel(LOTS);
+        thread::scope(|scope| {
+            scope.spawn(move || read(path, lines, &send));
+            add_lots(&mut enqueue, path, receive)
+        })
+    })?;
+    match context.out.json {
+        true => context.out.json(&serde_json::json!({"ids": ids})),
+        false => ids.into_iter().try_for_each(|id| context.out.line(id)),
+    }
+}
+
+/// Reads lines until there are no more, one is no task, or nobody wants them any longer.
+fn read(path: &Path, mut lines: impl BufRead, send: &SyncSender<Result<Lot>>) {
+    let mut line = String::new();
+    let (mut lot, mut number) = (Vec::with_capacity(LOT), 0);
+    loop {
+        line.clear();
+        number += 1;
+        let task = match lines.read_line(&mut line) {
+            Ok(0) => break,
+            Ok(_) if line.trim().is_empty() => continue,
+            Ok(_) => serde_json::from_str(&line)
+                .map_err(|error| at_line(path, number, format!("no task: {error}"))),
+            Err(source) => Err(Error::io(path, source)),
+        };
+        match task {
+            Ok(task) => lot.push((number, task)),
+            // What came before it is looked at first: the first fault of the file is the one to be told.
+            Err(error) => {
+                let _ = send.send(Ok(lot)).and_then(|()| send.send(Err(error)));
+                return;
+            }
+        }
+        if lot.len() == LOT
+            && send
+                .send(Ok(std::mem::replace(&mut lot, Vec::with_capacity(LOT))))
+                .is_err()
+        {
+            return;
+        }
+    }
+    // An error here is the other side's, which has told it already.
+    let _ = send.send(Ok(lot));
+}
+
+fn add_lots(
+    enqueue: &mut Enqueue<'_>,
+    path: &Path,
+    lots: Receiver<Result<Lot>>,
+) -> Result<Vec<i64>> {
+    let mut ids = Vec::new();
+    for lot in lots {
+        for (number, task) in lot? {
+            enqueue
+                .add_later(task, &mut ids)
+                .map_err(|error| match error {
+                    Error::NotFound { .. } | Error::Invalid { .. } | Error::Io { .. } => {
+                        at_line(path, number, error.to_string())
+                    }
+                    other => other,
+                })?;
+        }
+    }
+    enqueue.flush(&mut ids)?;
+    Ok(ids)
+}
+
+fn at_line(path: &Path, number: usize, reason: String) -> Error {
+    Error::invalid(format!("{} line {number}", path.display()), reason)
+}

@@ -1,0 +1,151 @@
+//! `runner task run ID [DEBUG]` (seed 000, “Debug”).
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, stdout};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::output::{complain, harmless, is_watched, mail_errors};
+use super::task::{Shown, log_text, progress_text};
+use super::{Context, Exit};
+use crate::drain::{self, Wanted};
+use crate::error::{Error, Result};
+use crate::handler::record::Event;
+use crate::outbox::Post;
+use crate::report;
+use crate::task::{Progress, Status};
+use crate::tick::troubles;
+use crate::time::Zone;
+use crate::worker::recover;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    id: i64,
+    /// 1 shows logs, debug messages and progress live
+    #[arg(value_parser = ["0", "1"])]
+    debug: Option<String>,
+}
+
+impl Args {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let store = context.store_to_run()?;
+        let (settings, zone, clock) = context.times(&store)?;
+        recover(&store, &clock)?;
+        let task = store.task(self.id)?;
+        if task.status == Status::Running {
+            return Err(task.refuse("it is running already"));
+        }
+        let wanted = Wanted::One(self.id);
+        let outcome = if self.debug.as_deref() == Some("1") {
+            let live = Live::new(context, zone);
+            let mut show = |_: i64, event: Event<'_>| live.show(&event);
+            let outcome = drain::drain(
+                &store,
+                context.means(&clock, &settings),
+                wanted,
+                Some(&mut show),
+            );
+            live.end();
+            outcome?
+        } else {
+            drain::drain(&store, context.means(&clock, &settings), wanted, None)?
+        };
+        if outcome.ended() == 0 && outcome.errors.is_empty() {
+            return Err(Error::invalid(
+                format!("task {}", self.id),
+                "it is running already",
+            ));
+        }
+        if context.out.json {
+            let task = store.task(self.id)?;
+            context.out.json(&Shown::new(&store, task)?)?;
+        }
+        let troubles = troubles(&outcome);
+        let sentences = troubles.iter().map(|trouble| &trouble.sentence);
+        sentences.for_each(complain);
+        if !is_watched() && !troubles.is_empty() && report::is_wanted(&settings)? {
+            let mut post = Post::new(&store, &clock, &settings);
+            mail_errors(&mut post, &troubles, None);
+            post.close()?;
+        }
+        Ok(match outcome.completed {
+            0 => Exit::Failed,
+            _ => Exit::Done,
+        })
+    }
+}
+
+/// What a person sees who watches a task: lines, and below them how far it is.
+struct Live<'a> {
+    context: &'a Context,
+    zone: Zone,
+    bar: Option<ProgressBar>,
+    last: RefCell<Option<Progress>>,
+}
+
+impl<'a> Live<'a> {
+    fn new(context: &'a Context, zone: Zone) -> Self {
+        Self {
+            context,
+            zone,
+            bar: stdout().is_terminal().then(ProgressBar::no_length),
+            last: RefCell::new(None),
+        }
+    }
+
+    fn show(&self, event: &Event<'_>) {
+        match event {
+            Event::Log(entry) => self.line(&log_text(&self.zone, entry)),
+            Event::Debug(message) => self.line(&format!("{:19}  debug    {message}", "")),
+            Event::Progress(progress) => self.progress(progress),
+        }
+    }
+
+    fn line(&self, line: &str) {
+        // With --json the one value goes to standard output; what is live goes beside it.
+        match &self.bar {
+            _ if self.context.out.json => eprintln_harmless(line),
+            Some(bar) => bar.suspend(|| self.print(line)),
+            None => self.print(line),
+        }
+    }
+
+    /// A reader that went away ends the show, not the task.
+    fn print(&self, line: &str) {
+        let _ = self
+            .context
+            .out
+            .line(line)
+            .and_then(|()| self.context.out.end());
+    }
+
+    fn progress(&self, progress: &Progress) {
+        let Some(bar) = &self.bar else {
+            if self.last.replace(Some(progress.clone())).as_ref() != Some(progress) {
+                self.line(&format!("{:19}  progress {}", "", progress_text(progress)));
+            }
+            return;
+        };
+        let template = match progress.max {
+            Some(_) => "{wide_bar} {msg}",
+            None => "{spinner} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_length(progress.max.unwrap_or(0));
+        bar.set_position(progress.step.unwrap_or(0));
+        bar.set_message(harmless(&progress_text(progress)));
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn eprintln_harmless(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{}", harmless(line));
+}

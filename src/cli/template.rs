@@ -1,0 +1,214 @@
+//! `runner template`
+
+use super::values::body;
+use super::{Context, Exit};
+use crate::error::{Error, Result};
+use crate::mail::Template;
+use crate::outbox::{self, Letter, Occasion};
+use crate::task::DocumentRef;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Define a template, or replace it; every value is text, @FILE, or - for standard input
+    Set(Box<Set>),
+    /// List the templates
+    List,
+    /// Show all of one
+    Show { name: String },
+    /// Remove one that no timer sends
+    Remove { name: String },
+    /// Show the mail that would be sent for a document
+    Preview {
+        name: String,
+        /// Its id or its key
+        #[arg(value_name = "DOC")]
+        document: String,
+    },
+}
+
+/// Every part is filled from doc, attr and timer: 'Relance : {{ doc.title }}'
+#[derive(Debug, clap::Args)]
+pub(super) struct Set {
+    name: String,
+    /// The recipients, with commas between them; {{ attr.reviewers }} may be a list
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    to: String,
+    /// The subject
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    subject: String,
+    /// The body as plain text
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    body: String,
+    /// The same as HTML, where values are escaped
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    html: Option<String>,
+    /// The sender; the setting mail.from when not given
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// Recipients of a copy
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    cc: Option<String>,
+    /// Recipients of a copy that the others don't see
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    bcc: Option<String>,
+}
+
+impl Command {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::Set(set) => set.run(context)?,
+            Self::List => list(context)?,
+            Self::Show { name } => show(context, &name)?,
+            Self::Remove { name } => remove(context, &name)?,
+            Self::Preview { name, document } => preview(context, &name, document)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Set {
+    fn run(self, context: &Context) -> Result<()> {
+        let store = context.store()?;
+        let template = self.read()?;
+        template.check().map_err(|error| {
+            Error::invalid(format!("template '{}'", template.name), error.to_string())
+        })?;
+        store.transact(|store| store.set_template(&template))
+    }
+
+    fn read(self) -> Result<Template> {
+        if self.name.is_empty() || self.name.contains(char::is_control) {
+            return Err(Error::invalid(
+                "template",
+                "it needs a name without control characters",
+            ));
+        }
+        let given = [
+            Some(&self.to),
+            Some(&self.subject),
+            Some(&self.body),
+            self.html.as_ref(),
+        ];
+        let given = given
+            .into_iter()
+            .chain([&self.from, &self.cc, &self.bcc].map(Option::as_ref));
+        if given.flatten().filter(|text| *text == "-").count() > 1 {
+            return Err(Error::invalid(
+                "-",
+                "standard input can be one of the values only",
+            ));
+        }
+        let list = |given: Option<String>| given.map(|given| body(&given)).transpose();
+        Ok(Template {
+            name: self.name,
+            from: list(self.from)?,
+            to: body(&self.to)?,
+            cc: list(self.cc)?.unwrap_or_default(),
+            bcc: list(self.bcc)?.unwrap_or_default(),
+            subject: body(&self.subject)?,
+            body: body(&self.body)?,
+            html: list(self.html)?,
+        })
+    }
+}
+
+fn list(context: &Context) -> Result<()> {
+    let templates = context.store_to_read()?.templates()?;
+    if context.out.json {
+        return context.out.json(&templates);
+    }
+    let rows = templates
+        .into_iter()
+        .map(|template| [template.name, template.to, template.subject]);
+    context.out.table(["TEMPLATE", "TO", "SUBJECT"], rows)
+}
+
+fn show(context: &Context, name: &str) -> Result<()> {
+    let template = context.store_to_read()?.template(name)?;
+    let out = &context.out;
+    if out.json {
+        return out.json(&template);
+    }
+    let fields = [
+        ("From", template.from.as_deref().unwrap_or_default()),
+        ("To", &template.to),
+        ("Cc", &template.cc),
+        ("Bcc", &template.bcc),
+        ("Subject", &template.subject),
+    ];
+    print_mail(context, &fields, &template.body, template.html.as_deref())
+}
+
+/// The fields that say something, then the bodies.
+pub(super) fn print_mail(
+    context: &Context,
+    fields: &[(&str, &str)],
+    body: &str,
+    html: Option<&str>,
+) -> Result<()> {
+    let out = &context.out;
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        out.line(format!("{name}: {value}"))?;
+    }
+    out.line("")?;
+    out.line(body.strip_suffix('\n').unwrap_or(body))?;
+    if let Some(html) = html {
+        out.line("\n--- as HTML ---\n")?;
+        out.line(html.strip_suffix('\n').unwrap_or(html))?;
+    }
+    Ok(())
+}
+
+/// A timer that sends it would fail at the level that does.
+fn remove(context: &Context, name: &str) -> Result<()> {
+    let store = context.store()?;
+    store.transact(|store| {
+        let timers = store.timers_of_template(name)?;
+        if timers.is_empty() {
+            return store.delete_template(name);
+        }
+        let (thing, timers) = (format!("template '{name}'"), timers.join("', '"));
+        let reason = format!(
+            "it is sent by the timer '{timers}'; change that first with 'runner timer set'"
+        );
+        Err(Error::invalid(thing, reason))
+    })
+}
+
+/// Filled for the first timer on the document that sends it; when there is none, `timer` stands for one that is due now.
+fn preview(context: &Context, name: &str, document: String) -> Result<()> {
+    let store = context.store_to_read()?;
+    let (_, _, clock) = context.times(&store)?;
+    let template = store.template(name)?;
+    let document = store.document_id(&DocumentRef::Key(document))?;
+    let found = store.occasion_of(document, name)?;
+    let (timer, level, due_at) = found.unwrap_or_else(|| ("timer".to_owned(), 0, None));
+    let occasion = Occasion {
+        timer: &timer,
+        level,
+        due_at: due_at.unwrap_or(clock.now()),
+    };
+    let letter = outbox::compose(&store, &template, document, &occasion)?;
+    match context.out.json {
+        true => context.out.json(&letter),
+        false => print_letter(context, &letter),
+    }
+}
+
+fn print_letter(context: &Context, letter: &Letter) -> Result<()> {
+    let list = |addresses: &[crate::mail::Address]| {
+        let texts = addresses.iter().map(ToString::to_string);
+        texts.collect::<Vec<_>>().join(", ")
+    };
+    let fields = [
+        ("From", letter.from.to_string()),
+        ("To", list(&letter.to)),
+        ("Cc", list(&letter.cc)),
+        ("Bcc", list(&letter.bcc)),
+        ("Subject", letter.subject.clone()),
+    ];
+    let fields = fields
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    print_mail(context, &fields, &letter.body, letter.html.as_deref())
+}

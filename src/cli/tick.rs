@@ -1,0 +1,63 @@
+//! `runner tick`
+
+use super::{Context, Exit, output};
+use crate::error::Result;
+use crate::outbox::Post;
+use crate::report;
+use crate::tick::{Report, rehearse, tick};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        let store = context.store_to_run()?;
+        let (settings, _, clock) = context.times(&store)?;
+        if self.dry_run {
+            return rehearsed(context, &rehearse(&store, &clock, &settings)?);
+        }
+        let mut post = Post::new(&store, &clock, &settings);
+        let (report, done) = tick(&store, context.means(&clock, &settings), &mut post);
+        let failure = done.err().map(|error| error.of_database(&context.db));
+        if context.out.json && failure.is_none() {
+            context.out.json(&report)?;
+        }
+        if !output::is_watched() && report::is_wanted(&settings)? {
+            output::mail_errors(&mut post, &report.errors, failure.as_ref());
+            if failure.is_none() {
+                report::settle(&store, &report.errors)?;
+            }
+        } else {
+            let sentences = report.errors.iter().map(|trouble| &trouble.sentence);
+            sentences.for_each(output::complain);
+            failure.iter().for_each(output::complain);
+        }
+        let closed = post.close();
+        match (failure, report.errors.is_empty()) {
+            // A database that failed the tick may fail its end too; the next tick puts that in order.
+            (Some(_), _) => Ok(Exit::Failed),
+            (None, false) => closed.map(|()| Exit::Failed),
+            (None, true) => closed.map(|()| Exit::Done),
+        }
+    }
+}
+
+fn rehearsed(context: &Context, report: &Report) -> Result<Exit> {
+    match context.out.json {
+        true => context.out.json(report)?,
+        false => {
+            let mut would = report.would.iter().flatten();
+            would.try_for_each(|sentence| context.out.line(sentence))?;
+        }
+    }
+    let sentences = report.errors.iter().map(|trouble| &trouble.sentence);
+    sentences.for_each(output::complain);
+    Ok(match report.errors.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    })
+}

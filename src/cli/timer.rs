@@ -1,0 +1,198 @@
+//! `runner timer`
+
+use super::{Context, Exit, timer_admin, timer_forecast, timer_hang, timer_list, values};
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::timer::{Action, Definition, Timer};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Define a timer, or define it anew
+    Set(Box<Set>),
+    /// List the definitions
+    List,
+    /// Show a definition; with --json as 'timer set --from' takes it
+    Show { name: String },
+    /// Remove a definition
+    Remove(timer_admin::Remove),
+    /// Say when the levels fall
+    Forecast(timer_forecast::Args),
+    /// Hang a timer on a document; prints the attachment's id
+    Attach(timer_hang::Attach),
+    /// Take a timer, or all of them, off a document
+    Detach(timer_hang::Detach),
+    /// What will fire, the soonest first
+    Next(timer_list::Filter),
+    /// What fired, oldest first
+    Done(timer_list::Filter),
+    /// What was skipped and can be fired by hand, oldest first
+    Skipped(timer_list::Filter),
+    /// Fire a skipped level by hand
+    Fire {
+        /// Its id in 'timer skipped'
+        id: i64,
+    },
+    /// Drop the records of old firings
+    Purge(timer_admin::Purge),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Set {
+    name: String,
+    /// What it is for
+    #[arg(long, value_name = "T", conflicts_with = "from")]
+    title: Option<String>,
+    /// Count from the date in this attribute of the document [default: the moment of attachment]
+    #[arg(long, value_name = "ATTR", conflicts_with = "from")]
+    reference: Option<String>,
+    /// Add this to the date that it counts from, such as -5d
+    #[arg(
+        long,
+        value_name = "D",
+        allow_hyphen_values = true,
+        conflicts_with = "from"
+    )]
+    delta: Option<String>,
+    /// 'delay=5d, iterations=3, state=S, mail=T, method=M'; mail= may repeat, and a value with a comma in it stands in
+    /// double quotes
+    #[arg(long, value_name = "ACTION", required_unless_present = "from")]
+    action: Vec<String>,
+    /// The whole definition: the JSON that 'timer show --json' prints, in a file or on standard input (-)
+    #[arg(long, value_name = "FILE", conflicts_with = "action")]
+    from: Option<String>,
+}
+
+impl Command {
+    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::Set(set) => set.run(context)?,
+            Self::List => list(context)?,
+            Self::Show { name } => show(context, &name)?,
+            Self::Remove(args) => args.run(context)?,
+            Self::Forecast(args) => args.run(context)?,
+            Self::Attach(args) => args.run(context)?,
+            Self::Detach(args) => args.run(context)?,
+            Self::Next(filter) => filter.next(context)?,
+            Self::Done(filter) => filter.done(context)?,
+            Self::Skipped(filter) => filter.skipped(context)?,
+            Self::Fire { id } => timer_admin::fire(context, id)?,
+            Self::Purge(args) => args.run(context)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Set {
+    fn run(self, context: &Context) -> Result<()> {
+        let store = context.store()?;
+        let definition = match &self.from {
+            Some(path) => from_file(path, self.name)?,
+            None => self.definition()?,
+        };
+        let timer = Timer::new(definition)?;
+        store.transact(|store| {
+            check_names(store, &timer.definition)?;
+            store.set_timer(&timer.definition)
+        })
+    }
+
+    fn definition(self) -> Result<Definition> {
+        let delta = self.delta.as_deref().unwrap_or("0");
+        let actions = self.action.iter().map(|text| text.parse::<Action>());
+        Ok(Definition {
+            name: self.name,
+            title: self.title.unwrap_or_default(),
+            reference: self.reference,
+            delta: delta
+                .parse()
+                .map_err(|error| Error::invalid("--delta", format!("{error}")))?,
+            actions: actions.collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The name on the command line is the one that counts: so a definition can be copied.
+fn from_file(path: &str, name: String) -> Result<Definition> {
+    let text = match path {
+        "-" => values::body("-")?,
+        path => values::body(&format!("@{path}"))?,
+    };
+    let read: Definition = serde_json::from_str(&text)
+        .map_err(|error| Error::invalid(path, format!("no definition of a timer: {error}")))?;
+    Ok(Definition { name, ..read })
+}
+
+/// What an action names must be there.
+fn check_names(store: &Store, definition: &Definition) -> Result<()> {
+    let methods = store.methods()?;
+    for action in &definition.actions {
+        if let Some(method) = &action.method {
+            methods.get(method)?;
+        }
+        for template in &action.mail {
+            if !store.has_template(template)? {
+                return Err(Error::NotFound {
+                    what: "template",
+                    name: format!("'{template}'"),
+                    hint: "'runner template list' shows them".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list(context: &Context) -> Result<()> {
+    let timers = context.store_to_read()?.list_timers()?;
+    if context.out.json {
+        let all: Vec<_> = timers.iter().map(|timer| &timer.definition).collect();
+        return context.out.json(&all);
+    }
+    let rows = timers.into_iter().map(|timer| {
+        let Definition {
+            name,
+            title,
+            reference,
+            delta,
+            actions,
+        } = timer.definition;
+        [
+            name,
+            reference.unwrap_or_else(|| "the attachment".to_owned()),
+            delta.to_string(),
+            actions.len().to_string(),
+            timer.attached.to_string(),
+            title,
+        ]
+    });
+    context.out.table(
+        [
+            "TIMER",
+            "COUNTS FROM",
+            "DELTA",
+            "ACTIONS",
+            "ATTACHED",
+            "TITLE",
+        ],
+        rows,
+    )
+}
+
+fn show(context: &Context, name: &str) -> Result<()> {
+    let store = context.store_to_read()?;
+    let definition = store.timer(store.timer_id(name)?)?.definition;
+    if context.out.json {
+        return context.out.json(&definition);
+    }
+    let out = &context.out;
+    out.line(format!("name       {}", definition.name))?;
+    out.line(format!("title      {}", definition.title))?;
+    if let Some(reference) = &definition.reference {
+        out.line(format!("reference  {reference}"))?;
+    }
+    out.line(format!("delta      {}", definition.delta))?;
+    definition
+        .actions
+        .iter()
+        .try_for_each(|action| out.line(format!("action     {action}")))
+}

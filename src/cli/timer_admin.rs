@@ -1,0 +1,81 @@
+//! `runner timer remove`, `fire` and `purge` (seed 004, “Administration”).
+
+use super::Context;
+use super::output::{confirm, is_interactive};
+use crate::attachment::detach_timer;
+use crate::error::{Error, Result};
+use crate::firing::fire_by_hand;
+use crate::settings::positive;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Remove {
+    name: String,
+    /// Detach it first from all documents
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Purge {
+    /// Those that were done or skipped longer ago than this, such as 90d
+    #[arg(long, value_name = "D", allow_hyphen_values = true)]
+    older_than: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Remove {
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        let store = context.store()?;
+        let (_, _, clock) = context.times(&store)?;
+        store.transact(|store| {
+            let id = store.timer_id(&self.name)?;
+            if self.force {
+                detach_timer(store, id, clock.now())?;
+            } else if !store.hanging_of(id, i64::MIN, 1)?.is_empty() {
+                return Err(Error::invalid(
+                    format!("timer '{}'", self.name),
+                    "it is attached to documents; --force detaches it first",
+                ));
+            }
+            store.delete_timer(id)
+        })
+    }
+}
+
+/// How many firings are dropped in one transaction: others can write in between.
+const DROPPED_AT_ONCE: u32 = 1000;
+
+impl Purge {
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        let store = context.store()?;
+        let age =
+            positive(&self.older_than).map_err(|reason| Error::invalid("--older-than", reason))?;
+        let (_, zone, clock) = context.times(&store)?;
+        let Some(before) = zone.add(clock.now(), &age.negate()) else {
+            return context.count("purged", 0);
+        };
+        let found = store.count_old_firings(before)?;
+        let question = format!("drop {found} firings from before {}?", zone.show(before));
+        if found > 0 && !self.yes && is_interactive() && !confirm(&question) {
+            return Ok(());
+        }
+        let mut purged = 0;
+        loop {
+            match store.transact(|store| store.delete_old_firings(before, DROPPED_AT_ONCE))? {
+                0 => return context.count("purged", purged),
+                some => purged += some as u64,
+            }
+        }
+    }
+}
+
+/// `timer fire ID`
+pub(super) fn fire(context: &Context, id: i64) -> Result<()> {
+    let store = context.store()?;
+    let (_, zone, clock) = context.times(&store)?;
+    store
+        .transact(|store| fire_by_hand(store, id, (zone, clock.now())))
+        .map(drop)
+}

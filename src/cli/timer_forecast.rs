@@ -1,0 +1,114 @@
+//! `runner timer forecast`
+
+use serde::Serialize;
+
+use super::Context;
+use super::output::or_dash;
+use crate::error::{Error, Result};
+use crate::firing::forecast_from;
+use crate::task::DocumentRef;
+use crate::time::{Timestamp, Zone};
+use crate::timer::Timer;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    name: String,
+    /// Count from this date [default: the document's, else now]
+    #[arg(long, value_name = "TIME")]
+    reference: Option<String>,
+    /// Count from the date of this document, attached or not
+    #[arg(long, value_name = "DOC")]
+    document: Option<String>,
+    /// So many levels at most
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: u32,
+}
+
+/// A level and its date; none while the document has no date to count from.
+#[derive(Serialize)]
+struct Entry<'a> {
+    level: u32,
+    action: usize,
+    iteration: u32,
+    due_at: Option<Timestamp>,
+    state: Option<&'a str>,
+    mail: &'a [String],
+    method: Option<&'a str>,
+}
+
+impl Args {
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        let store = context.store_to_read()?;
+        let (_, zone, clock) = context.times(&store)?;
+        let id = store.timer_id(&self.name)?;
+        let timer = store.timer(id)?;
+        let given = self.reference.as_deref().map(|text| zone.parse_time(text));
+        let given = given
+            .transpose()
+            .map_err(|error| Error::invalid("--reference", error.to_string()))?;
+        let from = match (given, self.document) {
+            (Some(given), _) => Some(given),
+            (None, Some(doc)) => {
+                let document = store.document_id(&DocumentRef::Key(doc))?;
+                forecast_from(&store, (id, &timer), document, (zone, clock.now()))?
+            }
+            (None, None) => Some(clock.now()),
+        };
+        let levels = 0..timer.levels().min(self.limit);
+        let entries = levels.filter_map(|level| entry(&timer, &zone, from, level).transpose());
+        let entries = entries.collect::<Result<Vec<_>>>()?;
+        if context.out.json {
+            return context.out.json(&entries);
+        }
+        print(context, &zone, &entries)?;
+        match timer.levels() - timer.levels().min(self.limit) {
+            0 => Ok(()),
+            more => context.out.line(format!("and {more} more: --limit")),
+        }
+    }
+}
+
+fn entry<'a>(
+    timer: &'a Timer,
+    zone: &Zone,
+    from: Option<Timestamp>,
+    number: u32,
+) -> Result<Option<Entry<'a>>> {
+    let due_at = match from {
+        Some(from) => timer.due_at(zone, from, number).map_err(|error| {
+            Error::invalid(
+                format!("timer '{}'", timer.definition.name),
+                error.to_string(),
+            )
+        })?,
+        None => None,
+    };
+    Ok(timer.level(number).map(|(level, action)| Entry {
+        level: number,
+        action: level.action,
+        iteration: level.iteration,
+        due_at,
+        state: action.state.as_deref(),
+        mail: &action.mail,
+        method: action.method.as_deref(),
+    }))
+}
+
+fn print(context: &Context, zone: &Zone, entries: &[Entry<'_>]) -> Result<()> {
+    let rows = entries.iter().map(|entry| {
+        let due = entry.due_at.map(|due| zone.show(due));
+        [
+            entry.level.to_string(),
+            due.unwrap_or_else(|| "waits for a date".to_owned()),
+            or_dash(entry.state),
+            match entry.mail {
+                [] => "-".to_owned(),
+                mails => mails.join(", "),
+            },
+            or_dash(entry.method),
+        ]
+    });
+    context
+        .out
+        .table(["LEVEL", "DUE", "STATE", "MAIL", "METHOD"], rows)
+}

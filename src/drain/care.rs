@@ -1,0 +1,81 @@
+//! Time limits, what is asked of running tasks, and being told to leave.
+
+use std::time::Duration;
+
+use super::attempt::{Cause, Watch};
+use super::signals::Signals;
+use super::{Drain, LOOK_FOR_STOPS};
+use crate::error::Result;
+
+impl Drain<'_> {
+    /// Sees to time limits, to what was asked of running tasks, and to being told to leave.
+    pub(super) fn look_after(&mut self, signals: &Signals, watch: Watch<'_>) -> Result<()> {
+        let elapsed = self.elapsed();
+        if signals.told_to_leave() && !self.outcome.left {
+            self.outcome.left = true;
+            self.outcome
+                .errors
+                .push("the run was told to leave before its tasks had ended".to_owned());
+            self.ask_to_end(None, Cause::Leaving, elapsed);
+        }
+        if elapsed >= self.looked_at + LOOK_FOR_STOPS {
+            self.looked_at = elapsed;
+            self.look_for_stops(elapsed)?;
+        }
+        self.own.iter_mut().for_each(|own| own.enforce(elapsed));
+        self.residents
+            .iter_mut()
+            .for_each(|resident| resident.enforce(elapsed));
+        if let Some(pool) = &mut self.pool {
+            pool.enforce(&self.around, watch, &mut self.ended);
+        }
+        Ok(())
+    }
+
+    /// Ends the handler of a task, or all handlers.
+    fn ask_to_end(&mut self, task: Option<i64>, cause: Cause, elapsed: Duration) {
+        let wanted = |id: i64| task.is_none_or(|task| task == id);
+        for own in self
+            .own
+            .iter_mut()
+            .filter(|own| wanted(own.attempt.claim.id))
+        {
+            own.ask_to_end(cause, elapsed);
+        }
+        for resident in &mut self.residents {
+            if task.is_none() || resident.held.iter().any(|attempt| wanted(attempt.claim.id)) {
+                resident.ask_to_end(task, cause, elapsed);
+            }
+        }
+        if let Some(pool) = &mut self.pool {
+            pool.ask_to_end(task, cause, elapsed);
+        }
+    }
+
+    /// Asks the database only when another connection has changed it.
+    fn look_for_stops(&mut self, elapsed: Duration) -> Result<()> {
+        let Some(worker) = &self.worker else {
+            return Ok(());
+        };
+        let store = self.around.store;
+        let looked =
+            store
+                .data_version()
+                .and_then(|version| match self.seen_version == Some(version) {
+                    true => Ok((version, Vec::new())),
+                    false => Ok((version, store.stops_asked(worker.id)?)),
+                });
+        match looked {
+            Ok((version, stops)) => {
+                self.seen_version = Some(version);
+                let asked = stops
+                    .into_iter()
+                    .map(|(task, stop)| (task, Cause::Asked(stop)));
+                asked.for_each(|(task, cause)| self.ask_to_end(Some(task), cause, elapsed));
+                Ok(())
+            }
+            Err(error) if error.is_busy() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Running pending tasks until none is left: one thread that owns the database and waits on the handlers' pipes.
+//!
+//! All that the handlers say, and their ends, go to the database in batches: one short transaction ends the attempts
+//! that are over, lets go of what waited for them and claims what comes next. No transaction is open while the run
+//! waits for handlers. When tasks are short, more of them are claimed than can run at once, so that a handler does not
+//! wait for the disk; what is claimed and not started is given back at once when it turns out to wait.
+
+mod attempt;
+mod care;
+mod flush;
+mod listen;
+mod own;
+mod pool;
+mod resident;
+mod signals;
+mod start;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+pub use attempt::Watch;
+use attempt::{Attempt, Ended, Surroundings};
+use own::Own;
+use pool::Pool;
+use resident::Resident;
+use signals::Signals;
+
+use crate::error::{Error, Result};
+use crate::handler::process::inherited;
+use crate::handler::record::Event;
+use crate::method::Methods;
+use crate::native::Natives;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::store::task::Claim;
+use crate::task::Status;
+use crate::time::{Clock, Timestamp};
+use crate::worker::Worker;
+
+/// How long an end waits for others to be committed together with it.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long what a handler says waits before it can be seen in the database.
+const SHOWN_AFTER: Duration = Duration::from_millis(200);
+/// How often a run looks whether somebody wants one of its tasks to end.
+const LOOK_FOR_STOPS: Duration = Duration::from_millis(250);
+/// How long a task stays claimed without being started.
+const KEEP_CLAIM: Duration = Duration::from_millis(500);
+/// For how long of work tasks are claimed ahead.
+const CLAIM_AHEAD: Duration = Duration::from_millis(40);
+/// How many tasks are claimed ahead at most.
+const MOST_AHEAD: usize = 1000;
+/// How many tasks whose resident handler keeps dying are kept from running before nothing more is claimed.
+const MOST_PARKED: usize = 1000;
+/// For how long a database that others hold is tried again while handlers are at work.
+const BUSY_PATIENCE: u32 = 12;
+
+/// Which tasks to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All that are pending.
+    Pending,
+    /// This one, whatever its status.
+    One(i64),
+}
+
+/// An attempt that did not come to its end.
+#[derive(Debug)]
+pub struct Problem {
+    /// The task.
+    pub task: i64,
+    /// Its method.
+    pub method: String,
+    /// Which attempt it was.
+    pub attempt: u32,
+    /// How it ended.
+    pub status: Status,
+    /// What went wrong.
+    pub error: String,
+    /// When it is tried again, if it is.
+    pub again_at: Option<Timestamp>,
+    /// The attachment and the level of a timer that wait for it, and so for another task if it is not tried again.
+    pub level: Option<(i64, u32)>,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Attempts that came to their end.
+    pub completed: u64,
+    /// Attempts whose handler said that it could not.
+    pub failed: u64,
+    /// Attempts that were cut short.
+    pub interrupted: u64,
+    /// Attempts that somebody cancelled.
+    pub cancelled: u64,
+    /// Levels of timers that were done when their task was completed.
+    pub fired: u64,
+    /// What went wrong with tasks.
+    pub problems: Vec<Problem>,
+    /// What else went wrong.
+    pub errors: Vec<String>,
+    /// Whether the run was told to leave.
+    pub left: bool,
+    /// Whether tasks stay pending that it could not have started.
+    pub parked: bool,
+}
+
+impl Outcome {
+    /// How many attempts were ended.
+    pub fn ended(&self) -> u64 {
+        self.completed + self.failed + self.interrupted + self.cancelled
+    }
+}
+
+/// What a run works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'a> {
+    /// The time.
+    pub clock: &'a Clock,
+    /// The settings of the database.
+    pub settings: &'a Settings,
+    /// The methods that are functions of this program.
+    pub natives: &'a Natives,
+}
+
+/// Runs tasks: as many at once as `task.max_running` allows over all runs alive, or one that was asked for.
+///
+/// # Errors
+/// When the database fails: the handlers are ended, and the next tick finds their tasks interrupted.
+pub fn drain(
+    store: &Store,
+    means: Means<'_>,
+    wanted: Wanted,
+    watch: Option<Watch<'_>>,
+) -> Result<Outcome> {
+    let debug = watch.is_some();
+    let mut nobody = |_: i64, _: Event<'_>| {};
+    let around = Surroundings {
+        store,
+        clock: means.clock,
+        natives: means.natives,
+        database: store.beside(""),
+        folder: store.folder(),
+        inherited: inherited(),
+        default_limit: means.settings.timeout()?.map(|limit| limit.to_string()),
+        debug,
+    };
+    let methods = store.methods()?.with_natives(means.natives);
+    let max_running = usize::try_from(means.settings.max_running()?).unwrap_or(1);
+    let mut drain = Drain {
+        wanted,
+        methods: &methods,
+        max_running,
+        worker: None,
+        places: 0,
+        noted_places: 0,
+        queue: VecDeque::new(),
+        parked: Vec::new(),
+        claimed_at: Duration::ZERO,
+        last_claimed: 0,
+        own: Vec::new(),
+        residents: Vec::new(),
+        deaths: HashMap::new(),
+        pool: None,
+        ended: Vec::new(),
+        flushed_at: means.clock.elapsed(),
+        looked_at: means.clock.elapsed(),
+        seen_version: None,
+        rate: 0.0,
+        claim_next: true,
+        busy: 0,
+        short: false,
+        outcome: Outcome::default(),
+        buffer: vec![0; 64 * 1024],
+        around,
+    };
+    let ran = drain.run(watch.unwrap_or(&mut nobody));
+    if ran.is_err() {
+        drain.abandon();
+    }
+    ran.map(|()| drain.outcome)
+}
+
+struct Drain<'a> {
+    around: Surroundings<'a>,
+    wanted: Wanted,
+    methods: &'a Methods,
+    max_running: usize,
+    worker: Option<Worker>,
+    /// How many handlers may run at once: what the other workers leave of `task.max_running`.
+    places: usize,
+    noted_places: usize,
+    /// Claimed and not started.
+    queue: VecDeque<Claim>,
+    /// Claimed, and not to be started by this run: their resident handler keeps dying.
+    parked: Vec<Claim>,
+    claimed_at: Duration,
+    last_claimed: usize,
+    own: Vec<Own>,
+    residents: Vec<Resident>,
+    /// How often in a row the resident handlers of a method died before they were done with a task.
+    deaths: HashMap<String, u32>,
+    pool: Option<Pool>,
+    /// Over, and not in the database yet.
+    ended: Vec<Ended>,
+    flushed_at: Duration,
+    looked_at: Duration,
+    seen_version: Option<i64>,
+    /// How many attempts have ended in a second lately.
+    rate: f64,
+    /// Whether there may be something to claim.
+    claim_next: bool,
+    busy: u32,
+    /// Whether the machine had no room for another process: then no more are started by this run.
+    short: bool,
+    outcome: Outcome,
+    buffer: Vec<u8>,
+}
+
+impl Drain<'_> {
+    fn run(&mut self, watch: Watch<'_>) -> Result<()> {
+        let mut signals = Signals::listen().map_err(|source| system("signals", source))?;
+        loop {
+            if self.must_flush() {
+                self.try_flush()?;
+            }
+            self.start_queued()?;
+            if self.is_done() {
+                self.let_residents_go();
+                if self.residents.is_empty() {
+                    return self.sign_off();
+                }
+            }
+            let ready = self.wait(&signals)?;
+            if ready.signal {
+                signals.clear();
+            }
+            self.hear(&ready, watch)?;
+            self.look_after(&signals, watch)?;
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_idle() && self.queue.is_empty() && self.ended.is_empty() && !self.may_claim()
+    }
+
+    /// Whether no task is under way.
+    fn is_idle(&self) -> bool {
+        self.own.is_empty()
+            && self
+                .residents
+                .iter()
+                .all(|resident| resident.held.is_empty())
+            && self.pool.as_ref().is_none_or(Pool::is_idle)
+    }
+
+    fn may_claim(&self) -> bool {
+        self.claim_next && !self.outcome.left && !self.short && self.parked.len() < MOST_PARKED
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.around.clock.elapsed()
+    }
+
+    /// How many of the places for handlers are taken by tasks that are under way.
+    fn busy_places(&self) -> usize {
+        let residents = self
+            .residents
+            .iter()
+            .filter(|resident| !resident.held.is_empty());
+        self.own.len() + residents.count() + self.pool.as_ref().map_or(0, |pool| pool.places)
+    }
+
+    /// How many tasks the resident handlers that are at work could be given besides those that they hold.
+    fn resident_room(&self) -> usize {
+        let at_work = self
+            .residents
+            .iter()
+            .filter(|resident| !resident.held.is_empty());
+        at_work.map(Resident::room).sum()
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        let own = self.own.iter().map(|own| &own.attempt);
+        let held = self.residents.iter().flat_map(|resident| &resident.held);
+        own.chain(held)
+            .chain(self.pool.iter().flat_map(Pool::attempts))
+    }
+
+    fn attempts_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
+        let own = self.own.iter_mut().map(|own| &mut own.attempt);
+        let held = self
+            .residents
+            .iter_mut()
+            .flat_map(|resident| &mut resident.held);
+        own.chain(held)
+            .chain(self.pool.iter_mut().flat_map(Pool::attempts_mut))
+    }
+
+    fn must_flush(&self) -> bool {
+        let since = |then: Duration| self.elapsed().saturating_sub(then);
+        let has_place =
+            self.busy_places() < self.places || self.is_idle() || self.resident_room() > 0;
+        let hungry = self.queue.is_empty() && has_place;
+        // Early enough that the handlers still have something to do while the ends are committed.
+        let half_done =
+            self.last_claimed > 1 && self.queue.len() * 2 <= self.last_claimed && self.may_claim();
+        let ends =
+            !self.ended.is_empty() && (hungry || half_done || since(self.flushed_at) >= GATHER);
+        let words = since(self.flushed_at) >= SHOWN_AFTER
+            && self.attempts().any(|attempt| attempt.record.is_unwritten());
+        ends || words || (hungry && self.may_claim()) || self.queue_is_stale()
+    }
+
+    fn queue_is_stale(&self) -> bool {
+        let waits = !self.queue.is_empty() || self.pool.as_ref().is_some_and(Pool::has_waiting);
+        waits
+            && (self.outcome.left
+                || self.short
+                || self.elapsed().saturating_sub(self.claimed_at) >= KEEP_CLAIM)
+    }
+
+    fn let_residents_go(&mut self) {
+        let elapsed = self.elapsed();
+        self.residents
+            .iter_mut()
+            .for_each(|resident| resident.let_go(elapsed));
+    }
+
+    /// A database that others hold too long is tried again: the handlers are at work and can be heard meanwhile.
+    fn try_flush(&mut self) -> Result<()> {
+        match self.flush() {
+            Err(error) if error.is_busy() && self.worker.is_some() && self.busy < BUSY_PATIENCE => {
+                self.busy += 1;
+                self.flushed_at = self.elapsed();
+                log::warn!("{error}");
+                Ok(())
+            }
+            done => {
+                self.busy = 0;
+                done
+            }
+        }
+    }
+
+    fn sign_off(&mut self) -> Result<()> {
+        let Some(worker) = self.worker.take() else {
+            return Ok(());
+        };
+        let now = self.around.clock.now();
+        self.report_leftovers(&worker)?;
+        self.around.store.transact(|store| {
+            let mut parked = self.parked.iter();
+            parked.try_for_each(|claim| store.unclaim_task(claim.id, worker.id, now))?;
+            store.delete_worker(worker.id)
+        })?;
+        self.outcome.parked |= !self.parked.is_empty();
+        worker.sign_off();
+        Ok(())
+    }
+
+    /// The database has failed: nothing that the handlers do from here on could be noted.
+    fn abandon(&mut self) {
+        self.processes()
+            .for_each(|process| process.signal(rustix::process::Signal::KILL));
+    }
+}
+
+fn system(thing: &str, source: std::io::Error) -> Error {
+    Error::Io {
+        thing: thing.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,320 @@
+//! A resident handler: one process that is fed many tasks, a line each, and says of each when it is done with it.
+
+use std::collections::VecDeque;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch, last_words};
+use super::own::{Begun, GRACE, READ_AT_ONCE, killed_by};
+use crate::error::Result;
+use crate::handler::lines::Lines;
+use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
+use crate::handler::protocol::{self, Message};
+use crate::handler::record::Event;
+use crate::task::Status;
+use crate::time::Timestamp;
+use crate::worker::{MARK, Worker};
+
+/// How often in a row a resident handler may die before it is done with any task. Then its tasks wait for another run.
+pub(super) const MOST_DEATHS: u32 = 3;
+
+/// A process that serves a method.
+#[derive(Debug)]
+pub(super) struct Resident {
+    /// The method that it is registered for; several when that is a whole service.
+    pub(super) method: String,
+    pub(super) process: Process,
+    pub(super) held: VecDeque<Attempt>,
+    pipeline: usize,
+    out: Lines,
+    err: Lines,
+    /// The last line on its standard error.
+    last_words: Option<String>,
+    /// Since when the task that it was given first is at the head.
+    head_since: Duration,
+    kill_at: Option<Duration>,
+    /// Whether it was told that nothing more comes.
+    leaving: bool,
+    /// How many tasks it has been done with.
+    pub(super) done: u64,
+}
+
+impl Resident {
+    /// Starts a process for the method of a task, and gives it the task.
+    ///
+    /// # Errors
+    /// Only when the start cannot be noted: then nothing was started.
+    pub(super) fn start(
+        around: &Surroundings<'_>,
+        worker: &mut Worker,
+        ready: Ready<'_>,
+    ) -> Result<Begun<Self>> {
+        let mut env = vec![
+            ("RUNNER_DB", around.database.clone().into()),
+            (MARK, worker.mark().into()),
+        ];
+        env.extend(around.debug.then(|| ("RUNNER_DEBUG", "1".into())));
+        let started = Process::start(&Start {
+            argv: &ready.method.command,
+            folder: &around.folder,
+            inherited: &around.inherited,
+            env: &env,
+        });
+        let process = match started {
+            Ok(process) => process,
+            Err(error) => {
+                let program = ready.method.command.first().map_or("", String::as_str);
+                let reason = cannot_start(program, &error);
+                return Ok(match is_shortage(&error) {
+                    true => Begun::Shortage(ready.claim, reason),
+                    false => Begun::Over(ready.fail(around, reason)),
+                });
+            }
+        };
+        let mut resident = Self {
+            method: ready.method.name.clone(),
+            process,
+            held: VecDeque::new(),
+            pipeline: usize::try_from(ready.method.pipeline).unwrap_or(1).max(1),
+            out: Lines::default(),
+            err: Lines::default(),
+            last_words: None,
+            head_since: around.clock.elapsed(),
+            kill_at: None,
+            leaving: false,
+            done: 0,
+        };
+        resident.give(around, worker, ready)?;
+        Ok(Begun::Running(resident))
+    }
+
+    /// How many more tasks it can be given.
+    pub(super) fn room(&self) -> usize {
+        match self.leaving || self.kill_at.is_some() {
+            true => 0,
+            false => self.pipeline.saturating_sub(self.held.len()),
+        }
+    }
+
+    /// Whether it can be given another task.
+    pub(super) fn has_room(&self) -> bool {
+        self.room() > 0
+    }
+
+    /// Gives it another task; the line is written by [`Resident::push`], after the note of its start.
+    ///
+    /// # Errors
+    /// When the start cannot be noted: then the handler is not told of the task.
+    pub(super) fn give(
+        &mut self,
+        around: &Surroundings<'_>,
+        worker: &mut Worker,
+        ready: Ready<'_>,
+    ) -> Result<()> {
+        let note = worker.note_start((ready.claim.id, ready.claim.attempt))?;
+        self.process.give(&ready.input(around));
+        let elapsed = around.clock.elapsed();
+        if self.held.is_empty() {
+            self.head_since = elapsed;
+        }
+        self.held.push_back(ready.begin(note, elapsed));
+        Ok(())
+    }
+
+    /// Writes what its pipe takes.
+    pub(super) fn push(&mut self) {
+        self.process.push_input();
+        if self.leaving {
+            self.process.end_input();
+        }
+    }
+
+    /// Reads what it has printed; the tasks that it is done with.
+    pub(super) fn listen(
+        &mut self,
+        around: &Surroundings<'_>,
+        buffer: &mut [u8],
+        show: Watch<'_>,
+        ended: &mut Vec<Ended>,
+    ) {
+        let at = around.clock.now();
+        for stream in [Stream::Err, Stream::Out] {
+            let mut total = 0;
+            while total < READ_AT_ONCE {
+                let read = self.process.read(stream, buffer);
+                if read == 0 {
+                    break;
+                }
+                total += read;
+                let bytes = buffer.get(..read).unwrap_or_default();
+                let mut lines = Vec::new();
+                match stream {
+                    Stream::Out => self.out.feed(bytes, |line| lines.push(line)),
+                    Stream::Err => self.err.feed(bytes, |line| lines.push(line)),
+                }
+                for line in lines {
+                    match stream {
+                        Stream::Out => ended.extend(self.hear(&line, around, at, show)),
+                        Stream::Err => self.hear_stderr(line, at, show),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A line is about the task that it names, if the process holds it, else about the one that it was given first.
+    fn hear(
+        &mut self,
+        line: &str,
+        around: &Surroundings<'_>,
+        at: Timestamp,
+        show: Watch<'_>,
+    ) -> Option<Ended> {
+        let (task, message) = protocol::read(line);
+        let named = task.and_then(|id| self.held.iter().position(|attempt| attempt.claim.id == id));
+        let foreign = task.is_some() && named.is_none();
+        if let Message::Done { ok } = message {
+            return match named.filter(|_| !foreign) {
+                Some(index) => self.done_with(index, ok, around, show),
+                None => None,
+            };
+        }
+        let message = match foreign {
+            true => protocol::log(crate::task::Level::Warning, line),
+            false => message,
+        };
+        let attempt = self.held.get_mut(named.unwrap_or(0))?;
+        let id = attempt.claim.id;
+        attempt
+            .record
+            .hear(message, at, &mut |event: Event<'_>| show(id, event));
+        None
+    }
+
+    fn done_with(
+        &mut self,
+        index: usize,
+        ok: bool,
+        around: &Surroundings<'_>,
+        show: Watch<'_>,
+    ) -> Option<Ended> {
+        let mut attempt = self.held.remove(index)?;
+        self.done += 1;
+        if index == 0 {
+            attempt.started = attempt.started.max(self.head_since);
+            self.head_since = around.clock.elapsed();
+        }
+        let outcome = match ok {
+            true => (Status::Completed, None, None),
+            false => {
+                let words = format!(
+                    "the handler said that it could not{}",
+                    last_words(&attempt.record)
+                );
+                (Status::Failed, None, Some(words))
+            }
+        };
+        Some(attempt.end(around, outcome, show))
+    }
+
+    fn hear_stderr(&mut self, line: String, at: Timestamp, show: Watch<'_>) {
+        if let Some(attempt) = self.held.front_mut() {
+            let id = attempt.claim.id;
+            attempt
+                .record
+                .hear_stderr(line, at, &mut |event: Event<'_>| show(id, event));
+            self.last_words.clone_from(&attempt.record.last_words);
+        } else if !line.trim().is_empty() {
+            log::info!("{}: {line}", self.method);
+            self.last_words = Some(line);
+        }
+    }
+
+    /// Ends one of its tasks, and so the process: there is no other way to make it let go.
+    pub(super) fn ask_to_end(&mut self, task: Option<i64>, cause: Cause, elapsed: Duration) {
+        for attempt in self
+            .held
+            .iter_mut()
+            .filter(|attempt| task.is_none_or(|id| attempt.claim.id == id))
+        {
+            attempt.ask_to_end(cause);
+        }
+        if self.kill_at.is_none() {
+            self.kill_at = Some(elapsed + GRACE);
+            self.process.signal(Signal::TERM);
+        }
+    }
+
+    /// Tells it that nothing more comes, once it holds nothing.
+    pub(super) fn let_go(&mut self, elapsed: Duration) {
+        if self.held.is_empty() && !self.leaving {
+            self.leaving = true;
+            self.kill_at = Some(elapsed + GRACE);
+            self.push();
+        }
+    }
+
+    /// Does what has become due: the time limit of the task at its head, the end of its grace.
+    pub(super) fn enforce(&mut self, elapsed: Duration) {
+        if self.limit().is_some_and(|limit| elapsed >= limit) {
+            let head = self.held.front().map(|attempt| attempt.claim.id);
+            self.ask_to_end(head, Cause::TimedOut, elapsed);
+        }
+        if self.kill_at.is_some_and(|kill_at| elapsed >= kill_at) {
+            self.kill_at = Some(elapsed + GRACE);
+            self.process.signal(Signal::KILL);
+        }
+    }
+
+    /// When [`Resident::enforce`] has something to do next.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        [self.limit(), self.kill_at].into_iter().flatten().min()
+    }
+
+    /// A task's time begins when those that were given before it are done: until then it only waits.
+    fn limit(&self) -> Option<Duration> {
+        let head = self
+            .held
+            .front()
+            .filter(|attempt| attempt.cause.is_none())?;
+        Some(self.head_since + head.limit?)
+    }
+
+    /// The process has ended; so have the tasks that it held.
+    pub(super) fn end(
+        mut self,
+        exit: ExitStatus,
+        around: &Surroundings<'_>,
+        show: Watch<'_>,
+    ) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        self.listen(around, &mut [0; 16 * 1024], show, &mut ended);
+        if let Some(line) = self.out.end() {
+            ended.extend(self.hear(&line, around, around.clock.now(), show));
+        }
+        if let Some(line) = self.err.end() {
+            self.hear_stderr(line, around.clock.now(), show);
+        }
+        let how = match exit.code() {
+            Some(code) => format!("with exit status {code}"),
+            None => killed_by(exit),
+        };
+        let words = self
+            .last_words
+            .map(|words| format!(": {words}"))
+            .unwrap_or_default();
+        for attempt in self.held {
+            let reason = format!("its resident handler ended before the task did, {how}{words}");
+            let outcome = (
+                Status::Interrupted,
+                exit.signal().map_or(exit.code(), |_| None),
+                Some(reason),
+            );
+            ended.push(attempt.end(around, outcome, show));
+        }
+        ended
+    }
+}

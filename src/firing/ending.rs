@@ -1,0 +1,157 @@
+//! How a level comes to its end, fails, or is called off.
+
+use super::FiringStatus;
+use super::level::{MAILS, METHOD, STATE};
+use crate::error::Result;
+use crate::store::Store;
+use crate::store::attachment::Hanging;
+use crate::store::firing::FiringRow;
+use crate::task::Level;
+use crate::time::{Timestamp, Zone};
+use crate::timer::{Action, Timer};
+
+/// Ends a level, done or skipped: the attachment at its next one, if there is one.
+pub(super) fn end_level(
+    store: &Store,
+    row: &Hanging,
+    timer: &Timer,
+    (status, result): (FiringStatus, &str),
+    (zone, now): (Zone, Timestamp),
+) -> Result<Option<Hanging>> {
+    let firing = FiringRow {
+        timer: &timer.definition.name,
+        document: row.document,
+        level: row.level,
+        due_at: row.due_at.unwrap_or(now),
+        status,
+        step: row.step,
+        result,
+    };
+    store.insert_firing(&firing, now)?;
+    let mut next = Hanging {
+        level: row.level.saturating_add(1),
+        step: STATE,
+        attempts: 0,
+        last_error: None,
+        task: None,
+        mailing: 0,
+        tried_by: None,
+        ..*row
+    };
+    let counted_from = row.counted_from.unwrap_or(now);
+    match timer.due_at(&zone, counted_from, next.level) {
+        Ok(None) => {
+            detach(
+                store,
+                row,
+                (&timer.definition.name, now),
+                "timer detached: it has come to its end",
+            )?;
+            Ok(None)
+        }
+        Ok(Some(due)) => {
+            store.set_level(next.id, next.level, due)?;
+            next.due_at = Some(due);
+            Ok(Some(next))
+        }
+        Err(error) => {
+            let why = error.to_string();
+            let level = (timer.definition.name.as_str(), next.level);
+            store.insert_history(next.document, now, Level::Warning, &why, Some(level))?;
+            next.due_at = None;
+            next.last_error = Some(why);
+            store.save(&next)?;
+            Ok(Some(next))
+        }
+    }
+}
+
+/// Ends an attachment, with this entry in the document's history.
+pub(super) fn detach(
+    store: &Store,
+    row: &Hanging,
+    (name, now): (&str, Timestamp),
+    message: &str,
+) -> Result<()> {
+    let level = Some((name, row.level));
+    store.insert_history(row.document, now, Level::Info, message, level)?;
+    store.delete_attachment(row.id)
+}
+
+/// Notes that the step that an attachment is at has failed. History says so once for each reason.
+pub(super) fn fail(
+    store: &Store,
+    row: &Hanging,
+    name: &str,
+    (error, tried_by): (&str, Option<i64>),
+    now: Timestamp,
+) -> Result<()> {
+    if row.last_error.as_deref() != Some(error) {
+        store.insert_history(
+            row.document,
+            now,
+            Level::Error,
+            error,
+            Some((name, row.level)),
+        )?;
+    }
+    note_failure(store, row, error, tried_by)
+}
+
+/// Notes on an attachment alone that its step has failed, and in which run if that is not to try it again.
+pub(super) fn note_failure(
+    store: &Store,
+    row: &Hanging,
+    error: &str,
+    tried_by: Option<i64>,
+) -> Result<()> {
+    store.save(&Hanging {
+        attempts: row.attempts.saturating_add(1),
+        last_error: Some(error.to_owned()),
+        tried_by,
+        ..*row
+    })
+}
+
+/// Sees to it that what is under way for a level is not done, unless it is being done right now: then it does not
+/// count.
+///
+/// # Errors
+/// SQLite's.
+pub fn call_off(store: &Store, row: &Hanging, why: &str, now: Timestamp) -> Result<()> {
+    if row.mailing > 0 {
+        store.withdraw_mails(row.id, why)?;
+    }
+    if let Some(task) = row.task
+        && store.cancel_task(task, now)?
+    {
+        store.cancel_followers(task, now)?;
+    }
+    Ok(())
+}
+
+/// What an action does, in words, and the task that did its method.
+pub(super) fn words_of_all(action: &Action, task: Option<i64>) -> String {
+    words_of(action, task, STATE..=METHOD)
+}
+
+/// What some steps of an action do, in words.
+pub(super) fn words_of(
+    action: &Action,
+    task: Option<i64>,
+    steps: std::ops::RangeInclusive<u8>,
+) -> String {
+    let state = action.state.as_ref().map(|state| format!("state {state}"));
+    let mails = match action.mail.as_slice() {
+        [] => None,
+        templates => Some(format!("mail {}", templates.join(", "))),
+    };
+    let method = action.method.as_ref().map(|method| match task {
+        Some(task) => format!("method {method} as task {task}"),
+        None => format!("method {method}"),
+    });
+    let parts = [(STATE, state), (MAILS, mails), (METHOD, method)];
+    let wanted = parts.into_iter().filter(|(step, _)| steps.contains(step));
+    let words: Vec<String> = wanted.filter_map(|(_, words)| words).collect();
+    words.join("; ")
+}

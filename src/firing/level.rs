@@ -1,0 +1,210 @@
+//! What firing a level does: the state change, the mails, the method (design, “Timers”, rules 4 to 6).
+
+use super::FiringStatus;
+use super::ending::{call_off, end_level, words_of, words_of_all};
+use crate::document::state_words;
+use crate::error::Result;
+use crate::method::Methods;
+use crate::outbox::{self, Cause};
+use crate::store::Store;
+use crate::store::attachment::Hanging;
+use crate::store::task::TaskRow;
+use crate::task::{Level, Status};
+use crate::time::{Timestamp, Zone};
+use crate::timer::{Action, Timer};
+
+/// The step that changes the state.
+pub(super) const STATE: u8 = 0;
+/// The step that queues the mails, and waits until they are sent.
+pub(super) const MAILS: u8 = 1;
+/// The step that starts the method's task, and waits until it is completed.
+pub(super) const METHOD: u8 = 2;
+
+/// What came of a step.
+pub(super) enum Progress {
+    /// It is done: the attachment as it is now, at a later step.
+    Next(Hanging),
+    /// Its mails or its task are under way.
+    Waits,
+    /// The level is done: the attachment at its next one, if there is one.
+    Ended(Option<Hanging>),
+}
+
+/// A level that is being fired.
+pub(super) struct Firing<'a> {
+    pub(super) store: &'a Store,
+    pub(super) timer: &'a Timer,
+    pub(super) action: &'a Action,
+    pub(super) methods: &'a Methods,
+    pub(super) when: (Zone, Timestamp),
+}
+
+impl Firing<'_> {
+    /// Does the step that an attachment is at, with its entry in the history, inside the caller's savepoint.
+    pub(super) fn step(&self, row: &Hanging) -> Result<Progress> {
+        match row.step {
+            STATE => self.change_state(row),
+            MAILS if row.mailing > 0 => Ok(Progress::Waits),
+            MAILS => self.queue_mails(row),
+            _ => self.start_method(row),
+        }
+    }
+
+    fn change_state(&self, row: &Hanging) -> Result<Progress> {
+        if let Some(state) = &self.action.state {
+            self.set_state(row.document, row.level, state)?;
+        }
+        if self.action.mail.is_empty() && self.action.method.is_none() {
+            return self.done(row);
+        }
+        let next = Hanging {
+            step: MAILS,
+            ..row.clone()
+        };
+        self.store.save(&next)?;
+        Ok(Progress::Next(next))
+    }
+
+    fn set_state(&self, document: i64, level: u32, state: &str) -> Result<()> {
+        let before = self.store.state(document)?;
+        self.store.set_state(document, state, self.when.1)?;
+        self.tell(document, level, Level::Info, &state_words(&before, state))
+    }
+
+    fn queue_mails(&self, row: &Hanging) -> Result<Progress> {
+        let mut next = row.clone();
+        if self.action.mail.is_empty() {
+            next.step = METHOD;
+            return Ok(Progress::Next(next));
+        }
+        for template in &self.action.mail {
+            self.queue_mail(row, template)?;
+            next.mailing += 1;
+        }
+        self.store.save(&next)?;
+        Ok(Progress::Waits)
+    }
+
+    fn queue_mail(&self, row: &Hanging, template: &str) -> Result<i64> {
+        let cause = Cause {
+            template,
+            document: row.document,
+            attachment: row.id,
+            timer: &self.timer.definition.name,
+            level: row.level,
+            due_at: row.due_at.unwrap_or(self.when.1),
+        };
+        let mail = outbox::queue(self.store, &cause, self.when.1)?;
+        let message = format!("mail {mail} queued from template {template}");
+        self.tell(row.document, row.level, Level::Info, &message)?;
+        Ok(mail)
+    }
+
+    fn start_method(&self, row: &Hanging) -> Result<Progress> {
+        let Some(method) = &self.action.method else {
+            return self.done(row);
+        };
+        let status = match row.task {
+            Some(task) => self.store.task_status(task)?,
+            None => None,
+        };
+        match status {
+            Some(Status::Completed) => self.done(row),
+            Some(status) if !status.is_ended() => Ok(Progress::Waits),
+            _ => {
+                let task = self.add_task(row, method, Some(row.id))?;
+                self.store.save(&Hanging {
+                    step: METHOD,
+                    task: Some(task),
+                    ..row.clone()
+                })?;
+                Ok(Progress::Waits)
+            }
+        }
+    }
+
+    /// The task's time to run at is the level's, so that its handler sees how late it is.
+    fn add_task(&self, row: &Hanging, method: &str, attachment: Option<i64>) -> Result<i64> {
+        self.methods.get(method)?;
+        let task = TaskRow {
+            method,
+            run_at: row.due_at,
+            document: Some(row.document),
+            attachment,
+            ..TaskRow::default()
+        };
+        let task = self.store.insert_task(&task, self.when.1)?;
+        let message = format!("method {method} started as task {task}");
+        self.tell(row.document, row.level, Level::Info, &message)?;
+        Ok(task)
+    }
+
+    fn done(&self, row: &Hanging) -> Result<Progress> {
+        let words = words_of_all(self.action, row.task);
+        let ending = (FiringStatus::Done, words.as_str());
+        end_level(self.store, row, self.timer, ending, self.when).map(Progress::Ended)
+    }
+
+    /// Does what is left of a level that was skipped, all of it now: nothing waits for its mails or its task.
+    pub(super) fn all_at_once(&self, row: &Hanging) -> Result<String> {
+        if row.step == STATE
+            && let Some(state) = &self.action.state
+        {
+            self.set_state(row.document, row.level, state)?;
+        }
+        if row.step <= MAILS {
+            for template in &self.action.mail {
+                let mail = self.queue_mail(row, template)?;
+                self.store.release_mail(mail)?;
+            }
+        }
+        let task = match &self.action.method {
+            Some(method) => Some(self.add_task(row, method, None)?),
+            None => None,
+        };
+        Ok(words_of(self.action, task, row.step..=METHOD))
+    }
+
+    /// Passes over a level whose time is over.
+    pub(super) fn skip(&self, row: &Hanging, hours: i64) -> Result<Option<Hanging>> {
+        call_off(self.store, row, "its level was skipped", self.when.1)?;
+        let done = match row.step {
+            STATE => String::new(),
+            step => words_of(self.action, None, STATE..=step - 1),
+        };
+        let left = words_of(self.action, None, row.step..=METHOD);
+        let words = match done.as_str() {
+            "" => format!("not done: {left}"),
+            _ => format!("done: {done}; not done: {left}"),
+        };
+        let due = row.due_at.map_or_else(String::new, Timestamp::rfc3339);
+        let why = row.last_error.as_ref();
+        let why = why.map_or_else(String::new, |why| {
+            format!("; {} attempts, the last: {why}", row.attempts)
+        });
+        let message =
+            format!("level skipped: it was due at {due}, {hours} hours ago or more; {words}{why}");
+        self.tell(row.document, row.level, Level::Warning, &message)?;
+        let ending = (FiringStatus::Skipped, words.as_str());
+        end_level(self.store, row, self.timer, ending, self.when)
+    }
+
+    /// Whether a handler or the mail server has something of the level in hands, so that it cannot be passed over. What
+    /// only waits, for a place or for a retry, can: it would come too late as well.
+    pub(super) fn is_under_way(&self, row: &Hanging) -> Result<bool> {
+        if row.mailing > 0 && self.store.is_mailing(row.id)? {
+            return Ok(true);
+        }
+        let status = match row.task {
+            Some(task) => self.store.task_status(task)?,
+            None => None,
+        };
+        Ok(status == Some(Status::Running))
+    }
+
+    fn tell(&self, document: i64, level: u32, importance: Level, message: &str) -> Result<()> {
+        let timer = (self.timer.definition.name.as_str(), level);
+        self.store
+            .insert_history(document, self.when.1, importance, message, Some(timer))
+    }
+}

@@ -1,0 +1,271 @@
+//! One pass over all that is due.
+
+use super::FiringStatus;
+use super::dates::{settle_all, settle_alone};
+use super::due::due_documents;
+use super::ending::fail;
+use super::level::{Firing, Progress};
+use super::outcome::{Outcome, Problem};
+use super::timers::Timers;
+use crate::error::Result;
+use crate::method::Methods;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::store::attachment::Hanging;
+use crate::time::{Clock, Timestamp, Zone};
+use crate::timer::Timer;
+
+/// How many levels share a transaction: others can write in between.
+const LEVELS_AT_ONCE: u64 = 1000;
+
+/// Computes anew what needs it, skips what is past its limit and fires what is due. A level that fails is left for a
+/// later run of the program.
+///
+/// # Errors
+/// When the database fails; what was committed before is kept.
+pub fn fire_due(store: &Store, clock: &Clock, settings: &Settings) -> Result<Outcome> {
+    let when = (settings.zone()?, clock.now());
+    settle_all(store, when)?;
+    let mut pass = Pass {
+        store,
+        when,
+        limit: settings.hour_limit()?,
+        timers: Timers::default(),
+        methods: None,
+        version: None,
+        careful: false,
+        outcome: Outcome::default(),
+    };
+    let mut documents = due_documents(store, when.1, i64::MIN)?;
+    while let Some(&last) = documents.last() {
+        pass.fire(&documents)?;
+        documents = due_documents(store, when.1, last)?;
+    }
+    Ok(pass.outcome)
+}
+
+struct Pass<'a> {
+    store: &'a Store,
+    when: (Zone, Timestamp),
+    /// For how many seconds past its due date a level is tried.
+    limit: Option<i64>,
+    timers: Timers,
+    methods: Option<Methods>,
+    version: Option<i64>,
+    /// Whether each step has a savepoint of its own. Savepoints cost more than the steps: so a transaction is tried
+    /// without, and when a step of it fails, done again with them.
+    careful: bool,
+    outcome: Outcome,
+}
+
+/// What one transaction has done so far.
+#[derive(Default)]
+struct Batch {
+    outcome: Outcome,
+    waiting: u64,
+}
+
+impl Batch {
+    fn levels(&self) -> u64 {
+        self.outcome.fired + self.outcome.skipped
+    }
+
+    fn is_full(&self) -> bool {
+        let failed = self.outcome.problems.len() as u64 + self.outcome.more_problems;
+        self.levels() + failed + self.waiting >= LEVELS_AT_ONCE
+    }
+}
+
+/// What came of looking at a level.
+enum Visit {
+    Ended(FiringStatus, Option<Hanging>),
+    Waits,
+    Failed(String),
+}
+
+impl Pass<'_> {
+    fn fire(&mut self, documents: &[i64]) -> Result<()> {
+        let (store, mut left) = (self.store, documents);
+        while !left.is_empty() {
+            self.careful = false;
+            let (batch, done) = match store.transact(|_| self.batch(left)) {
+                Err(error) if !error.is_about_the_database() => {
+                    self.careful = true;
+                    store.transact(|_| self.batch(left))?
+                }
+                done => done?,
+            };
+            self.outcome.add(batch.outcome);
+            left = left.get(done..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Fires what is due on some documents; on how many of them nothing is left to be done.
+    fn batch(&mut self, documents: &[i64]) -> Result<(Batch, usize)> {
+        self.forget_what_changed()?;
+        let mut batch = Batch::default();
+        for (done, &document) in documents.iter().enumerate() {
+            if batch.is_full() || !self.document(document, &mut batch)? {
+                return Ok((batch, done));
+            }
+        }
+        Ok((batch, documents.len()))
+    }
+
+    /// Another connection may have changed a definition or a method since the last transaction.
+    fn forget_what_changed(&mut self) -> Result<()> {
+        let version = Some(self.store.data_version()?);
+        if version != self.version {
+            self.timers = Timers::default();
+            self.methods = Some(self.store.methods()?);
+            self.version = version;
+        }
+        Ok(())
+    }
+
+    /// Fires what is due on a document, by due date. Whether all of it was looked at.
+    fn document(&mut self, document: i64, batch: &mut Batch) -> Result<bool> {
+        let mut rows = self.due_on(document)?;
+        while let Some(row) = take_soonest(&mut rows, self.when.1) {
+            if batch.levels() >= LEVELS_AT_ONCE {
+                return Ok(false);
+            }
+            match self.visit(&row)? {
+                Visit::Ended(status, next) => {
+                    batch.outcome.count(status);
+                    if let (FiringStatus::Skipped, Some(error)) = (status, &row.last_error) {
+                        let error = format!("skipped, past its hour limit: {error}");
+                        batch.outcome.tell(self.problem(&row, error, true)?);
+                    }
+                    rows.extend(next);
+                }
+                Visit::Waits => batch.waiting += 1,
+                Visit::Failed(error) => batch.outcome.tell(self.problem(&row, error, false)?),
+            }
+        }
+        Ok(true)
+    }
+
+    fn due_on(&mut self, document: i64) -> Result<Vec<Hanging>> {
+        let mut rows = self.store.due_on(document, self.when.1)?;
+        if rows.iter().all(|row| row.stale == 0) {
+            return Ok(rows);
+        }
+        let mut settled = Vec::new();
+        for row in rows.drain(..) {
+            settled.extend(match row.stale {
+                0 => Some(row),
+                _ => {
+                    let timer = self.timers.get(self.store, row.timer)?;
+                    settle_alone(self.store, row, &timer, self.when)?
+                }
+            });
+        }
+        Ok(settled)
+    }
+
+    fn visit(&mut self, row: &Hanging) -> Result<Visit> {
+        if row.tried_by == Some(self.store.run()) {
+            return Ok(Visit::Waits);
+        }
+        let timer = self.timers.get(self.store, row.timer)?;
+        let timer = match timer.as_ref() {
+            Ok(timer) => timer,
+            Err(error) => return self.failed(row, &self.store.timer_name(row.timer)?, error),
+        };
+        match self.fire_level(row, timer) {
+            Err(error) if error.is_about_the_database() || !self.store.in_transaction() => {
+                Err(error)
+            }
+            Err(error) if !self.careful => Err(error),
+            Err(error) => self.failed(row, &timer.definition.name, &error),
+            visit => visit,
+        }
+    }
+
+    /// Each step has a savepoint of its own: what was done before a step that fails stays done.
+    fn fire_level(&self, row: &Hanging, timer: &Timer) -> Result<Visit> {
+        let none = Methods::default();
+        let Some((_, action)) = timer.level(row.level) else {
+            return Ok(Visit::Waits);
+        };
+        let firing = Firing {
+            store: self.store,
+            timer,
+            action,
+            methods: self.methods.as_ref().unwrap_or(&none),
+            when: self.when,
+        };
+        if let Some(hours) = self.hours_past_limit(row) {
+            if firing.is_under_way(row)? {
+                return Ok(Visit::Waits);
+            }
+            let next = self.guarded(|| firing.skip(row, hours))?;
+            return Ok(Visit::Ended(FiringStatus::Skipped, next));
+        }
+        let mut at = None;
+        loop {
+            let row = at.as_ref().unwrap_or(row);
+            match self.guarded(|| firing.step(row))? {
+                Progress::Next(next) => at = Some(next),
+                Progress::Waits => return Ok(Visit::Waits),
+                Progress::Ended(next) => return Ok(Visit::Ended(FiringStatus::Done, next)),
+            }
+        }
+    }
+
+    /// Does something that undoes itself alone when it fails, or, while all goes well, the whole transaction.
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.careful {
+            true => self.store.attempt(|_| work()),
+            false => work(),
+        }
+    }
+
+    /// How many hours a level may be late, when it is later (seed 004, `FDL_TIMERHOURLIMIT`).
+    fn hours_past_limit(&self, row: &Hanging) -> Option<i64> {
+        let late = self.when.1.seconds_since(row.due_at?);
+        self.limit
+            .filter(|limit| late >= *limit)
+            .map(|limit| limit / 3600)
+    }
+
+    /// The steps before the one that failed are in the database, and not in `row`.
+    fn failed(&self, row: &Hanging, name: &str, error: &crate::Error) -> Result<Visit> {
+        let error = error.to_string();
+        let tried = Some(self.store.run());
+        let noted = self.store.attempt(|store| match store.hanging(row.id)? {
+            Some(now) => fail(store, &now, name, (&error, tried), self.when.1),
+            None => Ok(()),
+        });
+        match noted {
+            Err(error) if error.is_about_the_database() || !self.store.in_transaction() => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        Ok(Visit::Failed(error))
+    }
+
+    fn problem(&mut self, row: &Hanging, error: String, given_up: bool) -> Result<Problem> {
+        Ok(Problem {
+            attachment: row.id,
+            timer: self.store.timer_name(row.timer)?,
+            document: row.document,
+            level: row.level,
+            error,
+            given_up,
+        })
+    }
+}
+
+/// Takes out the row that is due first, unless none is due yet.
+fn take_soonest(rows: &mut Vec<Hanging>, now: Timestamp) -> Option<Hanging> {
+    let due = rows
+        .iter()
+        .enumerate()
+        .filter_map(|(place, row)| Some((row.due_at.filter(|due| *due <= now)?, row.id, place)));
+    let (_, _, place) = due.min()?;
+    Some(rows.swap_remove(place))
+}

@@ -1,0 +1,9 @@
+//! What a handler is given, what it prints, and the process that it is.
+
+pub mod input;
+pub mod lines;
+pub mod mask;
+pub mod process;
+pub mod protocol;
+pub mod record;
+pub mod spawn;

@@ -1,0 +1,302 @@
+//! What an attempt has said so far, bounded and masked, on its way to the database.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::handler::mask::Mask;
+use crate::handler::protocol::Message;
+use crate::json::Json;
+use crate::store::Store;
+use crate::task::{Level, LogEntry, Progress};
+use crate::time::Timestamp;
+
+/// How many log entries are kept of the beginning of an attempt, and as many of its end.
+pub const KEPT_ENTRIES: usize = 1000;
+/// How many bytes of log are kept of the beginning of an attempt, and as many of its end.
+pub const KEPT_BYTES: usize = 512 * 1024;
+
+/// Something said that a person who watches the task wants to see at once.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A line was logged.
+    Log(&'a LogEntry),
+    /// A debug message, which is kept nowhere.
+    Debug(&'a str),
+    /// It is so far.
+    Progress(&'a Progress),
+}
+
+/// What an attempt has said.
+#[derive(Debug, Default)]
+pub struct Record {
+    mask: Mask,
+    log: Log,
+    /// How far it said it was, the last time.
+    pub progress: Option<Progress>,
+    progress_written: bool,
+    /// What it handed back.
+    pub result: Option<Json>,
+    /// The file that it handed back.
+    pub output: Option<PathBuf>,
+    /// The last error that it logged.
+    pub last_error: Option<String>,
+    /// The last line on its standard error.
+    pub last_words: Option<String>,
+}
+
+impl Record {
+    /// An empty record of an attempt that must not show what `mask` hides.
+    pub fn new(mask: Mask) -> Self {
+        Self {
+            mask,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a line of the handler's standard error, and shows it to who watches.
+    pub fn hear_stderr(&mut self, line: String, at: Timestamp, show: &mut dyn FnMut(Event<'_>)) {
+        let line = self.mask.text(line);
+        if !line.trim().is_empty() {
+            self.last_words = Some(line.clone());
+        }
+        self.add(entry(at, Level::Warning, line), show);
+    }
+
+    /// Takes what the handler said, and shows it to who watches.
+    pub fn hear(&mut self, message: Message, at: Timestamp, show: &mut dyn FnMut(Event<'_>)) {
+        match message {
+            Message::Log {
+                level,
+                message,
+                details,
+            } => {
+                let details = details.map(|details| self.mask.json(details));
+                let message = self.mask.text(message);
+                self.add(
+                    LogEntry {
+                        details,
+                        ..entry(at, level, message)
+                    },
+                    show,
+                );
+            }
+            Message::Progress(progress) => {
+                let label = progress.label.map(|label| self.mask.text(label));
+                let progress = Progress { label, ..progress };
+                show(Event::Progress(&progress));
+                self.progress_written =
+                    self.progress.as_ref() == Some(&progress) && self.progress_written;
+                self.progress = Some(progress);
+            }
+            Message::Debug(message) => show(Event::Debug(&self.mask.text(message))),
+            Message::Result(value) => self.result = Some(self.mask.json(value)),
+            Message::File(path) => self.output = Some(path),
+            Message::Done { .. } => {}
+        }
+    }
+
+    /// Logs what the runner itself has to say of the attempt.
+    pub fn say(
+        &mut self,
+        level: Level,
+        message: String,
+        at: Timestamp,
+        show: &mut dyn FnMut(Event<'_>),
+    ) {
+        let message = self.mask.text(message);
+        self.add(entry(at, level, message), show);
+    }
+
+    fn add(&mut self, entry: LogEntry, show: &mut dyn FnMut(Event<'_>)) {
+        show(Event::Log(&entry));
+        if entry.level == Level::Error {
+            self.last_error = Some(entry.message.clone());
+        }
+        self.log.add(entry);
+    }
+
+    /// Whether something was said that is not in the database yet.
+    pub fn is_unwritten(&self) -> bool {
+        self.log.is_unwritten() || (self.progress.is_some() && !self.progress_written)
+    }
+
+    /// Writes what is not written yet. It counts as written once [`Record::mark_written`] says that it was committed.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn write_log(&self, store: &Store, task: (i64, u32)) -> Result<()> {
+        match self.log.is_unwritten() {
+            true => self.log.write(store, task),
+            false => Ok(()),
+        }
+    }
+
+    /// The progress, unless it is written already.
+    pub fn unwritten_progress(&self) -> Option<&Progress> {
+        self.progress.as_ref().filter(|_| !self.progress_written)
+    }
+
+    /// What was written is committed.
+    pub fn mark_written(&mut self, last_seq: impl FnOnce() -> Result<i64>) -> Result<()> {
+        self.progress_written = true;
+        self.log.mark_written(last_seq)
+    }
+}
+
+fn entry(at: Timestamp, level: Level, message: String) -> LogEntry {
+    LogEntry {
+        at,
+        level,
+        message,
+        details: None,
+    }
+}
+
+/// A log of which the head and the tail are kept, and in the middle a line that says what was cut.
+#[derive(Debug, Default)]
+struct Log {
+    /// The number in the database that this attempt's lines follow; unknown until the first are written.
+    base: Option<i64>,
+    last: i64,
+    head: Span,
+    tail: Span,
+    cut_entries: u64,
+    cut_bytes: u64,
+    /// The number of the line that says what was cut.
+    gap: Option<i64>,
+    gap_written: bool,
+}
+
+#[derive(Debug, Default)]
+struct Span {
+    /// Those that may still be dropped or are not written yet.
+    entries: VecDeque<Line>,
+    count: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Line {
+    seq: i64,
+    bytes: usize,
+    /// `None` once it is written.
+    entry: Option<LogEntry>,
+}
+
+impl Log {
+    fn add(&mut self, entry: LogEntry) {
+        let bytes = entry.message.len()
+            + entry
+                .details
+                .as_ref()
+                .map_or(0, |details| details.text().len());
+        let to_head = self.tail.count == 0 && self.gap.is_none() && self.head.has_room(bytes);
+        if !to_head && self.gap.is_none() {
+            self.last += 1;
+            self.gap = Some(self.last);
+        }
+        self.last += 1;
+        let span = if to_head {
+            &mut self.head
+        } else {
+            &mut self.tail
+        };
+        span.push(Line {
+            seq: self.last,
+            bytes,
+            entry: Some(entry),
+        });
+        while !self.tail.has_room(0) {
+            let Some(dropped) = self.tail.pop() else {
+                break;
+            };
+            self.cut_entries += 1;
+            self.cut_bytes += dropped.bytes as u64;
+            self.gap_written = false;
+        }
+    }
+
+    fn is_unwritten(&self) -> bool {
+        (self.cut_entries > 0 && !self.gap_written)
+            || self
+                .tail
+                .entries
+                .back()
+                .is_some_and(|line| line.entry.is_some())
+            || self
+                .head
+                .entries
+                .back()
+                .is_some_and(|line| line.entry.is_some())
+    }
+
+    fn write(&self, store: &Store, task: (i64, u32)) -> Result<()> {
+        let base = match self.base {
+            Some(base) => base,
+            None => store.last_log_seq(task.0)?,
+        };
+        if let (Some(gap), Some(first), true) =
+            (self.gap, self.tail.entries.front(), self.cut_entries > 0)
+        {
+            store.drop_logs(task.0, base + gap + 1, base + first.seq - 1)?;
+            let at = first
+                .entry
+                .as_ref()
+                .map_or_else(|| self.newest(), |entry| Some(entry.at));
+            if let Some(at) = at {
+                let message = format!(
+                    "[{} log entries ({} bytes) were cut here: the first and the last are kept]",
+                    self.cut_entries, self.cut_bytes
+                );
+                store.put_log(task, base + gap, &entry(at, Level::Warning, message))?;
+            }
+        }
+        for line in self.head.entries.iter().chain(&self.tail.entries) {
+            if let Some(entry) = &line.entry {
+                store.put_log(task, base + line.seq, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn newest(&self) -> Option<Timestamp> {
+        self.tail
+            .entries
+            .back()?
+            .entry
+            .as_ref()
+            .map(|entry| entry.at)
+    }
+
+    fn mark_written(&mut self, last_seq: impl FnOnce() -> Result<i64>) -> Result<()> {
+        if self.base.is_none() && self.last > 0 {
+            self.base = Some(last_seq()? - self.last);
+        }
+        self.head.entries.clear();
+        for line in &mut self.tail.entries {
+            line.entry = None;
+        }
+        self.gap_written = true;
+        Ok(())
+    }
+}
+
+impl Span {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.count + usize::from(bytes > 0) <= KEPT_ENTRIES && self.bytes + bytes <= KEPT_BYTES
+    }
+
+    fn push(&mut self, line: Line) {
+        self.count += 1;
+        self.bytes += line.bytes;
+        self.entries.push_back(line);
+    }
+
+    fn pop(&mut self) -> Option<Line> {
+        let line = self.entries.pop_front()?;
+        self.count -= 1;
+        self.bytes -= line.bytes;
+        Some(line)
+    }
+}

@@ -1,0 +1,118 @@
+//! What a mail says: a template filled from a document.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::error::{Error, OrNotFound, Result};
+use crate::mail::{Address, Outgoing, Template};
+use crate::settings::{MAIL_FROM, Settings};
+use crate::store::Store;
+use crate::time::Timestamp;
+
+/// A mail before it has an id: what is written, from whom and to whom.
+#[derive(Debug, Clone, Serialize)]
+pub struct Letter {
+    /// The sender.
+    pub from: Address,
+    /// The recipients.
+    pub to: Vec<Address>,
+    /// Recipients of a copy.
+    pub cc: Vec<Address>,
+    /// Recipients of a copy that the others don't see.
+    pub bcc: Vec<Address>,
+    /// The subject, on one line.
+    pub subject: String,
+    /// The body as plain text.
+    pub body: String,
+    /// The same as HTML.
+    pub html: Option<String>,
+}
+
+/// What a template sees as `timer`.
+#[derive(Debug)]
+pub struct Occasion<'a> {
+    /// The timer's name.
+    pub timer: &'a str,
+    /// The level, counted from 0.
+    pub level: u32,
+    /// When the level was due. A template sees it in local time, `YYYY-MM-DD HH:MM:SS`: it is for people to read.
+    pub due_at: Timestamp,
+}
+
+/// Fills a template from a document as it is now (`design`, “Mail”).
+///
+/// # Errors
+/// When there is no such document, when the template cannot be filled from it, or when neither it nor the setting
+/// `mail.from` says who sends.
+pub fn compose(
+    store: &Store,
+    template: &Template,
+    document: i64,
+    occasion: &Occasion<'_>,
+) -> Result<Letter> {
+    let settings = store.settings()?;
+    let found = store.document_for_handler(document)?;
+    let found = found.or_not_found("document", document)?.value();
+    let values = values(found, occasion, &settings)?;
+    let wrong = |reason: String| Error::invalid(format!("template '{}'", template.name), reason);
+    let filled = template
+        .render(&values)
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(Letter {
+        from: filled.from.map_or_else(|| sender(&settings), Ok)?,
+        to: filled.to,
+        cc: filled.cc,
+        bcc: filled.bcc,
+        subject: filled.subject,
+        body: filled.body,
+        html: filled.html,
+    })
+}
+
+fn values(document: Value, occasion: &Occasion<'_>, settings: &Settings) -> Result<Value> {
+    let attributes = document.get("attributes").cloned();
+    Ok(json!({
+        "doc": document,
+        "attr": attributes,
+        "timer": {
+            "name": occasion.timer,
+            "level": occasion.level,
+            "due_at": settings.zone()?.show(occasion.due_at),
+        },
+    }))
+}
+
+/// The sender of mails that name none.
+///
+/// # Errors
+/// When the setting `mail.from` is missing, or no address.
+pub(crate) fn sender(settings: &Settings) -> Result<Address> {
+    let setting = format!("setting {MAIL_FROM}");
+    match settings.text(MAIL_FROM)? {
+        "" => Err(Error::invalid(
+            setting,
+            "it is not set, and no mail goes out without a sender: 'runner config set mail.from ADDRESS'",
+        )),
+        text => text
+            .parse()
+            .map_err(|error| Error::invalid(setting, format!("{error}"))),
+    }
+}
+
+impl Letter {
+    /// The mail as it goes out without a row, and so with a Message-ID of its own making.
+    pub(super) fn unrecorded(&self, now: Timestamp) -> Outgoing {
+        let (seconds, process) = (now.unix(), std::process::id());
+        Outgoing {
+            message_id: format!("<unrecorded.{seconds}.{process}@localhost>"),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            cc: self.cc.clone(),
+            bcc: self.bcc.clone(),
+            subject: self.subject.clone(),
+            body: self.body.clone(),
+            html: self.html.clone(),
+            date: seconds,
+        }
+    }
+}

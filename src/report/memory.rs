@@ -1,0 +1,89 @@
+//! What was told, so that it is not told each minute.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use crate::error::{Error, Result};
+use crate::outbox::Post;
+use crate::store::Store;
+use crate::trouble::Trouble;
+
+/// What the file beside the database that remembers a failure of the run itself ends with.
+const FAILURE_FILE: &str = "-failure";
+
+/// When the database cannot tell, better twice than never.
+pub(super) fn is_new(store: &Store, trouble: &Trouble) -> bool {
+    trouble.given_up || !store.is_reported(trouble.key()).unwrap_or(false)
+}
+
+pub(super) fn remember(
+    post: &Post<'_>,
+    troubles: &[Trouble],
+    failure: Option<&Trouble>,
+) -> Result<()> {
+    if let Some(failure) = failure {
+        remember_failure(post.store, &failure.sentence)?;
+    }
+    if troubles.is_empty() {
+        return Ok(());
+    }
+    post.store.transact(|store| {
+        for trouble in troubles {
+            match trouble.given_up {
+                true => store.forget_reported(trouble.key())?,
+                false => store.remember_reported(trouble.key(), post.clock.now())?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Forgets what a whole tick, which met these troubles and came to its end, shows to be over: it is told again when it
+/// comes back.
+///
+/// # Errors
+/// SQLite's, and the system's about the file that remembers a failure.
+pub fn settle(store: &Store, troubles: &[Trouble]) -> Result<()> {
+    forget_failure(store)?;
+    if !store.has_reported()? {
+        return Ok(());
+    }
+    store.transact(|store| {
+        store.forget_settled()?;
+        for past in store.reported_runs()? {
+            if !troubles.iter().any(|trouble| trouble.key().0 == past) {
+                store.forget_reported((&past, 0, 0))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A file that could be made but not be filled, on a full disk say, stands for whatever goes on.
+pub(super) fn is_new_failure(store: &Store, sentence: &str) -> bool {
+    match fs::read_to_string(store.beside(FAILURE_FILE)) {
+        Ok(told) => !told.is_empty() && told != sentence,
+        Err(_) => true,
+    }
+}
+
+fn remember_failure(store: &Store, sentence: &str) -> Result<()> {
+    let path = store.beside(FAILURE_FILE);
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(sentence.as_bytes()))
+        .map_err(|source| Error::io(&path, source))
+}
+
+fn forget_failure(store: &Store) -> Result<()> {
+    let path = store.beside(FAILURE_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(&path, error)),
+        _ => Ok(()),
+    }
+}

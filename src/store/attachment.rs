@@ -1,0 +1,282 @@
+//! What hangs on documents.
+
+use rusqlite::{Row, params};
+
+use crate::attachment::NewAttachment;
+use crate::error::Result;
+use crate::store::Store;
+use crate::task::Status;
+use crate::time::Timestamp;
+
+/// The document's date that a timer counts from has changed since an attachment was computed.
+pub const DATE_CHANGED: u8 = 1;
+
+/// The attachment of a mail that was taken back while it was being sent: ids begin at 1.
+const NO_ATTACHMENT: i64 = 0;
+
+/// An attachment as it is fired.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the columns of the table")]
+pub struct Hanging {
+    pub id: i64,
+    pub timer: i64,
+    pub document: i64,
+    /// The fixed reference date.
+    pub reference_at: Option<Timestamp>,
+    pub attached_at: Timestamp,
+    pub level: u32,
+    pub step: u8,
+    /// The reference date, delta not added; none while it waits for one.
+    pub counted_from: Option<Timestamp>,
+    pub due_at: Option<Timestamp>,
+    pub stale: u8,
+    pub attempts: u32,
+    pub last_error: Option<String>,
+    /// The last task of the level's method.
+    pub task: Option<i64>,
+    /// How many mails of the level are not sent yet.
+    pub mailing: u32,
+    /// The run in which the level failed last.
+    pub tried_by: Option<i64>,
+}
+
+impl Store {
+    /// Hangs a timer on a document; the attachment's id. Its dates are still to be computed.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn insert_attachment(&self, new: &NewAttachment<'_>, now: Timestamp) -> Result<i64> {
+        self.execute(
+            "INSERT INTO attachment (timer_id, document_id, origin, reference_at, attached_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![new.timer, new.document, new.origin, new.reference_at, now],
+        )?;
+        Ok(self.last_id())
+    }
+
+    /// The attachment of a timer to a document.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn find_attachment(&self, timer: i64, document: i64) -> Result<Option<Hanging>> {
+        self.find(
+            "SELECT * FROM attachment WHERE document_id = ?2 AND timer_id = ?1",
+            [timer, document],
+            hanging,
+        )
+    }
+
+    /// An attachment by its id.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn hanging(&self, id: i64) -> Result<Option<Hanging>> {
+        self.find("SELECT * FROM attachment WHERE id = ?1", [id], hanging)
+    }
+
+    /// All that hangs on a document, or what was attached by one origin.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn hanging_on(&self, document: i64, origin: Option<&str>) -> Result<Vec<Hanging>> {
+        self.list(
+            "SELECT * FROM attachment WHERE document_id = ?1 AND (?2 IS NULL OR origin = ?2) ORDER BY id",
+            params![document, origin],
+            hanging,
+        )
+    }
+
+    /// Some attachments after this one whose dates are to be computed anew.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn stale_attachments(&self, most: u32) -> Result<Vec<Hanging>> {
+        self.list(
+            "SELECT * FROM attachment WHERE stale > 0 LIMIT ?1",
+            [most],
+            hanging,
+        )
+    }
+
+    /// Whether there is one whose dates are to be computed anew.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_stale_attachment(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM attachment WHERE stale > 0 LIMIT 1";
+        Ok(self.find(sql, [], |_| Ok(()))?.is_some())
+    }
+
+    /// Hands on the documents, in no order and one as often as it comes, that something is due on.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn visit_due_documents(
+        &self,
+        now: Timestamp,
+        after: i64,
+        mut visit: impl FnMut(i64),
+    ) -> Result<()> {
+        let mut statement = self.sql(DUE_DOCUMENTS)?;
+        let mut rows = statement.query(params![now, after])?;
+        while let Some(row) = rows.next()? {
+            visit(row.get("document_id")?);
+        }
+        Ok(())
+    }
+
+    /// What is due on a document, and what may be once it is computed anew.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn due_on(&self, document: i64, now: Timestamp) -> Result<Vec<Hanging>> {
+        self.list(DUE_ON, params![document, now], hanging)
+    }
+
+    /// Writes what the program has worked out for an attachment.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn save(&self, row: &Hanging) -> Result<()> {
+        self.execute(
+            "UPDATE attachment SET level = ?2, step = ?3, counted_from = ?4, due_at = ?5, stale = ?6, attempts = ?7,
+                                   last_error = ?8, task_id = ?9, mailing = ?10, tried_by = ?11
+              WHERE id = ?1",
+            params![
+                row.id,
+                row.level,
+                row.step,
+                row.counted_from,
+                row.due_at,
+                row.stale,
+                row.attempts,
+                row.last_error,
+                row.task,
+                row.mailing,
+                row.tried_by
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Takes an attachment to its next level, from its first step.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_level(&self, id: i64, level: u32, due_at: Timestamp) -> Result<()> {
+        self.execute(
+            "UPDATE attachment SET level = ?2, due_at = ?3, step = 0, attempts = 0, last_error = NULL, task_id = NULL,
+                                   mailing = 0, tried_by = NULL
+              WHERE id = ?1",
+            params![id, level, due_at],
+        )?;
+        Ok(())
+    }
+
+    /// Deletes an attachment, whose end the caller has written into the history.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn delete_attachment(&self, id: i64) -> Result<()> {
+        self.execute(
+            "UPDATE attachment SET detached = 1, task_id = NULL, mailing = 0 WHERE id = ?1",
+            [id],
+        )?;
+        self.execute("DELETE FROM attachment WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
+    /// count for it any more, and are not sent again when that breaks off.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
+        self.execute(
+            "UPDATE mail SET status = 'failed', last_error = ?2 WHERE attachment_id = ?1 AND status = 'queued'",
+            params![attachment, why],
+        )?;
+        self.execute(
+            "UPDATE mail SET attachment_id = ?2 WHERE attachment_id = ?1 AND status = 'sending'",
+            [attachment, NO_ATTACHMENT],
+        )?;
+        Ok(())
+    }
+
+    /// Whether a mail is being sent for this attachment right now.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn is_mailing(&self, attachment: i64) -> Result<bool> {
+        let sql = "SELECT 1 FROM mail WHERE attachment_id = ?1 AND status = 'sending' LIMIT 1";
+        Ok(self.find(sql, [attachment], |_| Ok(()))?.is_some())
+    }
+
+    /// The attachment and its level, when it waits for this task.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn level_waiting_for(&self, attachment: i64, task: i64) -> Result<Option<(i64, u32)>> {
+        let sql = "SELECT id, level FROM attachment WHERE id = ?1 AND task_id = ?2";
+        self.find(sql, [attachment, task], |row| {
+            Ok((row.get("id")?, row.get("level")?))
+        })
+    }
+
+    /// Whether a mail counts for this attachment.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn is_mail_of(&self, mail: i64, attachment: i64) -> Result<bool> {
+        let sql = "SELECT 1 FROM mail WHERE id = ?1 AND attachment_id = ?2";
+        Ok(self.find(sql, [mail, attachment], |_| Ok(()))?.is_some())
+    }
+
+    /// Lets a mail stand for itself: no attachment's level waits for it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn release_mail(&self, mail: i64) -> Result<()> {
+        self.execute("UPDATE mail SET attachment_id = NULL WHERE id = ?1", [mail])?;
+        Ok(())
+    }
+
+    /// The status of a task, if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn task_status(&self, id: i64) -> Result<Option<Status>> {
+        self.find("SELECT status FROM task WHERE id = ?1", [id], |row| {
+            row.get("status")
+        })
+    }
+}
+
+/// What [`Store::visit_due_documents`] reads: the index alone, and of it what is due.
+#[doc(hidden)]
+pub const DUE_DOCUMENTS: &str =
+    "SELECT document_id FROM attachment WHERE due_at <= ?1 AND document_id > ?2";
+
+/// What [`Store::due_on`] reads: the rows of one document, whatever else is due.
+#[doc(hidden)]
+pub const DUE_ON: &str = "SELECT * FROM attachment
+      WHERE document_id = ?1 AND (+due_at <= ?2 OR +stale > 0) ORDER BY document_id, timer_id";
+
+pub(super) fn hanging(row: &Row<'_>) -> rusqlite::Result<Hanging> {
+    Ok(Hanging {
+        id: row.get("id")?,
+        timer: row.get("timer_id")?,
+        document: row.get("document_id")?,
+        reference_at: row.get("reference_at")?,
+        attached_at: row.get("attached_at")?,
+        level: row.get("level")?,
+        step: row.get("step")?,
+        counted_from: row.get("counted_from")?,
+        due_at: row.get("due_at")?,
+        stale: row.get("stale")?,
+        attempts: row.get("attempts")?,
+        last_error: row.get("last_error")?,
+        task: row.get("task_id")?,
+        mailing: row.get("mailing")?,
+        tried_by: row.get("tried_by")?,
+    })
+}

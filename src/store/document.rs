@@ -1,0 +1,223 @@
+//! The documents.
+
+use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
+use rusqlite::{Row, params};
+
+use crate::document::{Document, DocumentFilter, NewDocument};
+use crate::error::{OrNotFound, Result};
+use crate::json::Json;
+use crate::store::Store;
+use crate::task::DocumentRef;
+use crate::time::Timestamp;
+
+/// What an attribute holds that a timer counts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DateAttribute {
+    /// Nothing: it is missing, null or blank.
+    Empty,
+    /// A text, which may be a date.
+    Text(String),
+    /// A number, a list or anything else that is no text.
+    Other,
+}
+
+impl Store {
+    /// The id of a document that is named by its id or its key.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn document_id(&self, named: &DocumentRef) -> Result<i64> {
+        let (by, name): (&str, String) = match named {
+            DocumentRef::Id(id) => ("id", id.to_string()),
+            DocumentRef::Key(key) if key.parse::<i64>().is_ok() => ("id", key.clone()),
+            DocumentRef::Key(key) => ("key", key.clone()),
+        };
+        let sql = format!("SELECT id FROM document WHERE {by} = ?1");
+        self.find(&sql, [&name], |row| row.get("id"))?
+            .or_not_found("document", name)
+    }
+
+    /// A document as its handler reads it, if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn document_for_handler(&self, id: i64) -> Result<Option<Json>> {
+        self.find(
+            "SELECT json_object('id', id, 'key', key, 'family', family, 'title', title, 'state', state,
+                                'attributes', json(attributes)) AS document
+               FROM document WHERE id = ?1",
+            [id],
+            |row| row.get("document"),
+        )
+    }
+
+    /// Inserts a document; its id.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn insert_document(&self, new: &NewDocument, now: Timestamp) -> Result<i64> {
+        self.execute(
+            "INSERT INTO document (key, family, title, state, attributes, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+            params![
+                new.key,
+                new.family,
+                new.title,
+                new.state,
+                new.attributes,
+                now
+            ],
+        )?;
+        Ok(self.last_id())
+    }
+
+    /// Whether a document has this key.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_document_key(&self, key: &str) -> Result<bool> {
+        Ok(self
+            .find("SELECT 1 FROM document WHERE key = ?1", [key], |_| Ok(()))?
+            .is_some())
+    }
+
+    /// A document by its id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn document(&self, id: i64) -> Result<Document> {
+        self.find("SELECT * FROM document WHERE id = ?1", [id], document)?
+            .or_not_found("document", id)
+    }
+
+    /// The documents that the filter lets through, by id.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
+        self.list(
+            "SELECT * FROM document
+              WHERE (?1 IS NULL OR family = ?1) AND (?2 IS NULL OR state = ?2)
+                AND (?3 IS NULL OR instr(lower(title), lower(?3)) > 0)
+              ORDER BY id LIMIT ?4",
+            params![
+                filter.family,
+                filter.state,
+                filter.title,
+                filter.limit.map_or(-1, i64::from)
+            ],
+            document,
+        )
+    }
+
+    /// Gives a document another state, if it has not got it. Whether it had another.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_state(&self, document: i64, state: &str, now: Timestamp) -> Result<bool> {
+        let changed = self.execute(
+            "UPDATE document SET state = ?2, revision = revision + 1, updated_at = ?3 WHERE id = ?1 AND state <> ?2",
+            params![document, state, now],
+        )?;
+        Ok(changed > 0)
+    }
+
+    /// The state of a document.
+    ///
+    /// # Errors
+    /// When there is no such document.
+    pub fn state(&self, document: i64) -> Result<String> {
+        let sql = "SELECT state FROM document WHERE id = ?1";
+        self.find(sql, [document], |row| row.get("state"))?
+            .or_not_found("document", document)
+    }
+
+    /// Writes a document's key, family, title and attributes as they are in `changed`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn update_document(&self, changed: &Document, now: Timestamp) -> Result<()> {
+        self.execute(
+            "UPDATE document SET family = ?2, title = ?3, attributes = ?4, revision = revision + 1, updated_at = ?5
+              WHERE id = ?1",
+            params![
+                changed.id,
+                changed.family,
+                changed.title,
+                changed.attributes,
+                now
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The attributes with this one set to a JSON value, or without it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn with_attribute(
+        &self,
+        attributes: &Json,
+        name: &str,
+        value: Option<&Json>,
+    ) -> Result<Json> {
+        let sql = match value {
+            Some(_) => "SELECT json_set(?1, ?2, json(?3)) AS attributes",
+            None => "SELECT json_remove(?1, ?2) AS attributes WHERE ?3 IS NULL",
+        };
+        let changed = self.find(sql, params![attributes, path(name), value], |row| {
+            row.get("attributes")
+        })?;
+        Ok(changed.unwrap_or_else(|| attributes.clone()))
+    }
+
+    /// What a document's attribute holds, read as the schema's triggers read it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn date_attribute(&self, document: i64, name: &str) -> Result<DateAttribute> {
+        let sql = "SELECT json_extract(attributes, ?2) AS value FROM document WHERE id = ?1";
+        let found = self.find(sql, params![document, path(name)], |row| row.get("value"))?;
+        Ok(found.unwrap_or(DateAttribute::Empty))
+    }
+
+    /// Deletes a document with its history and what hangs on it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn delete_document(&self, id: i64) -> Result<()> {
+        self.execute("DELETE FROM document WHERE id = ?1", [id])?;
+        Ok(())
+    }
+}
+
+/// The JSON path of an attribute whose name has been checked.
+fn path(name: &str) -> String {
+    format!("$.\"{name}\"")
+}
+
+fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
+    Ok(Document {
+        id: row.get("id")?,
+        key: row.get("key")?,
+        family: row.get("family")?,
+        title: row.get("title")?,
+        state: row.get("state")?,
+        attributes: row.get("attributes")?,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
+}
+
+impl FromSql for DateAttribute {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(match value {
+            ValueRef::Null => Self::Empty,
+            ValueRef::Text(_) => match value.as_str()?.trim() {
+                "" => Self::Empty,
+                text => Self::Text(text.to_owned()),
+            },
+            _ => Self::Other,
+        })
+    }
+}

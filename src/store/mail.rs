@@ -1,0 +1,379 @@
+//! The outbox: queueing mails, claiming them for a worker, and what became of them.
+
+use rusqlite::{Params, Row, params};
+
+use crate::error::{OrNotFound, Result};
+use crate::mail::Address;
+use crate::outbox::{Letter, Mail, MailStatus};
+use crate::store::Store;
+use crate::time::Timestamp;
+
+/// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
+const DOMAIN_LIMIT: usize = 180;
+
+/// A mail to be put into the outbox.
+#[derive(Debug)]
+pub struct NewMail<'a> {
+    /// What it says.
+    pub letter: &'a Letter,
+    /// The template that was filled.
+    pub template: Option<&'a str>,
+    /// The document that it was filled from.
+    pub document: Option<i64>,
+    /// The attachment, the timer's name and the level that it is a step of.
+    pub level: Option<(i64, &'a str, u32)>,
+}
+
+/// A mail that a worker has in hand.
+#[derive(Debug)]
+pub struct MailClaim {
+    /// The mail.
+    pub mail: Mail,
+    /// The attachment whose level waits for it, if that hangs on its document still.
+    pub attachment: Option<i64>,
+}
+
+/// What becomes of a mail that did not go out.
+#[derive(Debug)]
+pub struct Unsent<'a> {
+    /// Why it did not.
+    pub error: &'a str,
+    /// Whether that counts as an attempt of this mail.
+    pub counts: bool,
+    /// Whether it is tried again.
+    pub again: bool,
+    /// Not before this.
+    pub not_before: Option<Timestamp>,
+}
+
+const CLAIMED: &str =
+    "RETURNING *, (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment";
+
+const QUEUED: &str = "FROM mail INDEXED BY mail_queued
+    WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)";
+
+impl Store {
+    /// Puts a mail into the outbox; its id. Its Message-ID is made here, once and for all.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn insert_mail(&self, mail: &NewMail<'_>, now: Timestamp) -> Result<i64> {
+        let letter = mail.letter;
+        self.execute(
+            r#"INSERT INTO mail (template, document_id, attachment_id, timer, timer_level, "from", "to", cc, bcc, subject,
+                                 body, html, created_at, message_id)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, '')"#,
+            params![
+                mail.template,
+                mail.document,
+                mail.level.map(|(attachment, ..)| attachment),
+                mail.level.map(|(_, timer, _)| timer),
+                mail.level.map(|(_, _, level)| level),
+                letter.from.to_string(),
+                list(&letter.to),
+                list(&letter.cc),
+                list(&letter.bcc),
+                letter.subject,
+                letter.body,
+                letter.html,
+                now,
+            ],
+        )?;
+        let id = self.last_id();
+        self.execute(
+            "UPDATE mail SET message_id = '<' || id || '.' || lower(hex(randomblob(12))) || '@' || ?2 || '>' WHERE id = ?1",
+            params![id, domain(&letter.from)],
+        )?;
+        Ok(id)
+    }
+
+    /// A mail by its id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn mail(&self, id: i64) -> Result<Mail> {
+        self.find("SELECT * FROM mail WHERE id = ?1", [id], mail)?
+            .or_not_found("mail", id)
+    }
+
+    /// The mails of a status, or all, by id; the newest of them when there is a limit.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn mails(&self, status: Option<MailStatus>, limit: Option<u32>) -> Result<Vec<Mail>> {
+        let limit = limit.map_or(-1, i64::from);
+        let mut found = self.list(
+            "SELECT * FROM mail WHERE ?1 IS NULL OR status = ?1 ORDER BY id DESC LIMIT ?2",
+            params![status, limit],
+            mail,
+        )?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// How many mails are of this status.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_mails(&self, status: MailStatus) -> Result<i64> {
+        // The word itself, so that the index of that status alone serves.
+        let sql = format!("SELECT count(*) AS mails FROM mail WHERE status = '{status}'");
+        Ok(self.find(&sql, [], |row| row.get("mails"))?.unwrap_or(0))
+    }
+
+    /// Whether a mail with a greater id than this waits to be sent now.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_queued_mail(&self, after: i64, now: Timestamp) -> Result<bool> {
+        let sql = format!("SELECT 1 {QUEUED} LIMIT 1");
+        Ok(self.find(&sql, params![after, now], |_| Ok(()))?.is_some())
+    }
+
+    /// When the next mail that pauses is tried again.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn next_mail(&self) -> Result<Option<Timestamp>> {
+        let sql =
+            "SELECT min(run_at) AS run_at FROM mail INDEXED BY mail_queued WHERE status = 'queued'";
+        let next: Option<Option<Timestamp>> = self.find(sql, [], |row| row.get("run_at"))?;
+        Ok(next.flatten())
+    }
+
+    /// Claims the next mail after this id for a worker.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn claim_next_mail(
+        &self,
+        after: i64,
+        worker: i64,
+        now: Timestamp,
+    ) -> Result<Option<MailClaim>> {
+        self.find(
+            &format!(
+                "UPDATE mail SET status = 'sending', worker_id = ?3
+                  WHERE id = (SELECT id {QUEUED} ORDER BY id LIMIT 1) {CLAIMED}"
+            ),
+            params![after, now, worker],
+            claim,
+        )
+    }
+
+    /// Claims this mail for a worker, if it is queued.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn claim_mail(&self, id: i64, worker: i64) -> Result<Option<MailClaim>> {
+        self.find(
+            &format!("UPDATE mail SET status = 'sending', worker_id = ?2 WHERE id = ?1 AND status = 'queued' {CLAIMED}"),
+            [id, worker],
+            claim,
+        )
+    }
+
+    /// Notes that a mail has gone out, if it is still in this worker's hand. Whether it was.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn finish_mail(&self, id: i64, worker: i64, now: Timestamp) -> Result<bool> {
+        let finished = self.execute(
+            &format!("UPDATE mail SET status = 'sent', sent_at = ?3, attempts = {COUNTED} + 1, last_error = NULL, run_at = NULL,
+                             worker_id = NULL
+              WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"),
+            params![id, worker, now],
+        )?;
+        Ok(finished > 0)
+    }
+
+    /// Notes that a mail has not gone out, if it is still in this worker's hand. Whether it was.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_back_mail(&self, id: i64, worker: i64, unsent: &Unsent<'_>) -> Result<bool> {
+        let put_back = self.execute(
+            &format!("UPDATE mail SET status = iif(?3 AND NOT {UNWANTED}, 'queued', 'failed'), attempts = {COUNTED} + ?4,
+                             last_error = ?5, run_at = ?6, worker_id = NULL
+              WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"),
+            params![
+                id,
+                worker,
+                unsent.again,
+                unsent.counts,
+                unsent.error,
+                unsent.not_before
+            ],
+        )?;
+        Ok(put_back > 0)
+    }
+
+    /// Mails with a greater id than this that wait to be sent now and whose last error is another one: their ids, and
+    /// the attachments whose levels wait for them.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn mails_to_tell(
+        &self,
+        after: i64,
+        error: &str,
+        now: Timestamp,
+        most: u32,
+    ) -> Result<Vec<(i64, Option<i64>)>> {
+        self.list(
+            &format!(
+                "SELECT id, (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment
+                 {QUEUED} AND last_error IS NOT ?3 ORDER BY id LIMIT ?4"
+            ),
+            params![after, now, error, most],
+            |row| Ok((row.get("id")?, row.get("live_attachment")?)),
+        )
+    }
+
+    /// Notes why a queued mail waits. Whether it is queued.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn tell_mail(&self, id: i64, error: &str) -> Result<bool> {
+        let told = self.execute(
+            "UPDATE mail SET last_error = ?2 WHERE id = ?1 AND status = 'queued'",
+            params![id, error],
+        )?;
+        Ok(told > 0)
+    }
+
+    /// Queues the mails that a dead worker had in hand, but for those that no level asks for any more.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn requeue_mails(&self, worker: i64) -> Result<usize> {
+        self.requeue("status = 'sending' AND worker_id = ?1", [worker])
+    }
+
+    /// Whether a mail is in the hand of no worker: plain SQL has taken that off the list, or set the mail to sending.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_orphaned_mail(&self) -> Result<bool> {
+        let sql = format!("SELECT 1 FROM mail WHERE {ORPHANED} LIMIT 1");
+        Ok(self.find(&sql, [], |_| Ok(()))?.is_some())
+    }
+
+    /// Queues the mails that are in the hand of no worker, but for those that no level asks for any more.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn requeue_orphaned_mails(&self) -> Result<usize> {
+        self.requeue(ORPHANED, [])
+    }
+
+    fn requeue(&self, which: &str, given: impl Params) -> Result<usize> {
+        let sql = format!(
+            "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'queued'), worker_id = NULL,
+                             last_error = iif({UNWANTED}, 'its timer does not ask for it any more', last_error)
+              WHERE {which}"
+        );
+        self.execute(&sql, given)
+    }
+
+    /// Queues a mail again that failed or pauses, as if it had never been tried. Its level is no longer waiting for it
+    /// when it failed. Whether there was such a mail.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn retry_mail(&self, id: i64) -> Result<bool> {
+        let retried = self.execute(
+            "UPDATE mail SET attachment_id = iif(status = 'failed', NULL, attachment_id), status = 'queued', attempts = 0,
+                             run_at = NULL
+              WHERE id = ?1 AND status IN ('failed', 'queued')",
+            [id],
+        )?;
+        Ok(retried > 0)
+    }
+
+    /// Whether the oldest mail is one that [`Store::drop_mails`] would look at.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_old_mail(&self, before: Timestamp) -> Result<bool> {
+        let sql = "SELECT created_at < ?1 AS old FROM mail ORDER BY id LIMIT 1";
+        Ok(self
+            .find(sql, [before], |row| row.get("old"))?
+            .unwrap_or(false))
+    }
+
+    /// Deletes mails that were written before a time and are sent or failed, from the oldest; how many. Walks no
+    /// further than the first mail that was written after it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn drop_mails(&self, before: Timestamp, most: u32) -> Result<usize> {
+        self.execute(
+            "DELETE FROM mail WHERE id IN (
+                 SELECT id FROM mail
+                  WHERE id < coalesce((SELECT id FROM mail WHERE created_at >= ?1 ORDER BY id LIMIT 1), 9e18)
+                    AND status IN ('sent', 'failed')
+                  ORDER BY id LIMIT ?2)",
+            params![before, most],
+        )
+    }
+}
+
+/// What plain SQL put there may be too great to count on.
+const COUNTED: &str = "min(attempts, 1000000)";
+
+const ORPHANED: &str =
+    "status = 'sending' AND (worker_id IS NULL OR worker_id NOT IN (SELECT id FROM worker))";
+
+/// It is of an attachment that has gone, or that has gone back to its first level since.
+const UNWANTED: &str = "(attachment_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id))";
+
+fn list(addresses: &[Address]) -> String {
+    let texts = addresses.iter().map(Address::to_string);
+    serde_json::Value::from(texts.collect::<Vec<_>>()).to_string()
+}
+
+/// The right side of a Message-ID: the sender's domain, unless a header or a file's name could not carry it as it is.
+fn domain(from: &Address) -> &str {
+    let plain = |domain: &&str| {
+        domain.len() <= DOMAIN_LIMIT
+            && domain
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter))
+    };
+    let domain = from.mail().rsplit_once('@').map(|(_, domain)| domain);
+    domain.filter(plain).unwrap_or("localhost")
+}
+
+fn claim(row: &Row<'_>) -> rusqlite::Result<MailClaim> {
+    Ok(MailClaim {
+        mail: mail(row)?,
+        attachment: row.get("live_attachment")?,
+    })
+}
+
+fn mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
+    let (level, attempts): (Option<i64>, i64) = (row.get("timer_level")?, row.get("attempts")?);
+    Ok(Mail {
+        id: row.get("id")?,
+        status: row.get("status")?,
+        template: row.get("template")?,
+        document: row.get("document_id")?,
+        timer: row.get("timer")?,
+        timer_level: level.and_then(|level| u32::try_from(level).ok()),
+        from: row.get("from")?,
+        to: row.get("to")?,
+        cc: row.get("cc")?,
+        bcc: row.get("bcc")?,
+        subject: row.get("subject")?,
+        body: row.get("body")?,
+        html: row.get("html")?,
+        attempts: u32::try_from(attempts).unwrap_or(0),
+        last_error: row.get("last_error")?,
+        run_at: row.get("run_at")?,
+        created_at: row.get("created_at")?,
+        sent_at: row.get("sent_at")?,
+        message_id: row.get("message_id")?,
+    })
+}

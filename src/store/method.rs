@@ -1,0 +1,82 @@
+//! The registered handlers.
+
+use rusqlite::{Row, named_params};
+
+use crate::error::{OrNotFound, Result};
+use crate::method::{Method, Methods};
+use crate::store::Store;
+
+impl Store {
+    /// All methods, by name.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn methods(&self) -> Result<Methods> {
+        self.list_methods().map(Methods::new)
+    }
+
+    /// All methods, by name.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn list_methods(&self) -> Result<Vec<Method>> {
+        self.list("SELECT * FROM method ORDER BY name", [], method)
+    }
+
+    /// Registers a method, or replaces it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_method(&self, method: &Method) -> Result<()> {
+        self.execute(
+            "INSERT INTO method (name, command, timeout, retries, resident, pipeline)
+             VALUES (:name, :command, :timeout, :retries, :resident, :pipeline)
+             ON CONFLICT (name) DO UPDATE
+             SET command = excluded.command, timeout = excluded.timeout, retries = excluded.retries,
+                 resident = excluded.resident, pipeline = excluded.pipeline",
+            named_params! {
+                ":name": method.name,
+                ":command": serde_json::Value::from(method.command.clone()).to_string(),
+                ":timeout": method.timeout,
+                ":retries": method.retries,
+                ":resident": method.resident,
+                ":pipeline": method.pipeline,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Removes a method.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn delete_method(&self, name: &str) -> Result<()> {
+        let deleted = self.execute("DELETE FROM method WHERE name = ?1", [name])?;
+        (deleted > 0).then_some(()).or_not_found("method", name)
+    }
+}
+
+fn method(row: &Row<'_>) -> rusqlite::Result<Method> {
+    let command: String = row.get("command")?;
+    Ok(Method {
+        name: row.get("name")?,
+        command: argv(&command),
+        timeout: row.get("timeout")?,
+        retries: row.get("retries")?,
+        resident: row.get("resident")?,
+        pipeline: row.get("pipeline")?,
+        native: false,
+    })
+}
+
+/// The table's check sees to it that this is an array; what plain SQL put there besides texts is taken as it is written.
+fn argv(command: &str) -> Vec<String> {
+    let words: Vec<serde_json::Value> = serde_json::from_str(command).unwrap_or_default();
+    words
+        .iter()
+        .map(|word| {
+            word.as_str()
+                .map_or_else(|| word.to_string(), str::to_owned)
+        })
+        .collect()
+}

@@ -1,0 +1,424 @@
+//! The only place that speaks SQL: one file a noun, and here opening, transactions and migrations.
+//!
+//! Every write happens inside [`Store::transact`], which takes the write lock at its start (`BEGIN IMMEDIATE`): a
+//! transaction that reads first and writes later could be refused half-way, whatever the busy timeout. No transaction
+//! is open while a handler runs or a mail is sent.
+
+pub mod attachment;
+pub mod attachment_list;
+pub mod document;
+pub mod firing;
+pub mod history;
+pub mod mail;
+pub mod method;
+pub mod reported;
+pub mod setting;
+pub mod task;
+pub mod task_file;
+pub mod task_log;
+pub mod template;
+pub(crate) mod text;
+pub mod timer;
+pub mod worker;
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
+
+use crate::error::{Error, Result};
+
+/// The schema as statements that bring it from one version to the next; `user_version` counts those applied.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// "RNNR": what tells a runner database from any other SQLite file.
+const APPLICATION_ID: i64 = 0x524e_4e52;
+
+/// The example: the schema as plain SQL can build it, and after this line its content.
+const EXAMPLE: &str = include_str!("../../example.db.sql");
+const EXAMPLE_CONTENT: &str = "\n-- ==== Content ====\n";
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open database.
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    run: i64,
+}
+
+impl Store {
+    /// Makes a new database, readable and writable by its owner alone.
+    ///
+    /// # Errors
+    /// When there is a file already, or none can be made.
+    pub fn create(path: &Path) -> Result<Self> {
+        let already = fs::metadata(path).map(|found| found.len()).unwrap_or(0);
+        if already > 0 {
+            return Err(Error::Exists(path.to_owned()));
+        }
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| Error::io(path, source))?;
+        Self::set_up(path).map_err(|error| error.of_database(path))
+    }
+
+    /// Makes a new database with the content of `example.db.sql`.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub fn create_example(path: &Path) -> Result<Self> {
+        let store = Self::create(path)?;
+        let (_, content) = EXAMPLE.split_once(EXAMPLE_CONTENT).unwrap_or_default();
+        let content = content.trim_end().trim_end_matches("COMMIT;");
+        match store.transact(|store| Ok(store.connection.execute_batch(content)?)) {
+            Ok(()) => Ok(store),
+            Err(error) => Err(error.of_database(path)),
+        }
+    }
+
+    fn set_up(path: &Path) -> Result<Self> {
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        store.use_wal()?;
+        store.transact(|store| {
+            store
+                .connection
+                .pragma_update(None, "application_id", APPLICATION_ID)?;
+            store.migrate(MIGRATIONS)
+        })?;
+        Ok(store)
+    }
+
+    /// Opens a database for reading and writing, and migrates it if an older version made it.
+    ///
+    /// # Errors
+    /// When there is none, when it is not ours, when a newer version made it, or as SQLite says.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, MIGRATIONS)
+    }
+
+    fn open_with(path: &Path, migrations: &[&str]) -> Result<Self> {
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoDatabase(path.to_owned()));
+            }
+            Err(error) => return Err(Error::io(path, error)),
+            Ok(found) if found.is_dir() => return Err(Error::NotOurs(path.to_owned())),
+            Ok(_) => {}
+        }
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .and_then(|store| store.checked(migrations))
+            .map_err(|error| error.of_database(path))
+    }
+
+    /// Opens a database for a command that only looks. On a disk or in a folder that cannot be written to, where the
+    /// write-ahead log has no place, it shows what the file holds.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_to_read(path: &Path) -> Result<Self> {
+        let refused = match Self::open(path) {
+            Ok(store) => return Ok(store),
+            Err(Error::Database { source, .. }) if no_place_to_write(&source) => source,
+            Err(error) => return Err(error),
+        };
+        Self::connect_immutable(path)
+            .and_then(|store| match store.check(MIGRATIONS)? {
+                version if version == newest(MIGRATIONS) => Ok(store),
+                _ => Err(Error::from(refused)),
+            })
+            .map_err(|error| error.of_database(path))
+    }
+
+    fn connect(path: &Path, access: OpenFlags) -> Result<Self> {
+        let connection =
+            Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        // Else a statement that could use a partial index is compiled anew whenever a value is bound to it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        connection.execute_batch(
+            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -8192",
+        )?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            run: random(),
+        })
+    }
+
+    fn connect_immutable(path: &Path) -> Result<Self> {
+        let mut uri = String::from("file:");
+        for &byte in path.as_os_str().as_encoded_bytes() {
+            match byte {
+                b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                    uri.push(char::from(byte))
+                }
+                _ => uri.push_str(&format!("%{byte:02x}")),
+            }
+        }
+        uri.push_str("?immutable=1");
+        Self::connect(
+            Path::new(&uri),
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
+        )
+        .map(|store| Self {
+            path: path.to_owned(),
+            ..store
+        })
+    }
+
+    fn checked(self, migrations: &[&str]) -> Result<Self> {
+        if self.check(migrations)? < newest(migrations) {
+            self.transact(|store| store.migrate(migrations))?;
+        }
+        self.use_wal()?;
+        Ok(self)
+    }
+
+    /// The schema's version, once it is known that the file is ours and not newer than we are.
+    fn check(&self, migrations: &[&str]) -> Result<i64> {
+        if self.pragma("application_id")? != APPLICATION_ID {
+            return Err(Error::NotOurs(self.path.clone()));
+        }
+        let (found, known) = (self.pragma("user_version")?, newest(migrations));
+        if found > known || found < 1 {
+            return Err(Error::Newer {
+                path: self.path.clone(),
+                found,
+                known,
+            });
+        }
+        Ok(found)
+    }
+
+    fn pragma(&self, name: &str) -> Result<i64> {
+        Ok(self
+            .connection
+            .pragma_query_value(None, name, |row| row.get(0))?)
+    }
+
+    /// Readers never wait for a writer in this mode. It is kept in the file: what plain SQL made may lack it.
+    fn use_wal(&self) -> Result<()> {
+        let mode: String = self
+            .connection
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        if mode != "wal" {
+            self.connection
+                .pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Inside a transaction, and so by one process only: the version is read again under the lock.
+    fn migrate(&self, migrations: &[&str]) -> Result<()> {
+        let applied = usize::try_from(self.pragma("user_version")?).unwrap_or(usize::MAX);
+        for step in migrations.iter().skip(applied) {
+            self.connection.execute_batch(step)?;
+        }
+        if applied < migrations.len() {
+            self.connection
+                .pragma_update(None, "user_version", newest(migrations))?;
+        }
+        Ok(())
+    }
+
+    /// Runs `work` in one transaction that holds the write lock from its start: all of it is kept, or nothing. In a
+    /// rehearsal it is a part of that.
+    ///
+    /// # Errors
+    /// Those of `work`, after which nothing is changed, and SQLite's.
+    pub fn transact<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        if self.in_transaction() {
+            return self.attempt(work);
+        }
+        let transaction =
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let done = work(self)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    /// Runs `work` in a transaction of which nothing is kept: it sees what it does, and nobody else ever will.
+    ///
+    /// # Errors
+    /// Those of `work`, and SQLite's.
+    pub fn rehearse<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let transaction =
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let done = work(self)?;
+        transaction.rollback()?;
+        Ok(done)
+    }
+
+    /// Runs `work` inside the transaction at hand so that its failure undoes its own changes alone.
+    ///
+    /// # Errors
+    /// Those of `work`, and SQLite's.
+    pub fn attempt<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        self.execute("SAVEPOINT attempt", [])?;
+        match work(self) {
+            Ok(done) => {
+                self.execute("RELEASE attempt", [])?;
+                Ok(done)
+            }
+            Err(error) => {
+                // A full disk or a failed read has already undone the whole transaction: then there is no savepoint.
+                if self.in_transaction() {
+                    self.execute("ROLLBACK TO attempt", [])?;
+                    self.execute("RELEASE attempt", [])?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the transaction at hand is still open: SQLite itself ends one when the disk fails it.
+    pub fn in_transaction(&self) -> bool {
+        !self.connection.is_autocommit()
+    }
+
+    /// A number that tells this run of the program from all others.
+    pub fn run(&self) -> i64 {
+        self.run
+    }
+
+    /// Whether the database is where nothing can be written.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn is_read_only(&self) -> Result<bool> {
+        Ok(self.connection.is_readonly("main")?)
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of the database, by whatever link it was named: what is relative in it is relative to this.
+    pub fn folder(&self) -> PathBuf {
+        let path = self.beside("");
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new(".")).to_owned()
+    }
+
+    /// The path of a file that goes with the database: its name and this ending.
+    pub fn beside(&self, ending: &str) -> PathBuf {
+        let path = self
+            .path
+            .canonicalize()
+            .unwrap_or_else(|_| self.path.clone());
+        let mut name = path.into_os_string();
+        name.push(ending);
+        name.into()
+    }
+
+    /// Refuses a database that others could have put commands into: who can write it runs them as this user.
+    ///
+    /// # Errors
+    /// When the file is writable by all, or belongs to somebody else.
+    pub fn check_owner(&self) -> Result<()> {
+        let found = fs::metadata(&self.path).map_err(|source| Error::io(&self.path, source))?;
+        let thing = self.path.display().to_string();
+        let way_out = "or say --trust-database";
+        if found.permissions().mode() & 0o002 != 0 {
+            let reason = format!(
+                "anybody may write to this database, and so run commands as you: 'chmod o-w' it, {way_out}"
+            );
+            return Err(Error::invalid(thing, reason));
+        }
+        let user = rustix::process::geteuid().as_raw();
+        if found.uid() != user {
+            let owner = found.uid();
+            let reason = format!(
+                "this database belongs to another user (id {owner}), whose commands would run as you (id {user}): 'chown' it, {way_out}"
+            );
+            return Err(Error::invalid(thing, reason));
+        }
+        Ok(())
+    }
+
+    /// A number that changes whenever another connection has changed the database.
+    pub(crate) fn data_version(&self) -> Result<i64> {
+        self.pragma("data_version")
+    }
+
+    /// The plan that SQLite makes for a statement, a line a step: tests hold the indexes by it.
+    #[doc(hidden)]
+    pub fn plan(&self, sql: &str) -> Result<String> {
+        let mut statement = self
+            .connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+        let steps = statement
+            .raw_query()
+            .mapped(|row| row.get::<_, String>("detail"))
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok(steps.join("\n"))
+    }
+
+    fn sql(&self, sql: &str) -> Result<CachedStatement<'_>> {
+        Ok(self.connection.prepare_cached(sql)?)
+    }
+
+    fn list<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.sql(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn find<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        use rusqlite::OptionalExtension;
+        Ok(self.sql(sql)?.query_row(params, read).optional()?)
+    }
+
+    /// Runs a statement; how many rows it changed.
+    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
+        Ok(self.sql(sql)?.execute(params)?)
+    }
+
+    fn last_id(&self) -> i64 {
+        self.connection.last_insert_rowid()
+    }
+}
+
+/// From the keys that std makes for its hash tables, which the system's own source of randomness seeds.
+fn random() -> i64 {
+    use std::hash::{BuildHasher, RandomState};
+    i64::from_ne_bytes(
+        RandomState::new()
+            .hash_one(std::process::id())
+            .to_ne_bytes(),
+    )
+}
+
+fn newest(migrations: &[&str]) -> i64 {
+    i64::try_from(migrations.len()).unwrap_or(i64::MAX)
+}
+
+fn no_place_to_write(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied)
+    )
+}

@@ -1,0 +1,311 @@
+-- The tables of a runner database. They are a public interface: see the README, "SQL interface".
+-- Times are UTC text in SQLite's own form, YYYY-MM-DD HH:MM:SS, so that datetime('now', '+5 minutes') is right
+-- and sorts right. Nothing here is newer than SQLite 3.37, since other programs bring their own. What must be one of
+-- three words or more is written with OR: for IN, SQLite builds a table each time that a statement runs. The times that
+-- any program may write are checked with '+0 days', or older SQLite (3.40, say) would let a 30 February through.
+
+CREATE TABLE setting (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row for each tick or 'task run' that has claimed work and lives, or died without a word. Whether it lives is
+-- told by a lock on its own file beside the database, never by this row.
+CREATE TABLE worker (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid        INTEGER NOT NULL,
+    slots      INTEGER NOT NULL DEFAULT 0,          -- how many of task.max_running it uses
+    started_at TEXT    NOT NULL CHECK (started_at IS datetime(started_at))
+) STRICT;
+
+CREATE TABLE method (
+    name     TEXT    PRIMARY KEY CHECK (name <> ''),  -- 'Service:*' stands for all methods of a service
+    command  TEXT    NOT NULL CHECK (json_valid(command) AND json_type(command, '$[0]') = 'text'),  -- argv
+    timeout  TEXT    CHECK (timeout <> ''),           -- a duration
+    retries  INTEGER NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 4294967295),
+    resident INTEGER NOT NULL DEFAULT 0 CHECK (resident IN (0, 1)),
+    pipeline INTEGER NOT NULL DEFAULT 1 CHECK (pipeline BETWEEN 1 AND 1024)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE document (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    key        TEXT    UNIQUE CHECK (key GLOB '*[^0-9]*'),  -- not only digits: those are ids
+    family     TEXT    NOT NULL DEFAULT '',
+    title      TEXT    NOT NULL DEFAULT '',
+    state      TEXT    NOT NULL DEFAULT '',
+    attributes TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(attributes) AND json_type(attributes) = 'object'),
+    created_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    updated_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (updated_at IS datetime(updated_at)),
+    revision   INTEGER NOT NULL DEFAULT 0            -- the runner's own updates count it up; triggers see the others
+) STRICT;
+
+-- What happened to a document.
+CREATE TABLE history (
+    id          INTEGER PRIMARY KEY,
+    document_id INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
+    at          TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (at IS datetime(at)),
+    level       TEXT    NOT NULL DEFAULT 'info' CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
+    message     TEXT    NOT NULL,
+    timer       TEXT,
+    timer_level INTEGER
+) STRICT;
+CREATE INDEX history_document ON history (document_id);
+
+CREATE TABLE timer (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    name      TEXT    NOT NULL UNIQUE CHECK (name <> ''),
+    title     TEXT    NOT NULL DEFAULT '',
+    reference TEXT    CHECK (reference <> '' AND instr(reference, '"') = 0),  -- the document's attribute to count from
+    delta     TEXT    NOT NULL DEFAULT '0'          -- a duration added to the reference date
+) STRICT;
+
+CREATE TABLE timer_action (
+    timer_id   INTEGER NOT NULL REFERENCES timer (id) ON DELETE CASCADE,
+    position   INTEGER NOT NULL CHECK (position >= 0),
+    delay      TEXT    NOT NULL DEFAULT '0',        -- a duration
+    iterations INTEGER NOT NULL DEFAULT 1 CHECK (iterations >= 1),
+    state      TEXT,
+    mail       TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(mail) AND json_type(mail) = 'array'),  -- template names
+    method     TEXT    CHECK (method <> ''),
+    PRIMARY KEY (timer_id, position),
+    CHECK (state IS NOT NULL OR method IS NOT NULL OR json_array_length(mail) > 0)
+) STRICT, WITHOUT ROWID;
+
+-- A timer hung on a document.
+CREATE TABLE attachment (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    timer_id     INTEGER NOT NULL REFERENCES timer (id),
+    document_id  INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
+    origin       TEXT,
+    reference_at TEXT    CHECK (reference_at IS NULL OR reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching: fixed
+    attached_at  TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (attached_at IS datetime(attached_at)),
+    -- The rest is the runner's.
+    level        INTEGER NOT NULL DEFAULT 0 CHECK (level >= 0),
+    step         INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),  -- next of its level: state, mails, method
+    counted_from TEXT    CHECK (counted_from IS NULL OR counted_from IS datetime(counted_from)),  -- the reference date, delta not added
+    due_at       TEXT    CHECK (due_at IS NULL OR due_at IS datetime(due_at)),              -- null while it waits for a date
+    stale        INTEGER NOT NULL DEFAULT 1 CHECK (stale BETWEEN 0 AND 2),   -- to compute anew: 1 date, 2 definition
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    last_error   TEXT,
+    task_id      INTEGER,                            -- the last task of the level's method
+    mailing      INTEGER NOT NULL DEFAULT 0,         -- mails of the level that are not sent yet
+    tried_by     INTEGER,                            -- the run in which the level failed last
+    detached     INTEGER NOT NULL DEFAULT 0,         -- the runner has written the history of its end
+    UNIQUE (document_id, timer_id)
+) STRICT;
+CREATE INDEX attachment_due ON attachment (due_at, document_id) WHERE due_at IS NOT NULL;
+CREATE INDEX attachment_stale ON attachment (stale) WHERE stale > 0;
+
+-- The levels that were done or skipped. They outlive the attachment, the timer and the document.
+CREATE TABLE firing (
+    id          INTEGER PRIMARY KEY,
+    timer       TEXT    NOT NULL,
+    document_id INTEGER NOT NULL,
+    level       INTEGER NOT NULL,
+    due_at      TEXT    NOT NULL CHECK (due_at IS datetime(due_at)),
+    at          TEXT    NOT NULL CHECK (at IS datetime(at)),
+    status      TEXT    NOT NULL CHECK (status IN ('done', 'skipped')),
+    step        INTEGER NOT NULL DEFAULT 0,          -- of a skipped one: the first that was not done, as in attachment
+    result      TEXT
+) STRICT;
+CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
+
+CREATE TABLE task (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    method        TEXT    NOT NULL CHECK (method <> ''),
+    params        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
+    hidden_params TEXT    CHECK (hidden_params IS NULL OR json_valid(hidden_params)),
+    owner         TEXT,
+    signature     TEXT,
+    status        TEXT    NOT NULL DEFAULT 'TO_RUN' CHECK (
+                    status = 'TO_RUN' OR status = 'RUNNING' OR status = 'COMPLETED' OR status = 'WAITING' OR
+                    status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED'),
+    priority      INTEGER NOT NULL DEFAULT 0,
+    run_at        TEXT    CHECK (run_at IS NULL OR run_at IS datetime(run_at, '+0 days')),  -- not before
+    held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),      -- run_at has not come yet
+    after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
+    retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
+    timeout       TEXT    CHECK (timeout <> ''),                          -- a duration
+    document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
+    attachment_id INTEGER,                                                -- it is the method of this timer's level
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    attempt       INTEGER NOT NULL DEFAULT 0 CHECK (attempt BETWEEN 0 AND 4294967294),
+    worker_id     INTEGER,
+    stop          TEXT    CHECK (stop IN ('stop', 'cancel')),             -- asked of its worker
+    started_at    TEXT    CHECK (started_at IS NULL OR started_at IS datetime(started_at)),
+    ended_at      TEXT    CHECK (ended_at IS NULL OR ended_at IS datetime(ended_at)),
+    duration_ms   INTEGER,
+    exit_code     INTEGER,
+    progress      TEXT    CHECK (progress IS NULL OR json_valid(progress)),
+    result        TEXT    CHECK (result IS NULL OR json_valid(result))
+) STRICT;
+CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND held = 0;
+CREATE INDEX task_held ON task (run_at) WHERE held = 1;
+CREATE INDEX task_running ON task (worker_id) WHERE status = 'RUNNING';
+CREATE INDEX task_unfinished ON task (status) WHERE
+    status = 'WAITING' OR status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED';
+CREATE INDEX task_after ON task (after_id) WHERE after_id IS NOT NULL;
+CREATE INDEX task_signature ON task (signature) WHERE signature IS NOT NULL;
+CREATE INDEX task_document ON task (document_id) WHERE document_id IS NOT NULL;
+
+CREATE TABLE task_log (
+    task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    seq     INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    at      TEXT    NOT NULL CHECK (at IS datetime(at)),
+    level   TEXT    NOT NULL CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
+    message TEXT    NOT NULL,
+    details TEXT    CHECK (details IS NULL OR json_valid(details)),
+    PRIMARY KEY (task_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE task_file (
+    id      INTEGER PRIMARY KEY,
+    task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    kind    TEXT    NOT NULL CHECK (kind IN ('input', 'output')),
+    name    TEXT    NOT NULL CHECK (name <> '' AND instr(name, '/') = 0 AND name NOT IN ('.', '..')),
+    content BLOB    NOT NULL,
+    UNIQUE (task_id, kind)
+) STRICT;
+
+CREATE TABLE template (
+    name    TEXT PRIMARY KEY CHECK (name <> ''),
+    "from"  TEXT,
+    "to"    TEXT NOT NULL,
+    cc      TEXT NOT NULL DEFAULT '',
+    bcc     TEXT NOT NULL DEFAULT '',
+    subject TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    html    TEXT
+) STRICT, WITHOUT ROWID;
+
+-- The outbox: written in the transaction of the step that causes the mail, sent after it.
+CREATE TABLE mail (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    status        TEXT    NOT NULL DEFAULT 'queued' CHECK (
+                    status = 'queued' OR status = 'sending' OR status = 'sent' OR status = 'failed'),
+    template      TEXT,
+    document_id   INTEGER,
+    attachment_id INTEGER,                           -- its level is done when the mail is sent
+    timer         TEXT,
+    timer_level   INTEGER,
+    "from"        TEXT    NOT NULL,
+    "to"          TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid("to") AND json_type("to") = 'array'),
+    cc            TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(cc) AND json_type(cc) = 'array'),
+    bcc           TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(bcc) AND json_type(bcc) = 'array'),
+    subject       TEXT    NOT NULL,
+    body          TEXT    NOT NULL,
+    html          TEXT,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    last_error    TEXT,
+    run_at        TEXT    CHECK (run_at IS NULL OR run_at IS datetime(run_at)),             -- not before: the pause of a retry
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    sent_at       TEXT    CHECK (sent_at IS NULL OR sent_at IS datetime(sent_at)),
+    message_id    TEXT    NOT NULL,
+    worker_id     INTEGER
+) STRICT;
+CREATE INDEX mail_queued ON mail (id, run_at) WHERE status = 'queued';
+CREATE INDEX mail_sending ON mail (worker_id) WHERE status = 'sending';
+CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed';
+CREATE INDEX mail_attachment ON mail (attachment_id) WHERE attachment_id IS NOT NULL;
+
+-- The errors that somebody was told of and that persist: they are told again when they are given up.
+CREATE TABLE reported (
+    subject TEXT    NOT NULL,                        -- 'task', 'mail' or 'attachment', else an error of the tick's own
+    id      INTEGER NOT NULL DEFAULT 0,              -- of that task, mail or attachment
+    level   INTEGER NOT NULL DEFAULT 0,              -- of that attachment
+    since   TEXT    NOT NULL CHECK (since IS datetime(since)),
+    PRIMARY KEY (subject, id, level)
+) STRICT, WITHOUT ROWID;
+
+-- What an INSERT by any program needs besides the defaults.
+CREATE TRIGGER task_inserted AFTER INSERT ON task
+WHEN NEW.status = 'TO_RUN' AND (NEW.after_id IS NOT NULL OR NEW.run_at IS NOT NULL)
+BEGIN
+    UPDATE task
+       SET held = NEW.run_at IS NOT NULL,
+           status = CASE WHEN NEW.after_id IS NULL
+                           OR (SELECT status FROM task WHERE id = NEW.after_id) = 'COMPLETED'
+                         THEN 'TO_RUN' ELSE 'WAITING' END
+     WHERE id = NEW.id;
+END;
+
+CREATE TRIGGER task_deleted BEFORE DELETE ON task
+BEGIN
+    UPDATE task SET status = 'CANCELLED', held = 0, ended_at = datetime('now')
+     WHERE after_id = OLD.id AND status = 'WAITING';
+END;
+
+CREATE TRIGGER document_updated AFTER UPDATE OF key, family, title, state, attributes ON document
+WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE document SET revision = revision + 1, updated_at = datetime('now') WHERE id = NEW.id;
+    INSERT INTO history (document_id, message)
+    SELECT NEW.id, 'state: ' || OLD.state || ' → ' || NEW.state WHERE NEW.state <> OLD.state;
+END;
+
+-- As the foreign keys do, for programs that leave them switched off.
+CREATE TRIGGER document_deleted AFTER DELETE ON document
+BEGIN
+    DELETE FROM attachment WHERE document_id = OLD.id;
+    DELETE FROM history WHERE document_id = OLD.id;
+    UPDATE task SET document_id = NULL WHERE document_id = OLD.id;
+END;
+
+CREATE TRIGGER attachment_checked BEFORE INSERT ON attachment
+WHEN NOT EXISTS (SELECT 1 FROM document WHERE id = NEW.document_id)
+  OR NOT EXISTS (SELECT 1 FROM timer WHERE id = NEW.timer_id)
+BEGIN
+    SELECT RAISE(ABORT, 'there is no such document or no such timer');
+END;
+
+CREATE TRIGGER timer_deleted BEFORE DELETE ON timer
+WHEN EXISTS (SELECT 1 FROM attachment WHERE timer_id = OLD.id)
+BEGIN
+    SELECT RAISE(ABORT, 'the timer is attached to documents');
+END;
+
+-- A date that a timer counts from has changed, by whichever program.
+CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
+WHEN NEW.attributes <> OLD.attributes
+BEGIN
+    UPDATE attachment SET stale = 1
+     WHERE document_id = NEW.id AND reference_at IS NULL
+       AND EXISTS (SELECT 1 FROM timer
+                    WHERE timer.id = attachment.timer_id AND reference IS NOT NULL
+                      AND json_extract(OLD.attributes, '$."' || reference || '"')
+                          IS NOT json_extract(NEW.attributes, '$."' || reference || '"'));
+END;
+
+CREATE TRIGGER attachment_inserted AFTER INSERT ON attachment
+BEGIN
+    INSERT INTO history (document_id, at, message, timer)
+    SELECT NEW.document_id, NEW.attached_at,
+           'timer attached' || coalesce(' by ' || NEW.origin, ''), name
+      FROM timer WHERE id = NEW.timer_id;
+END;
+
+CREATE TRIGGER attachment_deleted AFTER DELETE ON attachment
+WHEN OLD.detached = 0 AND EXISTS (SELECT 1 FROM document WHERE id = OLD.document_id)
+BEGIN
+    INSERT INTO history (document_id, message, timer)
+    SELECT OLD.document_id, 'timer detached', name FROM timer WHERE id = OLD.timer_id;
+END;
+
+-- What was under way for it is not done any more, unless it is being done.
+CREATE TRIGGER attachment_called_off AFTER DELETE ON attachment
+WHEN OLD.task_id IS NOT NULL OR OLD.mailing > 0
+BEGIN
+    UPDATE task SET status = 'CANCELLED', held = 0, ended_at = datetime('now')
+     WHERE id = OLD.task_id AND status IN ('WAITING', 'TO_RUN');
+    UPDATE mail SET status = 'failed', last_error = 'the timer was detached'
+     WHERE attachment_id = OLD.id AND status = 'queued';
+END;
+
+-- What hangs on a timer and comes next, with the names a reader wants.
+CREATE VIEW timer_next AS
+SELECT attachment.id, timer.name AS timer, attachment.document_id, document.title, attachment.origin,
+       attachment.level, attachment.due_at, attachment.attempts, attachment.last_error
+  FROM attachment
+  JOIN timer ON timer.id = attachment.timer_id
+  JOIN document ON document.id = attachment.document_id;

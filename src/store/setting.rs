@@ -1,0 +1,42 @@
+//! The settings.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::settings::Settings;
+use crate::store::Store;
+
+impl Store {
+    /// All that is set.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn settings(&self) -> Result<Settings> {
+        let rows = self.list("SELECT key, value FROM setting", [], |row| {
+            Ok((row.get("key")?, row.get("value")?))
+        })?;
+        Ok(Settings::new(rows.into_iter().collect::<BTreeMap<_, _>>()))
+    }
+
+    /// Sets one; the caller has checked the value.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_setting(&self, key: &str, value: &str) -> Result<()> {
+        self.execute(
+            "INSERT INTO setting (key, value) VALUES (?1, ?2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [key, value],
+        )?;
+        Ok(())
+    }
+
+    /// Takes one back to its default.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn unset_setting(&self, key: &str) -> Result<()> {
+        self.execute("DELETE FROM setting WHERE key = ?1", [key])?;
+        Ok(())
+    }
+}

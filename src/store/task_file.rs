@@ -1,0 +1,122 @@
+//! The files of tasks: the one given with a task, and the one that its handler gave back.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::MAIN_DB;
+use rusqlite::blob::ZeroBlob;
+use rusqlite::params;
+use rustix::fs::OFlags;
+
+use crate::error::{Error, Result};
+use crate::store::Store;
+
+/// SQLite holds a little more than this in one row.
+const LARGEST: u64 = 900_000_000;
+
+/// Which of a task's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Given with the task.
+    Input,
+    /// Given back by its handler.
+    Output,
+}
+
+impl FileKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+        }
+    }
+}
+
+impl Store {
+    /// Keeps a file's content with a task, in place of the one that it had. The content goes from file to database
+    /// in pieces, whatever its size.
+    ///
+    /// # Errors
+    /// When it cannot be read, is larger than 900 MB, which is what SQLite can hold, or as SQLite says.
+    pub fn put_task_file(&self, task: i64, kind: FileKind, name: &str, path: &Path) -> Result<()> {
+        let mut content = open_at_once(path).map_err(|source| Error::io(path, source))?;
+        let found = content
+            .metadata()
+            .map_err(|source| Error::io(path, source))?;
+        if !found.is_file() {
+            return Err(Error::invalid(
+                path.display().to_string(),
+                "only the content of a plain file can be kept",
+            ));
+        }
+        let size = found.len();
+        if size > LARGEST {
+            return Err(Error::invalid(
+                path.display().to_string(),
+                "the file is larger than 900 MB",
+            ));
+        }
+        self.execute(
+            "INSERT INTO task_file (task_id, kind, name, content) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (task_id, kind) DO UPDATE SET name = excluded.name, content = excluded.content",
+            params![task, kind.word(), name, ZeroBlob(size)],
+        )?;
+        let row = self.find(
+            "SELECT id FROM task_file WHERE task_id = ?1 AND kind = ?2",
+            params![task, kind.word()],
+            |row| row.get("id"),
+        )?;
+        let Some(row) = row else { return Ok(()) };
+        let mut blob = self
+            .connection
+            .blob_open(MAIN_DB, "task_file", "content", row, false)?;
+        let copied = io::copy(&mut io::Read::take(&mut content, found.len()), &mut blob)
+            .map_err(|source| Error::io(path, source))?;
+        match copied == found.len() {
+            true => Ok(()),
+            false => Err(Error::invalid(
+                path.display().to_string(),
+                "the file became shorter while it was read",
+            )),
+        }
+    }
+
+    /// Writes a file of a task to `target`, in pieces. Its name, or `None` when the task has no such file.
+    ///
+    /// # Errors
+    /// When it cannot be written, or as SQLite says.
+    pub fn get_task_file(
+        &self,
+        task: i64,
+        kind: FileKind,
+        target: impl FnOnce(&str) -> Result<File>,
+    ) -> Result<Option<String>> {
+        let found = self.find(
+            "SELECT id, name FROM task_file WHERE task_id = ?1 AND kind = ?2",
+            params![task, kind.word()],
+            |row| Ok((row.get::<_, i64>("id")?, row.get::<_, String>("name")?)),
+        )?;
+        let Some((row, name)) = found else {
+            return Ok(None);
+        };
+        let mut file = target(&name)?;
+        let mut blob = self
+            .connection
+            .blob_open(MAIN_DB, "task_file", "content", row, true)?;
+        io::copy(&mut blob, &mut file).map_err(|source| Error::Io {
+            thing: name.clone(),
+            source,
+        })?;
+        Ok(Some(name))
+    }
+}
+
+/// Opens what may turn out to be no plain file: a pipe that nobody writes to would be waited for.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+}

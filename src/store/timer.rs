@@ -1,0 +1,211 @@
+//! The definitions of timers.
+
+use rusqlite::{Row, params};
+
+use crate::error::{Error, OrNotFound, Result};
+use crate::json::Json;
+use crate::store::Store;
+use crate::timer::{Action, Definition, Timer};
+
+/// A definition as it is stored: plain SQL may have put something there that is none.
+#[derive(Debug)]
+pub struct Stored {
+    id: i64,
+    name: String,
+    title: String,
+    reference: Option<String>,
+    delta: String,
+}
+
+/// A timer and how many documents it hangs on.
+#[derive(Debug)]
+pub struct Counted {
+    /// The definition.
+    pub definition: Definition,
+    /// How often it is attached.
+    pub attached: i64,
+}
+
+impl Store {
+    /// The id of a timer.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn timer_id(&self, name: &str) -> Result<i64> {
+        self.find("SELECT id FROM timer WHERE name = ?1", [name], |row| {
+            row.get("id")
+        })?
+        .or_not_found("timer", format!("'{name}'"))
+    }
+
+    /// The name of a timer.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub fn timer_name(&self, id: i64) -> Result<String> {
+        self.find("SELECT name FROM timer WHERE id = ?1", [id], |row| {
+            row.get("name")
+        })?
+        .or_not_found("timer", id)
+    }
+
+    /// A timer by its id.
+    ///
+    /// # Errors
+    /// When there is none, or its definition cannot be one.
+    pub fn timer(&self, id: i64) -> Result<Timer> {
+        let stored = self.find("SELECT * FROM timer WHERE id = ?1", [id], stored)?;
+        Timer::new(self.definition(stored.or_not_found("timer", id)?)?)
+    }
+
+    /// All definitions by name, and on how many documents each hangs.
+    ///
+    /// # Errors
+    /// When one cannot be one, or as SQLite says.
+    pub fn list_timers(&self) -> Result<Vec<Counted>> {
+        let counted = self.list(
+            "SELECT timer.*, coalesce(hanging.attached, 0) AS attached
+               FROM timer
+               LEFT JOIN (SELECT timer_id, count(*) AS attached FROM attachment GROUP BY timer_id) AS hanging
+                 ON hanging.timer_id = timer.id
+              ORDER BY name",
+            [],
+            |row| Ok((stored(row)?, row.get("attached")?)),
+        )?;
+        let counted = counted.into_iter().map(|(stored, attached)| {
+            Ok(Counted {
+                definition: self.definition(stored)?,
+                attached,
+            })
+        });
+        counted.collect()
+    }
+
+    fn definition(&self, stored: Stored) -> Result<Definition> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Error::invalid(
+                format!("timer '{}'", stored.name),
+                format!("it cannot be read: {error}; define it anew with 'runner timer set'"),
+            )
+        };
+        let actions = self.list(
+            "SELECT delay, iterations, state, mail, method FROM timer_action WHERE timer_id = ?1 ORDER BY position",
+            [stored.id],
+            action,
+        )?;
+        let actions = actions
+            .into_iter()
+            .map(|(delay, mail, action)| {
+                Ok(Action {
+                    delay: delay.parse().map_err(|error| unreadable(&error))?,
+                    mail: serde_json::from_str(mail.text()).map_err(|error| unreadable(&error))?,
+                    ..action
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Definition {
+            delta: stored.delta.parse().map_err(|error| unreadable(&error))?,
+            name: stored.name,
+            title: stored.title,
+            reference: stored.reference,
+            actions,
+        })
+    }
+
+    /// Writes a definition in place of what has its name; what hangs on it is to be computed anew.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_timer(&self, definition: &Definition) -> Result<()> {
+        self.execute(
+            "INSERT INTO timer (name, title, reference, delta) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (name) DO UPDATE
+             SET title = excluded.title, reference = excluded.reference, delta = excluded.delta",
+            params![
+                definition.name,
+                definition.title,
+                definition.reference,
+                definition.delta.to_string()
+            ],
+        )?;
+        let id = self.timer_id(&definition.name)?;
+        self.execute("DELETE FROM timer_action WHERE timer_id = ?1", [id])?;
+        for (position, action) in definition.actions.iter().enumerate() {
+            self.insert_action(id, position, action)?;
+        }
+        self.execute(
+            "UPDATE attachment SET stale = 2 WHERE timer_id = ?1 AND stale = 0",
+            [id],
+        )?;
+        Ok(())
+    }
+
+    fn insert_action(&self, timer: i64, position: usize, action: &Action) -> Result<()> {
+        self.execute(
+            "INSERT INTO timer_action (timer_id, position, delay, iterations, state, mail, method)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                timer,
+                i64::try_from(position).unwrap_or(i64::MAX),
+                action.delay.to_string(),
+                action.iterations,
+                action.state,
+                serde_json::Value::from(action.mail.clone()).to_string(),
+                action.method,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Removes a timer that hangs on nothing.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn delete_timer(&self, id: i64) -> Result<()> {
+        self.execute("DELETE FROM timer WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// A timer that runs a method, if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn timer_of_method(&self, method: &str) -> Result<Option<String>> {
+        self.find(
+            "SELECT name FROM timer JOIN timer_action ON timer_id = id WHERE method = ?1 ORDER BY name LIMIT 1",
+            [method],
+            |row| row.get("name"),
+        )
+    }
+
+    /// Whether there is a mail template of this name.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_template(&self, name: &str) -> Result<bool> {
+        Ok(self
+            .find("SELECT 1 FROM template WHERE name = ?1", [name], |_| Ok(()))?
+            .is_some())
+    }
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        title: row.get("title")?,
+        reference: row.get("reference")?,
+        delta: row.get("delta")?,
+    })
+}
+
+/// An action but for its delay and its mails, which are still to be read.
+fn action(row: &Row<'_>) -> rusqlite::Result<(String, Json, Action)> {
+    let action = Action {
+        iterations: row.get("iterations")?,
+        state: row.get("state")?,
+        method: row.get("method")?,
+        ..Action::default()
+    };
+    Ok((row.get("delay")?, row.get("mail")?, action))
+}

@@ -1,0 +1,86 @@
+//! The workers: who has claimed what. Whether one lives is told by its lock, see [`crate::worker`].
+
+use crate::error::Result;
+use crate::store::Store;
+use crate::time::Timestamp;
+
+impl Store {
+    /// Makes a row for a new worker; its id.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn insert_worker(&self, pid: u32, now: Timestamp) -> Result<i64> {
+        self.execute(
+            "INSERT INTO worker (pid, started_at) VALUES (?1, ?2)",
+            rusqlite::params![pid, now],
+        )?;
+        Ok(self.last_id())
+    }
+
+    /// The workers that have not signed off, living or dead.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn workers(&self) -> Result<Vec<i64>> {
+        self.list("SELECT id FROM worker", [], |row| row.get("id"))
+    }
+
+    /// Takes a worker off the list, when nothing is claimed by it any more.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn delete_worker(&self, id: i64) -> Result<()> {
+        self.execute("DELETE FROM worker WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// How many of the places for handlers the other workers use.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn slots_of_others(&self, worker: i64) -> Result<usize> {
+        let sql = "SELECT coalesce(sum(slots), 0) AS slots FROM worker WHERE id <> ?1";
+        let slots: Option<i64> = self.find(sql, [worker], |row| row.get("slots"))?;
+        Ok(slots
+            .and_then(|slots| usize::try_from(slots).ok())
+            .unwrap_or(0))
+    }
+
+    /// Notes how many places for handlers a worker uses.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_slots(&self, worker: i64, slots: usize) -> Result<()> {
+        let slots = i64::try_from(slots).unwrap_or(i64::MAX);
+        self.execute(
+            "UPDATE worker SET slots = ?2 WHERE id = ?1",
+            [worker, slots],
+        )?;
+        Ok(())
+    }
+
+    /// The running tasks of a worker with their attempts.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn tasks_of_worker(&self, worker: i64) -> Result<Vec<(i64, u32)>> {
+        self.list(
+            "SELECT id, attempt FROM task WHERE status = 'RUNNING' AND worker_id = ?1 ORDER BY id",
+            [worker],
+            |row| Ok((row.get("id")?, row.get("attempt")?)),
+        )
+    }
+
+    /// Running tasks whose worker is not on the list: plain SQL has taken it off, or set them to running.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn orphaned_tasks(&self) -> Result<Vec<(i64, u32)>> {
+        self.list(
+            "SELECT id, attempt FROM task
+              WHERE status = 'RUNNING' AND (worker_id IS NULL OR worker_id NOT IN (SELECT id FROM worker)) ORDER BY id",
+            [],
+            |row| Ok((row.get("id")?, row.get("attempt")?)),
+        )
+    }
+}

@@ -1,0 +1,220 @@
+//! A task: one piece of work to run once (seed 000).
+//!
+//! `WAITING → TO_RUN → RUNNING → COMPLETED | FAILED | INTERRUPTED`, and `CANCELLED` from the first three. A restart
+//! takes any ended task back to `TO_RUN`.
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::json::Json;
+use crate::time::{Duration, Timestamp};
+use crate::words::words;
+
+words! {
+    /// Where a task is in its life.
+    Status, "status" {
+        /// It follows another task that is not completed yet.
+        Waiting = "WAITING",
+        /// It runs as soon as its time has come and a place is free.
+        ToRun = "TO_RUN",
+        /// A worker has claimed it.
+        Running = "RUNNING",
+        /// Its method came to its end, with or without having logged errors.
+        Completed = "COMPLETED",
+        /// Its method said that it could not come to its end.
+        Failed = "FAILED",
+        /// Its method never got to say: it was killed, or stopped, or its worker died.
+        Interrupted = "INTERRUPTED",
+        /// Somebody decided that it shall not run.
+        Cancelled = "CANCELLED",
+    }
+}
+
+words! {
+    /// How much a log entry, or an entry of a document's history, matters.
+    Level, "level" {
+        /// Something went wrong.
+        Error = "error",
+        /// Something may be wrong.
+        Warning = "warning",
+        /// Something happened.
+        Info = "info",
+    }
+}
+
+words! {
+    /// What was asked of the worker of a running task.
+    Stop, "stop" {
+        /// End it; it is then `INTERRUPTED`.
+        Stop = "stop",
+        /// End it; it is then `CANCELLED`.
+        Cancel = "cancel",
+    }
+}
+
+/// A task as it is stored, and as JSON shows it.
+#[derive(Debug, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the columns of the table task, in the words of the README"
+)]
+pub struct Task {
+    pub id: i64,
+    pub method: String,
+    pub params: Json,
+    #[serde(serialize_with = "keys_only")]
+    pub hidden_params: Option<Json>,
+    /// The name of the file that was given with it.
+    pub file: Option<String>,
+    pub owner: Option<String>,
+    pub signature: Option<String>,
+    pub status: Status,
+    pub priority: i64,
+    pub run_at: Option<Timestamp>,
+    pub after: Option<i64>,
+    pub attempt: u32,
+    pub retries: Option<u32>,
+    pub timeout: Option<String>,
+    pub document: Option<i64>,
+    /// The attachment whose level it is the method of.
+    pub attachment: Option<i64>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub duration_ms: Option<i64>,
+    pub exit_code: Option<i64>,
+    pub progress: Option<Progress>,
+    pub result: Option<Json>,
+    /// The name of the file that the handler gave back.
+    pub output: Option<String>,
+}
+
+/// A line of a task's log.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogEntry {
+    /// When the runner read it.
+    pub at: Timestamp,
+    /// How much it matters.
+    pub level: Level,
+    /// One text.
+    pub message: String,
+    /// Whatever the handler added.
+    pub details: Option<Json>,
+}
+
+/// How far a task is (seed 000, “Progression”): a step of so many, in a phase of so many.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The phase that is under way, from 1.
+    #[serde(default)]
+    pub phase: Option<u64>,
+    /// Of how many.
+    #[serde(default)]
+    pub phases: Option<u64>,
+    /// The step that is reached in this phase.
+    #[serde(default)]
+    pub step: Option<u64>,
+    /// Of how many.
+    #[serde(default)]
+    pub max: Option<u64>,
+    /// What is being done.
+    #[serde(default)]
+    pub label: Option<String>,
+}
+
+/// A document, named by its id or its key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(untagged)]
+pub enum DocumentRef {
+    /// By id.
+    Id(i64),
+    /// By id, when it is only digits, or by key.
+    Key(String),
+}
+
+/// A task to be added: the options of `task add`, the fields of a line of `task add --batch`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the columns of the table task, in the words of the README"
+)]
+pub struct NewTask {
+    pub method: String,
+    #[serde(default)]
+    pub params: Option<Json>,
+    #[serde(default)]
+    pub hidden_params: Option<Json>,
+    /// The path of a file whose content is kept with the task.
+    #[serde(default)]
+    pub file: Option<std::path::PathBuf>,
+    #[serde(default)]
+    pub owner: Option<String>,
+    #[serde(default)]
+    pub signature: Option<String>,
+    /// Refuse it while another live task has the same signature.
+    #[serde(default)]
+    pub unique: bool,
+    #[serde(default)]
+    pub after: Option<i64>,
+    /// Local time unless it has an offset.
+    #[serde(default, alias = "at")]
+    pub run_at: Option<String>,
+    #[serde(default)]
+    pub priority: i64,
+    #[serde(default)]
+    pub retries: Option<u32>,
+    #[serde(default)]
+    pub timeout: Option<String>,
+    #[serde(default)]
+    pub document: Option<DocumentRef>,
+}
+
+/// How long to wait before the attempt that follows attempt `n`: a minute, doubled each time, an hour at most.
+fn backoff(n: u32) -> Duration {
+    let minutes = 1_i64 << n.saturating_sub(1).min(6);
+    Duration::new(0, 0, minutes.min(60) * 60)
+}
+
+/// When a task is tried again whose attempt number `attempt` came to nothing, if it has retries left.
+pub fn next_attempt(attempt: u32, retries: u32, now: Timestamp) -> Option<Timestamp> {
+    (attempt <= retries)
+        .then(|| now.plus_seconds(backoff(attempt).rough_seconds()))
+        .flatten()
+}
+
+/// What may be shown of hidden params: the names, not the values (seed 000, “parametresCaches”).
+pub fn hide(hidden: &Value) -> Value {
+    match hidden {
+        Value::Object(params) => {
+            let shown: Map<_, _> = params
+                .keys()
+                .map(|key| (key.clone(), Value::from("***")))
+                .collect();
+            Value::Object(shown)
+        }
+        _ => Value::from("***"),
+    }
+}
+
+fn keys_only<S: Serializer>(hidden: &Option<Json>, serializer: S) -> Result<S::Ok, S::Error> {
+    hidden
+        .as_ref()
+        .map(|hidden| hide(&hidden.value()))
+        .serialize(serializer)
+}
+
+impl Status {
+    /// Whether it is over, one way or another.
+    pub fn is_ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::ToRun | Self::Running)
+    }
+}
+
+impl Task {
+    /// An error about this task.
+    pub fn refuse(&self, reason: impl Into<String>) -> Error {
+        Error::invalid(format!("task {}", self.id), reason)
+    }
+}

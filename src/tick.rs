@@ -1,0 +1,289 @@
+//! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use serde::Serialize;
+
+use crate::document::HistoryEntry;
+use crate::drain::{self, Means, Outcome, Problem, Wanted};
+use crate::error::{Error, Result};
+use crate::firing;
+use crate::outbox::{Post, Round};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::task::Status;
+use crate::time::{Clock, Duration, Timestamp};
+use crate::trouble::{About, Trouble};
+use crate::worker::{Recovered, recover};
+
+/// What a tick came to.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The time that it took as now.
+    pub now: Timestamp,
+    /// How many tasks of dead workers it found.
+    pub interrupted: u64,
+    /// How many levels of timers were done.
+    pub fired: u64,
+    /// How many were past their hour limit.
+    pub skipped: u64,
+    /// How many mails it sent.
+    pub mails_sent: u64,
+    /// How many mails it tried to send, and could not.
+    pub mails_failed: u64,
+    /// The tasks that it ran.
+    pub tasks: Tasks,
+    /// What went wrong, a sentence each.
+    pub errors: Vec<Trouble>,
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// In a rehearsal: what it would do, a sentence each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<Vec<String>>,
+    /// Whether nothing more is to be tried: it was told to leave, or tasks are pending that it cannot start.
+    #[serde(skip)]
+    over: bool,
+}
+
+/// How the tasks of a tick ended.
+#[derive(Debug, Default, Serialize)]
+pub struct Tasks {
+    /// Their handlers came to their end.
+    pub completed: u64,
+    /// Their handlers could not.
+    pub failed: u64,
+    /// Their handlers never got to say.
+    pub interrupted: u64,
+}
+
+/// Does all that is due.
+///
+/// # Errors
+/// When the database fails; what was committed before is kept, and the report says what was done until then.
+pub fn tick(store: &Store, means: Means<'_>, post: &mut Post<'_>) -> (Report, Result<()>) {
+    let mut report = Report::new(means.clock.start());
+    let done = report.run(store, means, post);
+    report.elapsed_ms = u64::try_from(means.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    (report, done)
+}
+
+/// Says what a tick would do at this time, and changes nothing. What follows from the outcome of tasks is not known:
+/// they are named, and not run.
+///
+/// # Errors
+/// When the database fails.
+pub fn rehearse(store: &Store, clock: &Clock, settings: &Settings) -> Result<Report> {
+    let mut report = Report::new(clock.start());
+    report.would = Some(store.rehearse(|store| {
+        let before = store.last_history()?;
+        report.fired(firing::fire_due(store, clock, settings)?);
+        let happened = store.history_after(before)?;
+        let happened = happened
+            .iter()
+            .map(|(document, entry)| would(*document, entry));
+        let run = store.ready_tasks(clock.now())?;
+        let run = run
+            .iter()
+            .map(|(task, method)| format!("run task {task} ({method})"));
+        Ok(happened.chain(run).collect())
+    })?);
+    report.elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(report)
+}
+
+fn would(document: i64, entry: &HistoryEntry) -> String {
+    let timer = entry.timer.as_ref().map(|name| format!(", timer {name}"));
+    let level = entry.timer_level.map(|level| format!(", level {level}"));
+    let (timer, level) = (timer.unwrap_or_default(), level.unwrap_or_default());
+    format!("document {document}{timer}{level}: {}", entry.message)
+}
+
+impl Report {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            interrupted: 0,
+            fired: 0,
+            skipped: 0,
+            mails_sent: 0,
+            mails_failed: 0,
+            tasks: Tasks::default(),
+            errors: Vec::new(),
+            elapsed_ms: 0,
+            would: None,
+            over: false,
+        }
+    }
+
+    fn run(&mut self, store: &Store, means: Means<'_>, post: &mut Post<'_>) -> Result<()> {
+        let Means {
+            clock, settings, ..
+        } = means;
+        self.recovered(recover(store, clock)?);
+        loop {
+            self.fired(firing::fire_due(store, clock, settings)?);
+            let mailed = self.mailed(post.send_queued()?);
+            let ran = match store.has_ready_task(clock.now())? {
+                true => self.ran(drain::drain(store, means, Wanted::Pending, None)?),
+                false => 0,
+            };
+            if self.over || mailed + ran == 0 {
+                break;
+            }
+        }
+        drop_what_is_old(store, clock, settings)?;
+        note_tick(store, clock.now())
+    }
+
+    fn recovered(&mut self, recovered: Vec<Recovered>) {
+        self.interrupted = recovered.len() as u64;
+        self.errors.extend(recovered.iter().map(interruption));
+    }
+
+    fn fired(&mut self, outcome: firing::Outcome) {
+        self.fired += outcome.fired;
+        self.skipped += outcome.skipped;
+        self.errors
+            .extend(outcome.problems.iter().map(|problem| Trouble {
+                about: About::Level {
+                    attachment: problem.attachment,
+                    level: problem.level,
+                },
+                sentence: problem.to_string(),
+                given_up: problem.given_up,
+            }));
+        if outcome.more_problems > 0 {
+            let more = outcome.more_problems;
+            let sentence = format!("{more} more levels failed: 'runner timer next' shows why");
+            self.errors.push(Trouble::new(About::Run, sentence));
+        }
+    }
+
+    /// Adds what a turn of sending came to; how many mails it tried.
+    fn mailed(&mut self, round: Round) -> u64 {
+        self.mails_sent += round.sent;
+        self.mails_failed += round.failed;
+        self.fired += round.fired;
+        self.errors.extend(round.troubles);
+        round.sent + round.failed
+    }
+
+    /// Adds what a run came to; how many attempts it ended.
+    fn ran(&mut self, outcome: Outcome) -> u64 {
+        self.fired += outcome.fired;
+        self.tasks.completed += outcome.completed;
+        self.tasks.failed += outcome.failed;
+        self.tasks.interrupted += outcome.interrupted;
+        self.over |= outcome.left || outcome.parked;
+        self.errors.extend(troubles(&outcome));
+        outcome.completed + outcome.failed + outcome.interrupted
+    }
+}
+
+/// What went wrong in a run of tasks.
+pub fn troubles(outcome: &Outcome) -> Vec<Trouble> {
+    let problems = outcome.problems.iter().map(|problem| Trouble {
+        about: about(problem.task, problem.level),
+        sentence: sentence(problem),
+        given_up: problem.again_at.is_none() && problem.level.is_none(),
+    });
+    let errors = outcome
+        .errors
+        .iter()
+        .map(|error| Trouble::new(About::Run, error));
+    problems.chain(errors).collect()
+}
+
+/// What is not given up as a task is tried again by the level that waits for it.
+fn about(task: i64, level: Option<(i64, u32)>) -> About {
+    match level {
+        Some((attachment, level)) => About::Method {
+            task,
+            attachment,
+            level,
+        },
+        None => About::Task(task),
+    }
+}
+
+fn interruption(found: &Recovered) -> Trouble {
+    let again = again(found.again_at);
+    Trouble {
+        about: about(found.task, found.level),
+        sentence: format!(
+            "task {} ({}) was interrupted: its runner died{again}",
+            found.task, found.method
+        ),
+        given_up: found.again_at.is_none() && found.level.is_none(),
+    }
+}
+
+/// What became of an attempt, as a sentence.
+fn sentence(problem: &Problem) -> String {
+    let how = match problem.status {
+        Status::Interrupted => "was interrupted",
+        _ => "failed",
+    };
+    let Problem {
+        task,
+        method,
+        error,
+        ..
+    } = problem;
+    format!(
+        "task {task} ({method}) {how}: {error}{}",
+        again(problem.again_at)
+    )
+}
+
+fn again(at: Option<Timestamp>) -> String {
+    at.map(|at| format!("; it is tried again at {}", at.rfc3339()))
+        .unwrap_or_default()
+}
+
+/// How many old rows are dropped in one transaction: others can write in between.
+const DROPPED_AT_ONCE: u32 = 1000;
+
+fn drop_what_is_old(store: &Store, clock: &Clock, settings: &Settings) -> Result<()> {
+    let before = |keep: Option<Duration>| -> Result<Option<Timestamp>> {
+        let zone = settings.zone()?;
+        Ok(keep.and_then(|keep| zone.add(clock.now(), &keep.negate())))
+    };
+    if let Some(before) = before(settings.keep_tasks()?)? {
+        while store.has_old_task(before)?
+            && store.transact(|store| store.drop_tasks(before, DROPPED_AT_ONCE))? > 0
+        {}
+    }
+    if let Some(before) = before(settings.keep_history()?)? {
+        while store.has_old_history(before)?
+            && store.transact(|store| store.drop_history(before, DROPPED_AT_ONCE))? > 0
+        {}
+        while store.has_old_mail(before)?
+            && store.transact(|store| store.drop_mails(before, DROPPED_AT_ONCE))? > 0
+        {}
+    }
+    Ok(())
+}
+
+/// When the last tick came to its end, in a file of its own: a tick that finds nothing to do writes nothing to the
+/// database.
+fn note_tick(store: &Store, now: Timestamp) -> Result<()> {
+    let path = store.beside("-tick");
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        // The text is always as long as the one before it; to cut the file first would cost more than all the rest.
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(now.to_sql().as_bytes()))
+        .map_err(|source| Error::io(&path, source))
+}
+
+/// When the last tick came to its end, if one did.
+pub fn last_tick(store: &Store) -> Option<Timestamp> {
+    let text = fs::read_to_string(store.beside("-tick")).ok()?;
+    Timestamp::from_sql(&text).ok()
+}

@@ -1,0 +1,203 @@
+//! A worker: a tick or a `task run` that has claimed tasks. Whether one lives is told by a lock on a file of its own
+//! beside the database, which the kernel frees with the process: never by a pid, which is used again and means
+//! something else in each container, nor by a lease, which is always too short or too long.
+//!
+//! The file says which boot of the machine it is of, and which attempts were really started: what a dead worker had
+//! claimed and not started can run again without harm. The database's own file is never locked this way, since closing
+//! any handle of it would drop SQLite's locks.
+
+mod leftovers;
+mod recovery;
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use leftovers::{MARK, gone_their_own_way, kill_all_of};
+pub use recovery::{Recovered, recover};
+
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::time::Clock;
+
+const HEADER: usize = 64;
+const NOTE: usize = 16;
+
+/// This process, as a worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its id in the database.
+    pub id: i64,
+    notes: Arc<Notes>,
+    path: PathBuf,
+    taken: Vec<bool>,
+    /// The lowest place that may be free.
+    free: usize,
+}
+
+/// The notes of starts in a worker's locked file.
+#[derive(Debug)]
+pub struct Notes(File);
+
+impl Notes {
+    /// Notes at a place that an attempt is about to start.
+    pub(crate) fn write(&self, place: usize, task: (i64, u32)) -> io::Result<()> {
+        let mut note = [0; NOTE];
+        note[..8].copy_from_slice(&task.0.to_le_bytes());
+        note[8..12].copy_from_slice(&task.1.to_le_bytes());
+        self.0.write_all_at(&note, (HEADER + place * NOTE) as u64)
+    }
+}
+
+impl Worker {
+    /// Registers this process, inside the transaction that makes its first claims: nobody sees the worker without its
+    /// lock.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made, or as SQLite says.
+    pub fn register(store: &Store, clock: &Clock) -> Result<Self> {
+        let id = store.insert_worker(std::process::id(), clock.now())?;
+        let path = lock_path(store, id);
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| {
+                file.try_lock().map_err(io::Error::from)?;
+                file.write_all_at(&header(), 0)?;
+                Ok(file)
+            })
+            .map_err(|source| Error::io(&path, source))?;
+        Ok(Self {
+            id,
+            notes: Arc::new(Notes(lock)),
+            path,
+            taken: Vec::new(),
+            free: 0,
+        })
+    }
+
+    /// What its handlers have in their environment, so that what they leave behind can be told from anybody else's.
+    pub fn mark(&self) -> String {
+        mark(&self.path)
+    }
+
+    /// Notes that an attempt is about to start. The place of the note, for [`Worker::forget`].
+    ///
+    /// # Errors
+    /// When the note cannot be written: then the attempt must not start.
+    pub fn note_start(&mut self, task: (i64, u32)) -> Result<usize> {
+        let place = self.reserve();
+        self.notes
+            .write(place, task)
+            .map_err(|source| Error::io(&self.path, source))?;
+        Ok(place)
+    }
+
+    /// A place for the note of an attempt that another thread will start.
+    pub(crate) fn reserve(&mut self) -> usize {
+        let free = self.taken.iter().skip(self.free).position(|taken| !taken);
+        let place = free.map_or(self.taken.len(), |further| self.free + further);
+        match self.taken.get_mut(place) {
+            Some(taken) => *taken = true,
+            None => self.taken.push(true),
+        }
+        self.free = place + 1;
+        place
+    }
+
+    /// Where other threads note what they start.
+    pub(crate) fn notes(&self) -> Arc<Notes> {
+        Arc::clone(&self.notes)
+    }
+
+    /// The end of the attempt is committed: its note's place may be used again.
+    pub fn forget(&mut self, place: usize) {
+        if let Some(taken) = self.taken.get_mut(place) {
+            *taken = false;
+            self.free = self.free.min(place);
+        }
+    }
+
+    /// Removes the lock, after the worker's row.
+    pub fn sign_off(self) {
+        // Litter that cannot be removed does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// What is known of another worker from its file.
+enum Life {
+    /// It holds its lock.
+    Alive,
+    /// It does not; the lock is now ours, while this is kept.
+    Dead {
+        /// The attempts that it started; `None` when that cannot be known, after a reboot say.
+        started: Option<Vec<(i64, u32)>>,
+        _lock: Option<File>,
+    },
+}
+
+fn life_of(path: &Path) -> Result<Life> {
+    let unknown = Life::Dead {
+        started: None,
+        _lock: None,
+    };
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unknown),
+        Err(error) => return Err(Error::io(path, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Life::Alive),
+        Err(TryLockError::Error(error)) => return Err(Error::io(path, error)),
+    }
+    let content = fs::read(path).map_err(|source| Error::io(path, source))?;
+    Ok(Life::Dead {
+        started: started(&content),
+        _lock: Some(file),
+    })
+}
+
+fn started(content: &[u8]) -> Option<Vec<(i64, u32)>> {
+    let notes = content.strip_prefix(&header())?;
+    let note = |note: &[u8]| {
+        let id = i64::from_le_bytes(note.get(..8)?.try_into().ok()?);
+        Some((id, u32::from_le_bytes(note.get(8..12)?.try_into().ok()?)))
+    };
+    Some(notes.chunks_exact(NOTE).filter_map(note).collect())
+}
+
+/// What the file of a worker of this boot begins with.
+fn header() -> [u8; HEADER] {
+    let mut header = [b' '; HEADER];
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let text = format!("runner worker 1 {}", boot.trim());
+    let kept = text.len().min(HEADER - 1);
+    header[..kept].copy_from_slice(&text.as_bytes()[..kept]);
+    header[HEADER - 1] = b'\n';
+    header
+}
+
+fn lock_path(store: &Store, id: i64) -> PathBuf {
+    store.beside(&format!("-worker-{id}"))
+}
+
+fn mark(lock: &Path) -> String {
+    lock.display().to_string()
+}
+
+/// The prefix of the temporary folders that a worker lays files out in.
+pub(crate) fn folder_prefix(store: &Store, worker: i64) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let file = fs::metadata(store.path())
+        .map(|found| found.ino())
+        .unwrap_or(0);
+    format!("runner-{file}-{worker}-")
+}
