@@ -1,0 +1,133 @@
+//! Documents as their users meet them.
+
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use kit::runner::Home;
+use serde_json::json;
+
+#[test]
+fn a_document_is_added_and_shown_by_id_or_key() {
+    let home = Home::new().at("2026-04-10T09:00");
+    let id = home.ok([
+        "doc",
+        "add",
+        "--key",
+        "report-7",
+        "--family",
+        "report",
+        "--title",
+        "Annual report",
+        "--state",
+        "draft",
+        "-a",
+        "deadline=2026-04-25",
+        "-a",
+        "pages:=12",
+    ]);
+    let document = home.json(["doc", "show", "report-7"]);
+    assert_eq!(
+        document,
+        json!({
+            "id": 1, "key": "report-7", "family": "report", "title": "Annual report", "state": "draft",
+            "attributes": {"deadline": "2026-04-25", "pages": 12},
+            "created_at": "2026-04-10T09:00:00Z", "updated_at": "2026-04-10T09:00:00Z", "timers": []
+        })
+    );
+    assert_eq!(home.shown(&id), document);
+}
+
+#[test]
+fn attributes_are_set_and_cleared_and_the_others_kept_as_they_are() {
+    let mut home = Home::new().at("2026-04-10T09:00");
+    let attributes = r#"{"big": 12345678901234567890123, "a": 1.50, "b": "x", "c": null}"#;
+    let doc = home.ok(["doc", "add", "--attributes", attributes]);
+    home.set_now("2026-04-11T09:00");
+    assert_eq!(
+        home.ok(["doc", "set", &doc, "b=", "c:=[1]", "d=text", "none="]),
+        ""
+    );
+    let stored: String = home.sql_value("SELECT attributes FROM document");
+    assert_eq!(
+        stored,
+        r#"{"big":12345678901234567890123,"a":1.50,"c":[1],"d":"text"}"#
+    );
+    assert_eq!(home.shown(&doc)["updated_at"], "2026-04-11T09:00:00Z");
+    home.set_now("2026-04-12T09:00");
+    home.ok(["doc", "set", &doc, "d=text"]);
+    assert_eq!(
+        home.shown(&doc)["updated_at"],
+        "2026-04-11T09:00:00Z",
+        "nothing changed"
+    );
+    home.ok(["doc", "set", &doc, "--title", "T", "--family", "F"]);
+    let shown = home.shown(&doc);
+    assert_eq!(
+        (&shown["title"], &shown["family"]),
+        (&json!("T"), &json!("F"))
+    );
+}
+
+#[test]
+fn each_change_of_state_is_in_the_history_whoever_makes_it() {
+    let home = Home::new().at("2026-04-10T09:00");
+    let doc = home.document("A", "");
+    home.ok(["doc", "state", &doc, "late"]);
+    home.ok(["doc", "state", &doc, "late"]);
+    home.sql("UPDATE document SET state = 'open'; UPDATE document SET title = 'B'");
+    assert_eq!(
+        home.messages(&doc),
+        ["state: open → late", "state: late → open"]
+    );
+    assert_eq!(
+        home.json(["doc", "history", &doc])[0]["at"],
+        "2026-04-10T09:00:00Z"
+    );
+}
+
+#[test]
+fn documents_are_listed_by_family_state_and_title() {
+    let home = Home::new();
+    for (family, title, state) in [
+        ("report", "Annual report", "open"),
+        ("report", "Weekly report", "late"),
+        ("minutes", "100% done", "open"),
+    ] {
+        home.ok([
+            "doc", "add", "--family", family, "--title", title, "--state", state,
+        ]);
+    }
+    for (options, ids) in [
+        (&[][..], vec![1, 2, 3]),
+        (&["--family", "report"], vec![1, 2]),
+        (&["--state", "open"], vec![1, 3]),
+        (&["--match", "REPORT"], vec![1, 2]),
+        (&["--match", "%"], vec![3]),
+        (&["--family", "report", "--state", "late"], vec![2]),
+        (&["--limit", "1"], vec![1]),
+        (&["--family", "none"], vec![]),
+    ] {
+        let listed = home.json(["doc", "list"].iter().chain(options).copied());
+        let listed: Vec<_> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|document| document["id"].clone())
+            .collect();
+        assert_eq!(listed, ids, "{options:?}");
+    }
+}
+
+#[test]
+fn a_document_is_deleted_with_its_history_and_its_timers() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.ok(["timer", "set", "t", "--action", "delay=1d, state=late"]);
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    home.ok(["doc", "delete", &doc]);
+    home.refused(["doc", "show", &doc]);
+    assert_eq!(home.json(["timer", "next"]), json!([]));
+    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM history"), 0);
+    assert_ne!(home.document("B", ""), doc, "an id is never used again");
+}
