@@ -1,0 +1,375 @@
+//! What the program does against what the machine can do: each figure is a ratio, taken side by side, in turns.
+//!
+//! `cargo bench --bench against_limits [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5]`; with `ROUNDS=n` each is repeated n times
+//! (5 unless told), and the median of the ratios is printed. “Raw” is the least that would do the same work durably:
+//! SQLite or processes without a schema that checks, a history, logs, or a protocol.
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+
+mod raw;
+mod timers;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use runner::drain::{Means, Wanted, drain};
+use runner::enqueue::Enqueue;
+use runner::native::{Natives, Task};
+use runner::settings::Settings;
+use runner::store::Store;
+use runner::task::NewTask;
+use runner::time::{Clock, Zone};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const RUNNER: &str = env!("CARGO_BIN_EXE_runner");
+pub(crate) const PARAMS: &str = r#"{"order":4711,"action":"confirm","recipient":"a.customer@shop.example","note":"a text of the usual length"}"#;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [what, path] = arguments.as_slice()
+        && what == "raw-idle"
+    {
+        return raw::idle(Path::new(path));
+    }
+    if arguments
+        .first()
+        .is_some_and(|first| first == "raw-resident")
+    {
+        return raw::resident();
+    }
+    let wanted = |name: &str| {
+        let named = arguments
+            .iter()
+            .filter(|argument| !argument.starts_with('-'));
+        named.clone().count() == 0 || named.clone().any(|argument| argument == name)
+    };
+    let rows: [(&str, fn()); 11] = [
+        ("A1", enqueue_one_by_one),
+        ("A2", enqueue_in_bulk),
+        ("B", drain_functions),
+        ("C1", drain_processes),
+        ("C2", drain_resident),
+        ("D", idle_tick),
+        ("E1", timers::idle_with_many),
+        ("E2", timers::fetch_due),
+        ("E3", timers::fire_states),
+        ("E4", timers::change_a_date),
+        ("E5", timers::memory),
+    ];
+    rows.iter()
+        .filter(|(name, _)| wanted(name))
+        .for_each(|(_, measure)| measure());
+}
+
+/// A folder with a database.
+pub(crate) struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        Store::create(&folder.path().join("runner.db")).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn db(&self) -> PathBuf {
+        self.path("runner.db")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::open(&self.db()).unwrap()
+    }
+
+    /// Runs a command; how long it took as a whole.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Duration {
+        timed(|| {
+            let mut command = Command::new(RUNNER);
+            command
+                .arg("--db")
+                .arg(self.db())
+                .args(arguments)
+                .stdout(Stdio::null());
+            assert!(command.status().unwrap().success(), "{arguments:?}");
+        })
+    }
+
+    pub(crate) fn sql(&self, script: &str) {
+        let connection = rusqlite::Connection::open(self.db()).unwrap();
+        connection.execute_batch(script).unwrap();
+    }
+
+    fn batch(&self, tasks: usize) {
+        let line = format!("{{\"method\":\"No:op\",\"params\":{PARAMS}}}\n");
+        std::fs::write(self.path("batch"), line.repeat(tasks)).unwrap();
+    }
+}
+
+pub(crate) fn timed(work: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    work();
+    started.elapsed()
+}
+
+fn rounds() -> usize {
+    std::env::var("ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(5)
+}
+
+/// Measures both in turns; the medians of their times, and of how many times faster the limit is than ours.
+pub(crate) fn compare(
+    name: &str,
+    what: &str,
+    ours: impl FnMut() -> Duration,
+    limit: impl FnMut() -> Duration,
+) {
+    compare_as(name, what, "of the limit", (ours, limit), |ours, limit| {
+        limit / ours
+    });
+}
+
+/// The same for two of our own, where the first should take no longer than the second.
+pub(crate) fn compare_cost(
+    name: &str,
+    what: &str,
+    ours: impl FnMut() -> Duration,
+    other: impl FnMut() -> Duration,
+) {
+    compare_as(
+        name,
+        what,
+        "times the other",
+        (ours, other),
+        |ours, other| ours / other,
+    );
+}
+
+fn compare_as(
+    name: &str,
+    what: &str,
+    unit: &str,
+    (mut ours, mut limit): (impl FnMut() -> Duration, impl FnMut() -> Duration),
+    ratio: impl Fn(f64, f64) -> f64,
+) {
+    let mut all: Vec<(f64, f64, f64)> = Vec::new();
+    for _ in 0..rounds() {
+        let (limit, ours) = (limit().as_secs_f64(), ours().as_secs_f64());
+        all.push((ratio(ours, limit), ours, limit));
+    }
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (ratio, ours, limit) = all[all.len() / 2];
+    let mut line = format!("{name:<3} {what:<58} {ratio:>6.2} {unit}");
+    write!(
+        line,
+        "  (ours {:.1} ms, other {:.1} ms)",
+        ours * 1e3,
+        limit * 1e3
+    )
+    .unwrap();
+    println!("{line}");
+}
+
+fn plain_task() -> NewTask {
+    serde_json::from_str(&format!(r#"{{"method":"No:op","params":{PARAMS}}}"#)).unwrap()
+}
+
+fn natives() -> Natives {
+    let mut natives = Natives::default();
+    natives.add("No:op", |task: &mut Task| {
+        std::hint::black_box(task.id());
+        Ok::<_, String>(Value::Null)
+    });
+    natives
+}
+
+fn enqueue_one_by_one() {
+    const TASKS: usize = 500;
+    compare(
+        "A1",
+        "500 tasks, a transaction each, FULL",
+        || {
+            let (home, natives, clock) = (Home::new(), natives(), Clock::system());
+            let store = home.store();
+            timed(|| {
+                for _ in 0..TASKS {
+                    let add = |store: &Store| {
+                        Enqueue::new(store, &natives, Zone::default(), clock.now())?
+                            .add(plain_task())
+                    };
+                    store.transact(add).unwrap();
+                }
+            })
+        },
+        || raw::enqueue(TASKS, 1),
+    );
+}
+
+fn enqueue_in_bulk() {
+    for tasks in [10_000, 1_000_000] {
+        compare(
+            "A2",
+            &format!("task add --batch of {tasks}, whole process"),
+            || {
+                let home = Home::new();
+                home.run(&["method", "set", "No:op", "--", "/bin/true"]);
+                home.batch(tasks);
+                home.run(&[
+                    "task",
+                    "add",
+                    "--batch",
+                    home.path("batch").to_str().unwrap(),
+                ])
+            },
+            || raw::enqueue(tasks, tasks),
+        );
+    }
+}
+
+fn filled(tasks: usize, command: &[&str]) -> Home {
+    let home = Home::new();
+    let mut arguments = vec!["method", "set", "No:op"];
+    arguments.extend(command);
+    home.run(&arguments);
+    home.batch(tasks);
+    home.run(&[
+        "task",
+        "add",
+        "--batch",
+        home.path("batch").to_str().unwrap(),
+    ]);
+    home
+}
+
+fn drain_with_functions(home: &Home, workers: usize) -> Duration {
+    let (natives, settings) = (natives(), Settings::default());
+    timed(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    let clock = Clock::system();
+                    let means = Means {
+                        clock: &clock,
+                        settings: &settings,
+                        natives: &natives,
+                    };
+                    drain(&home.store(), means, Wanted::Pending, None).unwrap();
+                });
+            }
+        });
+    })
+}
+
+fn completed(home: &Home) -> i64 {
+    let connection = rusqlite::Connection::open(home.db()).unwrap();
+    let sql = "SELECT count(*) FROM task WHERE status = 'COMPLETED'";
+    connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+fn drain_functions() {
+    const TASKS: usize = 20_000;
+    let ours = || {
+        let home = filled(TASKS, &["--", "/bin/true"]);
+        let took = drain_with_functions(&home, 1);
+        assert_eq!(completed(&home), TASKS as i64);
+        took
+    };
+    compare(
+        "B",
+        "20,000 tasks by functions, FULL, against claim 100 + finish 100",
+        ours,
+        || raw::drain(TASKS, 100),
+    );
+    let finished = || {
+        let home = filled(TASKS, &["--", "/bin/true"]);
+        home.sql(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
+             INSERT INTO task (method, status) SELECT 'No:op', 'COMPLETED' FROM n",
+        );
+        drain_with_functions(&home, 1)
+    };
+    compare_cost(
+        "B",
+        "the same beside 1,000,000 finished tasks",
+        finished,
+        ours,
+    );
+}
+
+fn drain_processes() {
+    const TASKS: usize = 2000;
+    compare(
+        "C1",
+        "2,000 tasks that start /bin/true, FULL",
+        || {
+            let home = filled(TASKS, &["--", "/bin/true"]);
+            let took = home.run(&["tick"]);
+            assert_eq!(completed(&home), TASKS as i64);
+            took
+        },
+        || raw::spawn(TASKS, 2),
+    );
+}
+
+fn drain_resident() {
+    const TASKS: usize = 20_000;
+    let bench = std::env::current_exe().unwrap();
+    let command = [
+        "--resident",
+        "--pipeline",
+        "64",
+        "--",
+        bench.to_str().unwrap(),
+        "raw-resident",
+    ];
+    compare(
+        "C2",
+        "20,000 tasks by a resident handler, against our B",
+        || {
+            let home = filled(TASKS, &command);
+            let took = home.run(&["tick"]);
+            assert_eq!(completed(&home), TASKS as i64);
+            took
+        },
+        || drain_with_functions(&filled(TASKS, &["--", "/bin/true"]), 1),
+    );
+}
+
+/// Many runs of a process, one after the other.
+pub(crate) fn many(mut command: impl FnMut() -> Command) -> Duration {
+    timed(|| {
+        for _ in 0..50 {
+            assert!(command().stdout(Stdio::null()).status().unwrap().success());
+        }
+    })
+}
+
+pub(crate) fn tick(home: &Home) -> Command {
+    let mut command = Command::new(RUNNER);
+    command.arg("--db").arg(home.db()).arg("tick");
+    command
+}
+
+fn idle_tick() {
+    let (home, folder) = (Home::new(), TempDir::new().unwrap());
+    let raw_db = folder.path().join("raw.db");
+    raw::fill(&raw_db, 0);
+    let raw_tick = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("raw-idle").arg(&raw_db);
+        command
+    };
+    compare_cost(
+        "D",
+        "an idle tick, whole process (50 of them)",
+        || many(|| tick(&home)),
+        || many(raw_tick),
+    );
+}

@@ -1,0 +1,188 @@
+//! Timers in numbers.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::raw::{in_transaction, open};
+use crate::{Home, compare, compare_cost, many, tick, timed};
+
+/// A database with so many documents that a timer hangs on, so many of them due now.
+fn attached(documents: usize, due: usize) -> Home {
+    let home = Home::new();
+    home.run(&[
+        "timer",
+        "set",
+        "remind",
+        "--action",
+        "delay=1d, state=overdue",
+    ]);
+    home.sql(&format!(
+        "PRAGMA cache_size = -262144;
+         BEGIN;
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {documents})
+         INSERT INTO document (title, state) SELECT 'order ' || n, 'open' FROM n;
+         INSERT INTO attachment (timer_id, document_id, attached_at, counted_from, due_at, stale)
+         SELECT 1, id, datetime('now', '-1 day', '-3600 seconds'), datetime('now', '-1 day', '-3600 seconds'),
+                iif(id % {every} = 0 AND id <= {every} * {due},
+                    datetime('now', '-' || (id * 7919 % 3600) || ' seconds'),
+                    datetime('now', '+10 days', '+' || (id * 7919 % 1000000) || ' seconds')), 0
+           FROM document;
+         COMMIT;
+         PRAGMA wal_checkpoint(TRUNCATE)",
+        every = (documents / due.max(1)).max(1),
+    ));
+    home
+}
+
+pub(crate) fn idle_with_many() {
+    let (large, small) = (attached(1_000_000, 0), attached(1_000, 0));
+    compare_cost(
+        "E1",
+        "an idle tick with 1,000,000 timers attached, against 1,000",
+        || many(|| tick(&large)),
+        || many(|| tick(&small)),
+    );
+}
+
+fn fetch(home: &Home) -> Duration {
+    let connection = open(&home.db());
+    timed(|| {
+        let sql = "SELECT document_id FROM attachment WHERE due_at IS NOT NULL AND due_at <= datetime('now')";
+        let mut statement = connection.prepare(sql).unwrap();
+        let found = statement.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(found.count(), 1000);
+    })
+}
+
+pub(crate) fn fetch_due() {
+    let (large, small) = (attached(1_000_000, 1000), attached(1_000, 1000));
+    compare_cost(
+        "E2",
+        "fetching 1,000 due of 1,000,000, against of 1,000",
+        || fetch(&large),
+        || fetch(&small),
+    );
+}
+
+/// The same firings with nothing but the three rows that they are: in document order, 1,000 to a transaction.
+fn raw_firing(documents: usize) -> Duration {
+    let folder = TempDir::new().unwrap();
+    let connection = open(&folder.path().join("raw.db"));
+    let script = format!(
+        "CREATE TABLE document (id INTEGER PRIMARY KEY, title TEXT NOT NULL, state TEXT NOT NULL, updated TEXT NOT NULL);
+         CREATE TABLE attachment (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, due TEXT);
+         CREATE INDEX attachment_due ON attachment (due, document) WHERE due IS NOT NULL;
+         CREATE TABLE history (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, at TEXT NOT NULL, message TEXT NOT NULL);
+         CREATE TABLE firing (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, at TEXT NOT NULL);
+         BEGIN;
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {documents})
+         INSERT INTO document SELECT n, 'order ' || n, 'open', '2026-04-10 09:00:00' FROM n;
+         INSERT INTO attachment SELECT id, id, datetime('2026-04-10 09:00:00', (id * 7919 % 3600) || ' seconds') FROM document;
+         COMMIT;"
+    );
+    connection.execute_batch(&script).unwrap();
+    timed(|| {
+        for first in (1..=documents).step_by(1000) {
+            in_transaction(&connection, || {
+                (first..first + 1000).for_each(|id| fire(&connection, id as i64))
+            });
+        }
+    })
+}
+
+fn fire(connection: &Connection, id: i64) {
+    for sql in [
+        "UPDATE document SET state = 'overdue', updated = '2026-04-11 09:00:00' WHERE id = ?1",
+        "INSERT INTO history (document, at, message) VALUES (?1, '2026-04-11 09:00:00', 'state: open → overdue')",
+        "INSERT INTO history (document, at, message) VALUES (?1, '2026-04-11 09:00:00', 'timer detached')",
+        "INSERT INTO firing (document, at) VALUES (?1, '2026-04-11 09:00:00')",
+        "DELETE FROM attachment WHERE id = ?1",
+    ] {
+        connection
+            .prepare_cached(sql)
+            .unwrap()
+            .execute([id])
+            .unwrap();
+    }
+}
+
+pub(crate) fn fire_states() {
+    compare(
+        "E3",
+        "firing 100,000 state changes in a tick, whole process",
+        || attached(100_000, 100_000).run(&["tick"]),
+        || raw_firing(100_000),
+    );
+}
+
+fn hung_on_dates(documents: usize) -> Home {
+    let home = Home::new();
+    home.run(&[
+        "timer",
+        "set",
+        "remind",
+        "--reference",
+        "deadline",
+        "--action",
+        "delay=1d, state=overdue",
+    ]);
+    home.sql(&format!(
+        "BEGIN;
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {documents})
+         INSERT INTO document (attributes) SELECT json_object('deadline', '2099-01-01') FROM n;
+         INSERT INTO attachment (timer_id, document_id, counted_from, due_at, stale)
+         SELECT 1, id, '2099-01-01 00:00:00', '2099-01-02 00:00:00', 0 FROM document;
+         COMMIT;
+         PRAGMA wal_checkpoint(TRUNCATE)"
+    ));
+    home
+}
+
+pub(crate) fn change_a_date() {
+    let (large, small) = (hung_on_dates(1_000_000), hung_on_dates(1_000));
+    let change = |home: &Home| {
+        let connection = open(&home.db());
+        timed(|| {
+            for day in 1..=20 {
+                let sql = "UPDATE document SET attributes = json_set(attributes, '$.deadline', ?1) WHERE id = 500";
+                connection
+                    .execute(sql, [format!("2098-01-{day:02}")])
+                    .unwrap();
+            }
+        })
+    };
+    compare_cost(
+        "E4",
+        "20 changes of a date by SQL, of 1,000,000 attached, against 1,000",
+        || change(&large),
+        || change(&small),
+    );
+}
+
+/// The peak memory of a command, in KiB, as GNU time tells it through the kernel's own accounting.
+fn peak(mut command: Command) -> u64 {
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let path = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        most = most.max(now.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    most
+}
+
+pub(crate) fn memory() {
+    for due in [1_000, 1_000_000] {
+        let home = attached(1_000_000, due);
+        println!(
+            "E5  peak memory of a tick that fires {due:>9} levels {:>12} KiB",
+            peak(tick(&home))
+        );
+    }
+}
