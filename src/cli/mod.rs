@@ -2,6 +2,7 @@
 
 mod config;
 mod crontab;
+mod deferred;
 mod doc;
 mod init;
 mod mail;
@@ -35,6 +36,7 @@ use crate::native::Natives;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::time::{Clock, Zone};
+use deferred::Deferred;
 use output::Output;
 
 /// Background tasks, timers on documents and mail, in one SQLite file, run from cron each minute.
@@ -72,40 +74,40 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a new database
-    Init(init::Args),
+    Init(Deferred<init::Args>),
     /// Do all that is due: timers, mail, tasks; the line for cron
-    Tick(tick::Args),
+    Tick(Deferred<tick::Args>),
     /// Say how things stand
-    Status(status::Args),
+    Status(Deferred<status::Args>),
     /// Print the line that cron needs, or install it
-    Crontab(crontab::Args),
+    Crontab(Deferred<crontab::Args>),
     /// Look at settings and change them
     #[command(subcommand)]
-    Config(config::Command),
+    Config(Deferred<config::Command>),
     /// The handlers that do the work of tasks
     #[command(subcommand)]
-    Method(method::Command),
+    Method(Deferred<method::Command>),
     /// The tasks
     #[command(subcommand)]
-    Task(task::Command),
+    Task(Deferred<task::Command>),
     /// The mail templates
     #[command(subcommand)]
-    Template(template::Command),
+    Template(Deferred<template::Command>),
     /// The mails that were written: the outbox
     #[command(subcommand)]
-    Mail(mail::Command),
+    Mail(Deferred<mail::Command>),
     /// The documents that timers hang on
     #[command(subcommand)]
-    Doc(doc::Command),
+    Doc(Deferred<doc::Command>),
     /// The timers, and what hangs on documents
     #[command(subcommand)]
-    Timer(timer::Command),
+    Timer(Deferred<timer::Command>),
     /// In a handler: print a line for the task's log
-    Log(protocol::Log),
+    Log(Deferred<protocol::Log>),
     /// In a handler: print how far the task is
-    Progress(protocol::Progress),
+    Progress(Deferred<protocol::Progress>),
     /// In a handler: print a message for who watches
-    Debug(protocol::Debug),
+    Debug(Deferred<protocol::Debug>),
     /// Print the completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -242,20 +244,20 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, natives: Native
 impl Command {
     fn run(self, context: &Context) -> Result<Exit> {
         match self {
-            Self::Init(args) => args.run(context),
-            Self::Tick(args) => args.run(context),
-            Self::Status(args) => args.run(context),
-            Self::Crontab(args) => args.run(context),
-            Self::Config(command) => command.run(context),
-            Self::Method(command) => command.run(context),
-            Self::Task(command) => command.run(context),
-            Self::Template(command) => command.run(context),
-            Self::Mail(command) => command.run(context),
-            Self::Doc(command) => command.run(context),
-            Self::Timer(command) => command.run(context),
-            Self::Log(line) => line.run(context),
-            Self::Progress(line) => line.run(context),
-            Self::Debug(line) => line.run(context),
+            Self::Init(Deferred(args)) => args.run(context),
+            Self::Tick(Deferred(args)) => args.run(context),
+            Self::Status(Deferred(args)) => args.run(context),
+            Self::Crontab(Deferred(args)) => args.run(context),
+            Self::Config(Deferred(command)) => command.run(context),
+            Self::Method(Deferred(command)) => command.run(context),
+            Self::Task(Deferred(command)) => command.run(context),
+            Self::Template(Deferred(command)) => command.run(context),
+            Self::Mail(Deferred(command)) => command.run(context),
+            Self::Doc(Deferred(command)) => command.run(context),
+            Self::Timer(Deferred(command)) => command.run(context),
+            Self::Log(Deferred(line)) => line.run(context),
+            Self::Progress(Deferred(line)) => line.run(context),
+            Self::Debug(Deferred(line)) => line.run(context),
             Self::Completions { shell } => completions(shell, context),
         }
     }
