@@ -121,6 +121,17 @@ impl Report {
         let Means {
             clock, settings, ..
         } = means;
+        if store.is_anything_due(clock.now())? {
+            self.run_due(store, means, post)?;
+        }
+        drop_what_is_old(store, clock, settings)?;
+        note_tick(store, clock.now())
+    }
+
+    fn run_due(&mut self, store: &Store, means: Means<'_>, post: &mut Post<'_>) -> Result<()> {
+        let Means {
+            clock, settings, ..
+        } = means;
         self.recovered(recover(store, clock)?);
         loop {
             self.fired(firing::fire_due(store, clock, settings)?);
@@ -130,11 +141,9 @@ impl Report {
                 false => 0,
             };
             if self.over || mailed + ran == 0 {
-                break;
+                return Ok(());
             }
         }
-        drop_what_is_old(store, clock, settings)?;
-        note_tick(store, clock.now())
     }
 
     fn recovered(&mut self, recovered: Vec<Recovered>) {

@@ -7,6 +7,7 @@
 pub mod attachment;
 pub mod attachment_list;
 pub mod document;
+pub mod due;
 pub mod firing;
 pub mod history;
 pub mod mail;
