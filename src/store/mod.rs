@@ -26,6 +26,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -140,6 +141,7 @@ impl Store {
     }
 
     fn connect(path: &Path, access: OpenFlags) -> Result<Self> {
+        without_memory_statistics();
         let connection =
             Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -411,6 +413,17 @@ fn random() -> i64 {
             .hash_one(std::process::id())
             .to_ne_bytes(),
     )
+}
+
+/// SQLite counts every piece of memory that it takes and gives back, under a lock, for statistics that nobody reads.
+#[allow(unsafe_code)]
+fn without_memory_statistics() {
+    static ONCE: Once = Once::new();
+    // SAFETY: the option takes one int. Where SQLite is at work already, in a program that embeds this library say, it
+    // refuses the option and goes on as before.
+    ONCE.call_once(|| unsafe {
+        rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0);
+    });
 }
 
 fn newest(migrations: &[&str]) -> i64 {
