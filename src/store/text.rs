@@ -1,7 +1,7 @@
 //! Texts as other programs may have written them.
 
-use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Row, RowIndex};
 
 /// A text of which bytes that are no UTF-8, Latin-1 say, are read as U+FFFD: SQLite takes any bytes for a text, and one
 /// such row must not keep the others from being read.
@@ -22,12 +22,15 @@ pub(crate) fn readable(value: ValueRef<'_>) -> FromSqlResult<String> {
 }
 
 /// The text of a column.
-pub(super) fn text(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
+pub(super) fn text(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<String> {
     row.get(column).map(|Text(text)| text)
 }
 
 /// The text of a column that may be null.
-pub(super) fn text_or_null(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn text_or_null(
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> rusqlite::Result<Option<String>> {
     let found: Option<Text> = row.get(column)?;
     Ok(found.map(|Text(text)| text))
 }
