@@ -8,7 +8,7 @@ use crate::method::Methods;
 use crate::native::Natives;
 use crate::settings::positive;
 use crate::store::Store;
-use crate::store::task::{ROWS_AT_ONCE, TaskRow};
+use crate::store::task::{MANY, TaskRow};
 use crate::store::task_file::FileKind;
 use crate::task::{DocumentRef, NewTask};
 use crate::time::{Timestamp, Zone};
@@ -92,7 +92,7 @@ impl<'a> Enqueue<'a> {
         let checked = self.check(task)?;
         let has_file = checked.task.file.is_some();
         self.pending.push(checked);
-        if has_file || self.pending.len() >= ROWS_AT_ONCE {
+        if has_file || self.pending.len() >= MANY {
             self.flush(ids)?;
         }
         Ok(())

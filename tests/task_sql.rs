@@ -215,3 +215,34 @@ fn tasks_of_a_method_by_sql_wait_for_no_transaction_of_others_to_be_read() {
     writer.execute_batch("COMMIT").unwrap();
     assert_eq!(home.json(["task", "list"]).as_array().unwrap().len(), 1);
 }
+
+/// A large batch of tasks with nothing but a method and params, for which the schema's own triggers have nothing to do.
+#[test]
+fn an_applications_trigger_sees_every_task_of_a_batch_however_large() {
+    let home = Home::new();
+    home.method("m", "true");
+    home.sql(
+        "CREATE TABLE seen (id INTEGER PRIMARY KEY);
+         CREATE TRIGGER mine AFTER INSERT ON task BEGIN INSERT INTO seen VALUES (NEW.id); END",
+    );
+    home.write("many.jsonl", "{\"method\":\"m\"}\n".repeat(10_000));
+    home.ok(["task", "add", "--batch", "many.jsonl"]);
+    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM seen"), 10_000);
+}
+
+#[test]
+fn a_large_batch_leaves_the_schemas_triggers_at_work() {
+    let home = Home::new();
+    home.method("m", "true");
+    let plain = "{\"method\":\"m\"}\n".repeat(9000);
+    let later = "{\"method\":\"m\",\"after\":1}\n{\"method\":\"m\",\"at\":\"2099-01-01\"}\n";
+    home.write("many.jsonl", format!("{plain}{later}{plain}"));
+    let ids = home.ok(["task", "add", "--batch", "many.jsonl"]);
+    let expected: Vec<String> = (1..=18_002).map(|id: i64| id.to_string()).collect();
+    assert_eq!(ids.lines().collect::<Vec<_>>(), expected);
+    let shown = "SELECT group_concat(status || held) FROM task WHERE id IN (1, 9001, 9002, 9003, 18002)";
+    assert_eq!(
+        home.sql_value::<String>(shown),
+        "TO_RUN0,WAITING0,TO_RUN1,TO_RUN0,TO_RUN0"
+    );
+}

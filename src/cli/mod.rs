@@ -165,7 +165,7 @@ impl Context {
     fn id(&self, id: i64) -> Result<()> {
         match self.out.json {
             true => self.out.json(&serde_json::json!({"id": id})),
-            false => self.out.line(id),
+            false => self.out.id(id),
         }
     }
 

@@ -43,6 +43,11 @@ impl Output {
         told(writeln!(self.stdout.borrow_mut(), "{line}"))
     }
 
+    /// Prints an id on a line, which needs nothing to be made harmless.
+    pub(super) fn id(&self, id: i64) -> Result<()> {
+        told(writeln!(self.stdout.borrow_mut(), "{id}"))
+    }
+
     /// Prints a text as it is.
     pub(super) fn text(&self, text: &str) -> Result<()> {
         self.bytes(text.as_bytes())

@@ -38,7 +38,7 @@ pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
     })?;
     match context.out.json {
         true => context.out.json(&serde_json::json!({"ids": ids})),
-        false => ids.into_iter().try_for_each(|id| context.out.line(id)),
+        false => ids.into_iter().try_for_each(|id| context.out.id(id)),
     }
 }
 

@@ -370,6 +370,25 @@ impl Store {
         Ok(steps.join("\n"))
     }
 
+    /// Does work for which the schema's triggers on a table have nothing to do: to run one for each row, and to keep the
+    /// rows out of its sight until then, costs more than the row. An application's own triggers are left to theirs.
+    fn without_own_triggers(&self, table: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1";
+        let triggers = self.list(sql, [table], |row| row.get::<_, String>("name"))?;
+        let is_ours = |name: &String| {
+            let created = format!("CREATE TRIGGER {name} ");
+            MIGRATIONS.iter().any(|step| step.contains(&created))
+        };
+        if !triggers.iter().all(is_ours) {
+            return work();
+        }
+        let switch = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+        self.connection.set_db_config(switch, false)?;
+        let done = work();
+        self.connection.set_db_config(switch, true)?;
+        done
+    }
+
     fn sql(&self, sql: &str) -> Result<CachedStatement<'_>> {
         Ok(self.connection.prepare_cached(sql)?)
     }

@@ -80,7 +80,9 @@ pub struct TaskFilter<'a> {
 }
 
 /// How many tasks a statement inserts: what a statement costs by itself is shared by so many.
-pub const ROWS_AT_ONCE: usize = 32;
+const ROWS_AT_ONCE: usize = 32;
+/// From how many plain tasks on it is worth while to insert them without triggers.
+pub const MANY: usize = 4096;
 static PLAIN_ROWS: LazyLock<String> = LazyLock::new(|| {
     let rows = vec!["(?, ?, ?)"; ROWS_AT_ONCE].join(", ");
     format!("INSERT INTO task (method, params, created_at) VALUES {rows}")
@@ -133,14 +135,20 @@ impl Store {
     /// SQLite's.
     pub fn insert_tasks(&self, tasks: &[TaskRow<'_>], now: Timestamp) -> Result<i64> {
         let now = now.to_sql();
-        let mut chunks = tasks.chunks_exact(ROWS_AT_ONCE);
-        for chunk in chunks.by_ref() {
-            match chunk.iter().all(TaskRow::is_plain) {
-                true => self.insert_plain(chunk, &now)?,
-                false => self.insert_one_by_one(chunk, &now)?,
+        let insert = || {
+            let mut chunks = tasks.chunks_exact(ROWS_AT_ONCE);
+            for chunk in chunks.by_ref() {
+                match chunk.iter().all(TaskRow::is_plain) {
+                    true => self.insert_plain(chunk, &now)?,
+                    false => self.insert_one_by_one(chunk, &now)?,
+                }
             }
+            self.insert_one_by_one(chunks.remainder(), &now)
+        };
+        match tasks.len() >= MANY && tasks.iter().all(TaskRow::is_plain) {
+            true => self.without_own_triggers("task", insert)?,
+            false => insert()?,
         }
-        self.insert_one_by_one(chunks.remainder(), &now)?;
         Ok(self.last_id())
     }
 
