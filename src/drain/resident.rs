@@ -9,7 +9,6 @@ use rustix::process::Signal;
 
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch, last_words};
 use super::own::{Begun, GRACE, READ_AT_ONCE, killed_by};
-use crate::error::Result;
 use crate::handler::lines::Lines;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
 use crate::handler::protocol::{self, Message};
@@ -44,14 +43,11 @@ pub(super) struct Resident {
 
 impl Resident {
     /// Starts a process for the method of a task, and gives it the task.
-    ///
-    /// # Errors
-    /// Only when the start cannot be noted: then nothing was started.
     pub(super) fn start(
         around: &Surroundings<'_>,
         worker: &mut Worker,
         ready: Ready<'_>,
-    ) -> Result<Begun<Self>> {
+    ) -> Begun<Self> {
         let mut env = vec![
             ("RUNNER_DB", around.database.clone().into()),
             (MARK, worker.mark().into()),
@@ -68,10 +64,10 @@ impl Resident {
             Err(error) => {
                 let program = ready.method.command.first().map_or("", String::as_str);
                 let reason = cannot_start(program, &error);
-                return Ok(match is_shortage(&error) {
+                return match is_shortage(&error) {
                     true => Begun::Shortage(ready.claim, reason),
                     false => Begun::Over(ready.fail(around, reason)),
-                });
+                };
             }
         };
         let mut resident = Self {
@@ -87,8 +83,8 @@ impl Resident {
             leaving: false,
             done: 0,
         };
-        resident.give(around, worker, ready)?;
-        Ok(Begun::Running(resident))
+        resident.give(around, worker, ready);
+        Begun::Running(resident)
     }
 
     /// How many more tasks it can be given.
@@ -104,24 +100,21 @@ impl Resident {
         self.room() > 0
     }
 
-    /// Gives it another task; the line is written by [`Resident::push`], after the note of its start.
-    ///
-    /// # Errors
-    /// When the start cannot be noted: then the handler is not told of the task.
+    /// Gives it another task. It is told of it by [`Resident::push`], after [`Worker::write_notes`]: of all that it is
+    /// given in one turn, at once.
     pub(super) fn give(
         &mut self,
         around: &Surroundings<'_>,
         worker: &mut Worker,
         ready: Ready<'_>,
-    ) -> Result<()> {
-        let note = worker.note_start((ready.claim.id, ready.claim.attempt))?;
+    ) {
+        let note = worker.note_start_later((ready.claim.id, ready.claim.attempt));
         self.process.give(&ready.input(around));
         let elapsed = around.clock.elapsed();
         if self.held.is_empty() {
             self.head_since = elapsed;
         }
         self.held.push_back(ready.begin(note, elapsed));
-        Ok(())
     }
 
     /// Writes what its pipe takes.

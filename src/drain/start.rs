@@ -21,6 +21,9 @@ impl Drain<'_> {
             .into_iter()
             .rev()
             .for_each(|claim| self.queue.push_front(claim));
+        if let Some(worker) = &mut self.worker {
+            worker.write_notes()?;
+        }
         self.residents.iter_mut().for_each(Resident::push);
         Ok(())
     }
@@ -129,9 +132,9 @@ impl Drain<'_> {
         match serving {
             // A process that is busy with others waits for a free place before it is doubled.
             Some(resident) if resident.held.is_empty() || !free => {
-                resident.give(&self.around, worker, ready)?
+                resident.give(&self.around, worker, ready)
             }
-            _ => match Resident::start(&self.around, worker, ready)? {
+            _ => match Resident::start(&self.around, worker, ready) {
                 Begun::Running(resident) => self.residents.push(resident),
                 Begun::Over(ended) => self.ended.push(*ended),
                 Begun::Shortage(claim, reason) => return Ok(Some(self.run_short(claim, &reason))),

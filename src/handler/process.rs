@@ -82,11 +82,10 @@ impl Process {
         })
     }
 
-    /// Hands the handler more to read; what does not fit into the pipe waits until [`Process::push_input`].
+    /// Has more for the handler to read: [`Process::push_input`] writes it.
     pub fn give(&mut self, bytes: &[u8]) {
         if let Some((_, waiting)) = &mut self.input {
             waiting.extend_from_slice(bytes);
-            self.push_input();
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Worker {
     taken: Vec<bool>,
     /// The lowest place that may be free.
     free: usize,
+    /// Starts to be noted, at these places.
+    to_note: Vec<(usize, (i64, u32))>,
 }
 
 /// The notes of starts in a worker's locked file.
@@ -44,11 +46,25 @@ pub struct Notes(File);
 impl Notes {
     /// Notes at a place that an attempt is about to start.
     pub(crate) fn write(&self, place: usize, task: (i64, u32)) -> io::Result<()> {
-        let mut note = [0; NOTE];
-        note[..8].copy_from_slice(&task.0.to_le_bytes());
-        note[8..12].copy_from_slice(&task.1.to_le_bytes());
-        self.0.write_all_at(&note, (HEADER + place * NOTE) as u64)
+        self.0.write_all_at(&note(task), offset(place))
     }
+
+    /// Notes from a place on that these attempts are about to start.
+    fn write_all(&self, place: usize, tasks: impl Iterator<Item = (i64, u32)>) -> io::Result<()> {
+        let notes: Vec<u8> = tasks.flat_map(note).collect();
+        self.0.write_all_at(&notes, offset(place))
+    }
+}
+
+fn note((id, attempt): (i64, u32)) -> [u8; NOTE] {
+    let mut note = [0; NOTE];
+    note[..8].copy_from_slice(&id.to_le_bytes());
+    note[8..12].copy_from_slice(&attempt.to_le_bytes());
+    note
+}
+
+fn offset(place: usize) -> u64 {
+    (HEADER + place * NOTE) as u64
 }
 
 impl Worker {
@@ -79,6 +95,7 @@ impl Worker {
             path,
             taken: Vec::new(),
             free: 0,
+            to_note: Vec::new(),
         })
     }
 
@@ -97,6 +114,31 @@ impl Worker {
             .write(place, task)
             .map_err(|source| Error::io(&self.path, source))?;
         Ok(place)
+    }
+
+    /// Will note that an attempt is about to start, when [`Worker::write_notes`] is called: before that it must not. The
+    /// place of the note.
+    pub(crate) fn note_start_later(&mut self, task: (i64, u32)) -> usize {
+        let place = self.reserve();
+        self.to_note.push((place, task));
+        place
+    }
+
+    /// Writes the notes that are to be written, neighbours together.
+    ///
+    /// # Errors
+    /// When one cannot be written: then none of their attempts must start.
+    pub(crate) fn write_notes(&mut self) -> Result<()> {
+        self.to_note.sort_unstable_by_key(|(place, _)| *place);
+        for neighbours in self.to_note.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
+            let place = neighbours.first().map_or(0, |(place, _)| *place);
+            let tasks = neighbours.iter().map(|(_, task)| *task);
+            self.notes
+                .write_all(place, tasks)
+                .map_err(|source| Error::io(&self.path, source))?;
+        }
+        self.to_note.clear();
+        Ok(())
     }
 
     /// A place for the note of an attempt that another thread will start.
