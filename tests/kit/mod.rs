@@ -4,6 +4,7 @@
 
 pub mod database;
 pub mod documents;
+pub mod faults;
 pub mod mime;
 pub mod outbox;
 pub mod process;

@@ -31,7 +31,9 @@ pub fn tick_with(home: &Home, calls: &str, what: &str, n: u32) -> Option<Answer>
     }
     let output = strace.output().unwrap();
     let traced = fs::read_to_string(home.path("calls")).unwrap();
-    let happened = traced.contains("(INJECTED)")
+    let happened = ["(INJECTED)", "(DELAYED)"]
+        .iter()
+        .any(|mark| traced.contains(mark))
         || output.status.signal().is_some()
         || traced.contains("killed by");
     happened.then(|| Answer::of(&format!("tick with {injection}"), output))

@@ -6,6 +6,7 @@ mod kit;
 
 use std::collections::HashSet;
 
+use kit::faults::{stride, tell};
 use kit::runner::Home;
 use kit::trace::{may_trace, tick_with};
 
@@ -48,44 +49,60 @@ fn assert_all_is_well(home: &Home, after: &str) {
     assert!(ran.len() >= usize::try_from(completed).unwrap(), "{after}");
 }
 
-#[test]
-#[ignore = "it runs a tick some hundred times"]
-fn killed_at_any_call() {
+/// Tries a fault at each of these calls until a tick makes none, or at some of them in the short form.
+fn sweep(calls: &str, what: &str, short: usize) {
     if !may_trace() {
         return;
     }
-    for n in 1..MOST {
+    let step = stride(short);
+    let survives = |n: &u32| {
         let home = with_three_tasks();
-        if tick_with(&home, CALLS, "signal=SIGKILL", n).is_none() {
-            assert!(n > 10, "nothing was injected");
-            return;
+        let Some(answer) = tick_with(&home, calls, what, *n) else {
+            return false;
+        };
+        // What fails when the database is closed harms nothing: all of it is in the write-ahead log.
+        if what.starts_with("error") && answer.code() != 0 {
+            answer.refused();
         }
-        assert_all_is_well(&home, &format!("killed at call {n}"));
-    }
-    panic!("a tick of three tasks makes more than {MOST} calls");
+        assert_all_is_well(&home, &format!("{what} at {n} of {calls}"));
+        true
+    };
+    let tried = (1..MOST).step_by(step).take_while(survives).count();
+    assert!(
+        (1..MOST as usize).contains(&(tried * step)),
+        "{tried} of {calls}"
+    );
+    tell(&format!("three tasks: {what} at {calls}"), tried);
 }
 
 #[test]
-#[ignore = "it runs a tick some hundred times"]
-fn failed_by_the_disk_at_any_write() {
-    if !may_trace() {
-        return;
-    }
-    for (calls, error) in [
-        ("pwrite64", "error=ENOSPC"),
-        ("pwrite64", "error=EIO"),
-        ("fdatasync", "error=EIO"),
-    ] {
-        for n in 1..MOST {
-            let home = with_three_tasks();
-            let Some(answer) = tick_with(&home, calls, error, n) else {
-                break;
-            };
-            // What fails when the database is closed harms nothing: all of it is in the write-ahead log.
-            if answer.code() != 0 {
-                answer.refused();
-            }
-            assert_all_is_well(&home, &format!("{calls} {error} at {n}"));
-        }
-    }
+fn killed_at_any_call() {
+    sweep(CALLS, "signal=SIGKILL", 17);
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_write() {
+    sweep("pwrite64", "error=ENOSPC", 13);
+}
+
+#[test]
+fn a_disk_that_fails_at_any_write() {
+    sweep("pwrite64", "error=EIO", 13);
+}
+
+#[test]
+fn a_disk_that_fails_at_any_sync() {
+    sweep("fsync,fdatasync", "error=EIO", 3);
+}
+
+/// A disk that takes its time only costs time.
+#[test]
+fn a_disk_that_is_slow() {
+    sweep("fsync,fdatasync", "delay_enter=100000", 5);
+}
+
+/// What a signal interrupts is done all the same.
+#[test]
+fn a_wait_that_is_interrupted() {
+    sweep("ppoll", "error=EINTR", 2);
 }
