@@ -6,6 +6,7 @@ pub mod document;
 pub mod drain;
 pub mod enqueue;
 pub mod error;
+mod fields;
 pub mod firing;
 pub mod handler;
 pub mod json;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::fields::{self, Field, Kind};
 use crate::json::Json;
 use crate::time::{Duration, Timestamp};
 use crate::words::words;
@@ -169,6 +170,44 @@ pub struct NewTask {
     pub timeout: Option<String>,
     #[serde(default)]
     pub document: Option<DocumentRef>,
+}
+
+/// The fields of a task in JSON.
+const FIELDS: [Field; 14] = [
+    Field::needed("method", Kind::Text),
+    Field::optional("params", Kind::Any),
+    Field::optional("hidden_params", Kind::Any),
+    Field::optional("file", Kind::Text),
+    Field::optional("owner", Kind::Text),
+    Field::optional("signature", Kind::Text),
+    Field::defaulted("unique", Kind::Flag),
+    Field::optional("after", Kind::Whole),
+    Field::optional("run_at", Kind::Text),
+    Field::optional("at", Kind::Text),
+    Field::defaulted("priority", Kind::Whole),
+    Field::optional("retries", Kind::Count),
+    Field::optional("timeout", Kind::Text),
+    Field::optional("document", Kind::IdOrKey),
+];
+
+impl NewTask {
+    /// Reads a line of `task add --batch`.
+    ///
+    /// # Errors
+    /// A sentence that says what it should be. It quotes nothing of the hidden params.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        // What is read here would also be read from a list of values in the order of the fields.
+        let is_object = text.trim_start().starts_with('{');
+        match serde_json::from_str(text) {
+            Ok(task) if is_object => Ok(task),
+            Ok(_) => Err("it should be a JSON object".to_owned()),
+            Err(error) => Err(match serde_json::from_str(text) {
+                Ok(value) => fields::check(&value, &FIELDS).err(),
+                Err(_) => Some(format!("this is not JSON: {error}")),
+            }
+            .unwrap_or_else(|| error.to_string())),
+        }
+    }
 }
 
 /// How long to wait before the attempt that follows attempt `n`: a minute, doubled each time, an hour at most.

@@ -22,6 +22,22 @@ fn home() -> Home {
         "extra.jsonl",
         "{\"method\":\"TIFService:extractAll\",\"colour\":\"red\"}\n",
     );
+    for (name, line) in [
+        (
+            "list.jsonl",
+            r#"["TIFService:extractAll", null, {"token": "s3cret"}]"#,
+        ),
+        (
+            "wrong.jsonl",
+            r#"{"method": "TIFService:extractAll", "retries": "3"}"#,
+        ),
+        (
+            "about.jsonl",
+            r#"{"method": "TIFService:extractAll", "document": [1]}"#,
+        ),
+    ] {
+        home.write(name, line);
+    }
     fs::create_dir(home.path("folder")).unwrap();
     home
 }
@@ -173,7 +189,19 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &["task", "add", "--batch", "extra.jsonl"],
-        "unknown field `colour`",
+        "there is no field 'colour'; there are method, params",
+    ),
+    (
+        &["task", "add", "--batch", "list.jsonl"],
+        "list.jsonl line 1: no task: it should be a JSON object",
+    ),
+    (
+        &["task", "add", "--batch", "wrong.jsonl"],
+        "wrong.jsonl line 1: no task: retries should be a whole number from 0 to 4294967295, not \"3\"",
+    ),
+    (
+        &["task", "add", "--batch", "about.jsonl"],
+        "about.jsonl line 1: no task: document should be the id of a document or its key, not a list",
     ),
     (&["task", "run", "99"], "no task 99"),
     (&["task", "show", "99"], "no task 99"),

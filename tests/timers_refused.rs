@@ -55,6 +55,112 @@ fn definitions_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn json_that_is_no_definition_is_told_what_it_should_be() {
+    let home = Home::new().at("2026-04-10T09:00");
+    for (given, sentence) in [
+        (
+            r#"["n","t",null,"0",[["1d",1,"s",[],null]]]"#,
+            "it should be a JSON object, not a list",
+        ),
+        ("{}", "actions is missing; it should be a list"),
+        (r#"{"actions": null}"#, "actions should be a list, not null"),
+        (
+            r#"{"actions": [["1d",1,"s",[],null]]}"#,
+            "action 1: it should be a JSON object, not a list",
+        ),
+        (
+            r#"{"actions": [{"state": 1}]}"#,
+            "action 1: state should be a text, not 1",
+        ),
+        (
+            r#"{"actions": [{"delay": 5, "state": "a"}]}"#,
+            "action 1: delay should be a text, not 5",
+        ),
+        (
+            r#"{"actions": [{"delay": "soon", "state": "a"}]}"#,
+            "action 1: delay: duration \"soon\"",
+        ),
+        (
+            r#"{"actions": [{"iterations": "3", "state": "a"}]}"#,
+            "iterations should be a whole number from 0 to 4294967295, not \"3\"",
+        ),
+        (
+            r#"{"actions": [{"iterations": 1.5, "state": "a"}]}"#,
+            "iterations should be a whole number",
+        ),
+        (
+            r#"{"actions": [{"mail": "T"}]}"#,
+            "mail should be a list of texts, not \"T\"",
+        ),
+        (
+            r#"{"actions": [{"colour": "red"}]}"#,
+            "action 1: there is no field 'colour'; there are delay, iterations",
+        ),
+        (
+            r#"{"title": null, "actions": []}"#,
+            "title should be a text, not null",
+        ),
+        (
+            r#"{"delta": "later", "actions": []}"#,
+            "delta: duration \"later\"",
+        ),
+        (
+            r#"{"actions": [], "actions": []}"#,
+            "duplicate field `actions`",
+        ),
+        ("soon", "this is not JSON"),
+    ] {
+        let answer = home.run_with_input(["timer", "set", "t", "--from", "-"], given);
+        let refused = answer.refused();
+        assert!(refused.contains(sentence), "{given}: {refused}");
+        for word in ["struct", "enum", "u32", "map", "sequence"] {
+            assert!(!refused.contains(word), "{given}: {refused}");
+        }
+    }
+    assert_eq!(home.json(["timer", "list"]), json!([]));
+}
+
+#[test]
+fn a_definition_brings_its_name_along() {
+    let home = Home::new().at("2026-04-10T09:00");
+    let given = r#"{"name": "mine", "actions": [{"state": "a"}]}"#;
+    home.run_with_input(["timer", "set", "--from", "-"], given)
+        .ok();
+    home.run_with_input(["timer", "set", "copy", "--from", "-"], given)
+        .ok();
+    let names = home.json(["timer", "list"]);
+    let names: Vec<_> = names
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|timer| &timer["name"])
+        .collect();
+    assert_eq!(names, ["copy", "mine"]);
+    let nameless = home.run_with_input(
+        ["timer", "set", "--from", "-"],
+        r#"{"actions": [{"state": "a"}]}"#,
+    );
+    assert!(nameless.refused().contains("a timer needs a name"));
+}
+
+#[test]
+fn what_is_for_all_timers_of_a_document_is_not_for_one() {
+    let home = Home::new().at("2026-04-10T09:00");
+    for arguments in [
+        &["detach", "t", "1", "--origin", "o"][..],
+        &["detach", "--match", "A", "--origin", "o"],
+        &["detach", "--match", ""],
+    ] {
+        let answer = home.run(["timer"].iter().chain(arguments));
+        assert_eq!(
+            (answer.code(), answer.out()),
+            (2, String::new()),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn a_refused_definition_leaves_the_one_before_it() {
     let home = Home::new().at("2026-04-10T09:00");
     home.ok(["timer", "set", "t", "--action", "state=a"]);

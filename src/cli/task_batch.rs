@@ -52,8 +52,8 @@ fn read(path: &Path, mut lines: impl BufRead, send: &SyncSender<Result<Lot>>) {
         let task = match lines.read_line(&mut line) {
             Ok(0) => break,
             Ok(_) if line.trim().is_empty() => continue,
-            Ok(_) => serde_json::from_str(&line)
-                .map_err(|error| at_line(path, number, format!("no task: {error}"))),
+            Ok(_) => NewTask::from_json(&line)
+                .map_err(|reason| at_line(path, number, format!("no task: {reason}"))),
             Err(source) => Err(Error::io(path, source)),
         };
         match task {

@@ -38,7 +38,9 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Set {
-    name: String,
+    /// What it is called [default: with --from, what the definition says]
+    #[arg(required_unless_present = "from")]
+    name: Option<String>,
     /// What it is for
     #[arg(long, value_name = "T", conflicts_with = "from")]
     title: Option<String>,
@@ -100,7 +102,7 @@ impl Set {
         let delta = self.delta.as_deref().unwrap_or("0");
         let actions = self.action.iter().map(|text| text.parse::<Action>());
         Ok(Definition {
-            name: self.name,
+            name: self.name.unwrap_or_default(),
             title: self.title.unwrap_or_default(),
             reference: self.reference,
             delta: delta
@@ -111,15 +113,18 @@ impl Set {
     }
 }
 
-/// The name on the command line is the one that counts: so a definition can be copied.
-fn from_file(path: &str, name: String) -> Result<Definition> {
+/// A name on the command line is the one that counts: so a definition can be copied.
+fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
     let text = match path {
         "-" => values::body("-")?,
         path => values::body(&format!("@{path}"))?,
     };
-    let read: Definition = serde_json::from_str(&text)
-        .map_err(|error| Error::invalid(path, format!("no definition of a timer: {error}")))?;
-    Ok(Definition { name, ..read })
+    let read = Definition::from_json(&text)
+        .map_err(|reason| Error::invalid(path, format!("no definition of a timer: {reason}")))?;
+    Ok(Definition {
+        name: name.unwrap_or(read.name),
+        ..read
+    })
 }
 
 /// What an action names must be there.

@@ -36,7 +36,7 @@ pub(super) struct Detach {
     #[arg(long, value_name = "DOC", conflicts_with_all = ["name", "doc", "title"])]
     all: Option<String>,
     /// Only those that were attached by this origin
-    #[arg(long, value_name = "O", requires = "all")]
+    #[arg(long, value_name = "O", requires = "all", conflicts_with_all = ["name", "doc", "title"])]
     origin: Option<String>,
     /// All timers of all documents whose title has this in it; prints how many
     #[arg(long = "match", value_name = "TEXT", conflicts_with_all = ["name", "doc"])]
@@ -73,6 +73,12 @@ impl Detach {
         let store = context.store()?;
         let (_, _, clock) = context.times(&store)?;
         let now = clock.now();
+        if self.title.as_deref() == Some("") {
+            return Err(Error::usage(
+                "--match",
+                "it is empty, and every title has that in it; say what the titles have in them",
+            ));
+        }
         match (&self.title, self.all, self.name.zip(self.doc)) {
             (Some(title), _, _) => detach_all(context, &store, (title, self.yes), now),
             (_, Some(doc), _) => store.transact(|store| {

@@ -7,8 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
+use crate::fields::{self, Field, Kind};
 use crate::time::Duration;
 
 /// What a timer does at one or several of its levels: any of a state change, mails and a method, in this order.
@@ -32,6 +34,15 @@ pub struct Action {
     pub method: Option<String>,
 }
 
+/// The fields of an action in JSON.
+const FIELDS: [Field; 5] = [
+    Field::defaulted("delay", Kind::Text),
+    Field::defaulted("iterations", Kind::Count),
+    Field::optional("state", Kind::Text),
+    Field::defaulted("mail", Kind::Texts),
+    Field::optional("method", Kind::Text),
+];
+
 fn once() -> u32 {
     1
 }
@@ -49,10 +60,31 @@ impl Default for Action {
 }
 
 impl Action {
+    /// Refuses JSON that is no action.
+    ///
+    /// # Errors
+    /// A sentence that says which field should be what.
+    pub(super) fn check(value: &Value) -> Result<(), String> {
+        fields::check(value, &FIELDS)?;
+        match value.get("delay").and_then(Value::as_str) {
+            Some(delay) => check_duration("delay", delay),
+            None => Ok(()),
+        }
+    }
+
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.state.is_none() && self.mail.is_empty() && self.method.is_none()
     }
+}
+
+/// Refuses a field's text that is no duration.
+///
+/// # Errors
+/// A sentence that says so.
+pub(super) fn check_duration(field: &str, text: &str) -> Result<(), String> {
+    let read = text.parse::<Duration>();
+    read.map(drop).map_err(|error| format!("{field}: {error}"))
 }
 
 impl FromStr for Action {

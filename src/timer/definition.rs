@@ -4,9 +4,12 @@
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
+use crate::fields::{self, Field, Kind};
 use crate::time::{Duration, Timestamp, Zone};
+use crate::timer::action::check_duration;
 use crate::timer::{Action, Level, OutOfRange, Sequence};
 
 /// A timer as it is defined, and as JSON shows and takes it.
@@ -27,6 +30,36 @@ pub struct Definition {
     pub delta: Duration,
     /// What it does, in order.
     pub actions: Vec<Action>,
+}
+
+/// The fields of a definition in JSON.
+const FIELDS: [Field; 5] = [
+    Field::defaulted("name", Kind::Text),
+    Field::defaulted("title", Kind::Text),
+    Field::optional("reference", Kind::Text),
+    Field::defaulted("delta", Kind::Text),
+    Field::needed("actions", Kind::List),
+];
+
+impl Definition {
+    /// Reads the JSON that `timer show --json` prints.
+    ///
+    /// # Errors
+    /// A sentence that says what it should be.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let not_json = |error: serde_json::Error| format!("this is not JSON: {error}");
+        let value: Value = serde_json::from_str(text).map_err(not_json)?;
+        fields::check(&value, &FIELDS)?;
+        if let Some(delta) = value.get("delta").and_then(Value::as_str) {
+            check_duration("delta", delta)?;
+        }
+        let actions = value.get("actions").and_then(Value::as_array);
+        for (index, action) in actions.into_iter().flatten().enumerate() {
+            Action::check(action).map_err(|reason| format!("action {}: {reason}", index + 1))?;
+        }
+        // From the text and not from the value: there, the last of two fields with one name has hidden the first.
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
 }
 
 /// A definition whose levels are laid out.
