@@ -93,17 +93,20 @@ fn documents_are_listed_by_family_state_and_title() {
         ("report", "Annual report", "open"),
         ("report", "Weekly report", "late"),
         ("minutes", "100% done", "open"),
+        ("letter", "Straße d'été", "sent"),
     ] {
         home.ok([
             "doc", "add", "--family", family, "--title", title, "--state", state,
         ]);
     }
     for (options, ids) in [
-        (&[][..], vec![1, 2, 3]),
+        (&[][..], vec![1, 2, 3, 4]),
         (&["--family", "report"], vec![1, 2]),
         (&["--state", "open"], vec![1, 3]),
         (&["--match", "REPORT"], vec![1, 2]),
         (&["--match", "%"], vec![3]),
+        (&["--match", "ÉTÉ"], vec![4]),
+        (&["--match", "STRASSE"], vec![4]),
         (&["--family", "report", "--state", "late"], vec![2]),
         (&["--limit", "1"], vec![1]),
         (&["--family", "none"], vec![]),
@@ -117,6 +120,40 @@ fn documents_are_listed_by_family_state_and_title() {
             .collect();
         assert_eq!(listed, ids, "{options:?}");
     }
+}
+
+#[test]
+fn only_digits_are_an_id_and_anything_else_is_a_key() {
+    let home = Home::new();
+    let first = home.ok(["doc", "add", "--title", "first"]);
+    for key in ["+1", "-1", "1a", "٣"] {
+        let id = home.ok(["doc", "add", &format!("--key={key}")]);
+        assert_eq!(home.json(["doc", "show", "--", key])["id"].to_string(), id);
+    }
+    home.ok(["doc", "delete", "+1"]);
+    assert_eq!(home.shown(&first)["title"], "first");
+}
+
+#[test]
+fn an_attribute_that_is_given_an_empty_value_is_left_out() {
+    let home = Home::new();
+    let all = r#"{"b": "", "c": 1, "d": 2}"#;
+    home.ok([
+        "doc",
+        "add",
+        "-a",
+        "a=",
+        "-a",
+        "d=",
+        "-a",
+        "e=5",
+        "--attributes",
+        all,
+    ]);
+    assert_eq!(
+        home.shown("1")["attributes"],
+        json!({"b": "", "c": 1, "e": "5"})
+    );
 }
 
 #[test]

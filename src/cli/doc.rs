@@ -45,7 +45,7 @@ pub(super) struct Add {
     title: String,
     #[arg(long, value_name = "S", default_value = "")]
     state: String,
-    /// An attribute: key=text or key:=json
+    /// An attribute: key=text or key:=json; one with an empty value is left out
     #[arg(short, value_name = "KEY=VALUE")]
     attribute: Vec<String>,
     /// All attributes: a JSON object, @FILE or - for standard input
@@ -121,6 +121,7 @@ impl Add {
             "-a",
             &self.attribute,
         )?;
+        let attributes = attributes.map(|given| without_cleared(given, &self.attribute));
         let new = NewDocument {
             key: self.key,
             family: self.family,
@@ -131,6 +132,21 @@ impl Add {
         let (_, _, clock) = context.times(&store)?;
         let id = store.transact(|store| add(store, &new, clock.now()))?;
         context.id(id)
+    }
+}
+
+/// The attributes without those that a pair gives an empty value, which clears one.
+fn without_cleared(attributes: Json, pairs: &[String]) -> Json {
+    let keys = pairs.iter().filter_map(|pair| pair.split_once('='));
+    let keys: Vec<&str> = keys
+        .map(|(key, _)| key.strip_suffix(':').unwrap_or(key))
+        .collect();
+    match attributes.value() {
+        Value::Object(mut object) if !keys.is_empty() => {
+            object.retain(|key, value| value.as_str() != Some("") || !keys.contains(&key.as_str()));
+            Json::from(&Value::Object(object))
+        }
+        _ => attributes,
     }
 }
 

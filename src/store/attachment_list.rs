@@ -25,7 +25,7 @@ pub struct Counts {
 }
 
 const MATCHING: &str = "FROM attachment JOIN document ON document.id = attachment.document_id
-       WHERE instr(lower(document.title), lower(?1)) > 0";
+       WHERE has_text(document.title, ?1)";
 
 impl Store {
     /// What hangs on a document, as it is shown.
@@ -46,7 +46,8 @@ impl Store {
         title: Option<&str>,
         limit: Option<u32>,
     ) -> Result<Vec<Attachment>> {
-        let wanted = "(?1 IS NULL OR instr(lower(document.title), lower(?1)) > 0)";
+        self.know_titles()?;
+        let wanted = "(?1 IS NULL OR has_text(document.title, ?1))";
         let limit = limit.map_or(i64::MAX, i64::from);
         let mut found = self.list(
             &format!(
@@ -106,6 +107,7 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn count_matching(&self, title: &str) -> Result<i64> {
+        self.know_titles()?;
         let sql = format!("SELECT count(*) AS attached {MATCHING}");
         Ok(self
             .find(&sql, [title], |row| row.get("attached"))?
@@ -117,6 +119,7 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn matching(&self, title: &str, after: i64, most: u32) -> Result<Vec<Hanging>> {
+        self.know_titles()?;
         let sql = format!(
             "SELECT attachment.* {MATCHING} AND attachment.id > ?2 ORDER BY attachment.id LIMIT ?3"
         );

@@ -29,7 +29,7 @@ impl Store {
     pub fn document_id(&self, named: &DocumentRef) -> Result<i64> {
         let (by, name): (&str, String) = match named {
             DocumentRef::Id(id) => ("id", id.to_string()),
-            DocumentRef::Key(key) if key.parse::<i64>().is_ok() => ("id", key.clone()),
+            DocumentRef::Key(key) if is_id(key) => ("id", key.clone()),
             DocumentRef::Key(key) => ("key", key.clone()),
         };
         let sql = format!("SELECT id FROM document WHERE {by} = ?1");
@@ -95,10 +95,11 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
+        self.know_titles()?;
         self.list(
             "SELECT * FROM document
               WHERE (?1 IS NULL OR family = ?1) AND (?2 IS NULL OR state = ?2)
-                AND (?3 IS NULL OR instr(lower(title), lower(?3)) > 0)
+                AND (?3 IS NULL OR has_text(title, ?3))
               ORDER BY id LIMIT ?4",
             params![
                 filter.family,
@@ -189,6 +190,11 @@ impl Store {
         self.execute("DELETE FROM document WHERE id = ?1", [id])?;
         Ok(())
     }
+}
+
+/// Whether a document is named by its id.
+fn is_id(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The JSON path of an attribute whose name has been checked.

@@ -72,12 +72,13 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn firings(&self, filter: &FiringFilter<'_>) -> Result<Vec<Fired>> {
+        self.know_titles()?;
         // The word itself, not a parameter, lets SQLite use the index of the skipped ones.
         let status = filter.status.word();
         let mut found = self.list(
             &format!(
                 "SELECT firing.*, title FROM firing LEFT JOIN document ON document.id = document_id
-                  WHERE status = '{status}' AND (?1 IS NULL OR instr(lower(title), lower(?1)) > 0)
+                  WHERE status = '{status}' AND (?1 IS NULL OR has_text(title, ?1))
                   ORDER BY firing.id DESC LIMIT ?2"
             ),
             params![filter.title, filter.limit.map_or(-1, i64::from)],

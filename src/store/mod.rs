@@ -20,8 +20,10 @@ pub mod task_log;
 pub mod template;
 pub(crate) mod text;
 pub mod timer;
+mod title;
 pub mod worker;
 
+use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -51,6 +53,7 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     run: i64,
+    knows_titles: Cell<bool>,
 }
 
 impl Store {
@@ -155,6 +158,7 @@ impl Store {
             connection,
             path: path.to_owned(),
             run: random(),
+            knows_titles: Cell::new(false),
         })
     }
 
