@@ -13,6 +13,7 @@ use crate::firing;
 use crate::outbox::{Post, Round};
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::store::retention::Kept;
 use crate::task::Status;
 use crate::time::{Clock, Duration, Timestamp};
 use crate::trouble::{About, Trouble};
@@ -83,11 +84,16 @@ pub fn rehearse(store: &Store, clock: &Clock, settings: &Settings) -> Result<Rep
         let happened = happened
             .iter()
             .map(|(document, entry)| would(*document, entry));
+        let send = store.ready_mails(clock.now())?;
+        let send = send
+            .iter()
+            .map(|mail| format!("send mail {} to {}", mail.id, mail.recipients()));
         let run = store.ready_tasks(clock.now())?;
         let run = run
             .iter()
             .map(|(task, method)| format!("run task {task} ({method})"));
-        Ok(happened.chain(run).collect())
+        let dropped = drop_what_is_old(store, clock, settings)?.words();
+        Ok(happened.chain(send).chain(run).chain(dropped).collect())
     })?);
     report.elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
@@ -255,25 +261,73 @@ fn again(at: Option<Timestamp>) -> String {
 /// How many old rows are dropped in one transaction: others can write in between.
 const DROPPED_AT_ONCE: u32 = 1000;
 
-fn drop_what_is_old(store: &Store, clock: &Clock, settings: &Settings) -> Result<()> {
+/// How much was dropped.
+#[derive(Debug, Default)]
+struct Dropped {
+    tasks: usize,
+    history: usize,
+    firings: usize,
+    mails: usize,
+}
+
+impl Dropped {
+    /// A sentence for each kind that there was something of.
+    fn words(&self) -> Vec<String> {
+        [
+            (self.tasks, "tasks that ended longer ago than keep.tasks"),
+            (
+                self.history,
+                "entries of the history that are older than keep.history",
+            ),
+            (
+                self.firings,
+                "records of firings that are older than keep.history",
+            ),
+            (self.mails, "mails that are older than keep.history"),
+        ]
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("drop {count} {what}"))
+        .collect()
+    }
+}
+
+fn drop_what_is_old(store: &Store, clock: &Clock, settings: &Settings) -> Result<Dropped> {
+    let mut dropped = Dropped::default();
     let before = |keep: Option<Duration>| -> Result<Option<Timestamp>> {
         let zone = settings.zone()?;
         Ok(keep.and_then(|keep| zone.add(clock.now(), &keep.negate())))
     };
     if let Some(before) = before(settings.keep_tasks()?)? {
-        while store.has_old_task(before)?
-            && store.transact(|store| store.drop_tasks(before, DROPPED_AT_ONCE))? > 0
-        {}
+        dropped.tasks = drop_all(store, Kept::Tasks, before)?;
     }
     if let Some(before) = before(settings.keep_history()?)? {
-        while store.has_old_history(before)?
-            && store.transact(|store| store.drop_history(before, DROPPED_AT_ONCE))? > 0
-        {}
-        while store.has_old_mail(before)?
-            && store.transact(|store| store.drop_mails(before, DROPPED_AT_ONCE))? > 0
-        {}
+        dropped.history = drop_all(store, Kept::History, before)?;
+        dropped.firings = drop_all(store, Kept::Firings, before)?;
+        dropped.mails = drop_all(store, Kept::Mails, before)?;
     }
-    Ok(())
+    Ok(dropped)
+}
+
+/// Drops all rows of a kind that are older than a time; how many.
+fn drop_all(store: &Store, kept: Kept, before: Timestamp) -> Result<usize> {
+    let mut dropped = 0;
+    while let Some(last) = store.last_old(kept, before)? {
+        let already = dropped;
+        loop {
+            let some =
+                store.transact(|store| store.drop_old(kept, before, last, DROPPED_AT_ONCE))?;
+            dropped += some;
+            if some == 0 {
+                break;
+            }
+        }
+        // A trigger of an application may keep what is left.
+        if dropped == already {
+            break;
+        }
+    }
+    Ok(dropped)
 }
 
 /// When the last tick came to its end, in a file of its own: a tick that finds nothing to do writes nothing to the

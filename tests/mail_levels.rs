@@ -564,7 +564,8 @@ fn a_rehearsal_says_which_mails_would_be_written_and_writes_none() {
     assert_eq!(
         home.ok(["tick", "--dry-run"]),
         "document 1, timer t, level 0: state: open → late\n\
-         document 1, timer t, level 0: mail 1 queued from template first"
+         document 1, timer t, level 0: mail 1 queued from template first\n\
+         send mail 1 to ann@example.org"
     );
     assert_eq!(home.json(["mail", "list"]), json!([]));
     assert_eq!(

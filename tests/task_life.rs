@@ -355,6 +355,30 @@ fn what_a_handler_adds_through_the_command_line_runs_in_the_same_tick() {
 }
 
 #[test]
+fn retention_finds_tasks_that_ended_out_of_order() {
+    let mut home = noting();
+    home.ok(["config", "set", "keep.tasks", "30d"]);
+    for _ in 0..3 {
+        home.ok(["task", "add", "m"]);
+    }
+    home.ok(["tick"]);
+    home.sql("UPDATE task SET ended_at = '2020-01-01 00:00:00' WHERE id = 2");
+    home.set_now("2026-01-10");
+    home.ok(["task", "add", "m"]);
+    home.ok(["task", "cancel", "4"]);
+    home.set_now("2026-04-10T09:01");
+    home.ok(["tick"]);
+    let left = home.json(["task", "list"]);
+    let left: Vec<_> = left
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| &task["id"])
+        .collect();
+    assert_eq!(left, [1, 3]);
+}
+
+#[test]
 fn retention_drops_tasks_that_are_over_for_long() {
     let mut home = noting();
     home.ok(["config", "set", "keep.tasks", "30d"]);

@@ -68,39 +68,6 @@ impl Store {
             |row| Ok((row.get("document_id")?, entry(row)?)),
         )
     }
-
-    /// Deletes the oldest entries and firings up to a time, so many of each at most; how many. Walks no further than
-    /// the first of each that is newer.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn drop_history(&self, before: Timestamp, most: u32) -> Result<usize> {
-        let mut dropped = 0;
-        for table in ["history", "firing"] {
-            dropped += self.execute(
-                &format!(
-                    "DELETE FROM {table} WHERE id IN (
-                         SELECT id FROM {table}
-                          WHERE id < coalesce((SELECT id FROM {table} WHERE at >= ?1 ORDER BY id LIMIT 1), 9e18)
-                          ORDER BY id LIMIT ?2)"
-                ),
-                params![before, most],
-            )?;
-        }
-        Ok(dropped)
-    }
-
-    /// Whether [`Store::drop_history`] would find something.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn has_old_history(&self, before: Timestamp) -> Result<bool> {
-        let sql = "SELECT coalesce((SELECT at FROM history ORDER BY id LIMIT 1) < ?1, 0)
-                       OR coalesce((SELECT at FROM firing ORDER BY id LIMIT 1) < ?1, 0) AS old";
-        Ok(self
-            .find(sql, [before], |row| row.get("old"))?
-            .unwrap_or(false))
-    }
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {

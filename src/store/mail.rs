@@ -291,31 +291,13 @@ impl Store {
         Ok(retried > 0)
     }
 
-    /// Whether the oldest mail is one that [`Store::drop_mails`] would look at.
+    /// The mails that would be sent now, by id.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn has_old_mail(&self, before: Timestamp) -> Result<bool> {
-        let sql = "SELECT created_at < ?1 AS old FROM mail ORDER BY id LIMIT 1";
-        Ok(self
-            .find(sql, [before], |row| row.get("old"))?
-            .unwrap_or(false))
-    }
-
-    /// Deletes mails that were written before a time and are sent or failed, from the oldest; how many. Walks no
-    /// further than the first mail that was written after it.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn drop_mails(&self, before: Timestamp, most: u32) -> Result<usize> {
-        self.execute(
-            "DELETE FROM mail WHERE id IN (
-                 SELECT id FROM mail
-                  WHERE id < coalesce((SELECT id FROM mail WHERE created_at >= ?1 ORDER BY id LIMIT 1), 9e18)
-                    AND status IN ('sent', 'failed')
-                  ORDER BY id LIMIT ?2)",
-            params![before, most],
-        )
+    pub fn ready_mails(&self, now: Timestamp) -> Result<Vec<Mail>> {
+        let sql = format!("SELECT * {QUEUED} AND NOT {UNWANTED} ORDER BY id");
+        self.list(&sql, params![0, now], mail)
     }
 }
 

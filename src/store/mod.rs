@@ -13,6 +13,7 @@ pub mod history;
 pub mod mail;
 pub mod method;
 pub mod reported;
+pub mod retention;
 pub mod setting;
 pub mod task;
 pub mod task_file;

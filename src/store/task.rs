@@ -537,33 +537,6 @@ impl Store {
             |row| row.get("run_at"),
         )
     }
-
-    /// Whether the oldest task is one that [`Store::drop_tasks`] would look at.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn has_old_task(&self, before: Timestamp) -> Result<bool> {
-        let sql = "SELECT created_at < ?1 AS old FROM task ORDER BY id LIMIT 1";
-        Ok(self
-            .find(sql, [before], |row| row.get("old"))?
-            .unwrap_or(false))
-    }
-
-    /// Deletes tasks that ended before a time, from the oldest; how many. Walks no further than the first task that
-    /// was created after it.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn drop_tasks(&self, before: Timestamp, most: u32) -> Result<usize> {
-        self.execute(
-            "DELETE FROM task WHERE id IN (
-                 SELECT id FROM task
-                  WHERE id < coalesce((SELECT id FROM task WHERE created_at >= ?1 ORDER BY id LIMIT 1), 9e18)
-                    AND ended_at < ?1 AND status IN ('COMPLETED', 'FAILED', 'INTERRUPTED', 'CANCELLED')
-                  ORDER BY id LIMIT ?2)",
-            params![before, most],
-        )
-    }
 }
 
 fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
