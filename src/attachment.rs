@@ -65,7 +65,7 @@ pub struct NewAttachment<'a> {
 }
 
 /// Hangs a timer on a document, inside the caller's transaction; the attachment's id. With `reset` one that hangs there
-/// already starts over.
+/// already starts over, and keeps its origin unless another is given.
 ///
 /// # Errors
 /// When it hangs there already, or its first level would fall outside the years 0000 to 9999.
@@ -75,17 +75,25 @@ pub fn attach(
     reset: bool,
     (zone, now): (Zone, Timestamp),
 ) -> Result<i64> {
+    let mut origin = new.origin.map(str::to_owned);
     match store.find_attachment(new.timer, new.document)? {
         Some(_) if !reset => {
-            let name = store.timer(new.timer)?.definition.name;
+            let name = store.timer_name(new.timer)?;
             return Err(Error::invalid(
                 format!("timer '{name}' on document {}", new.document),
                 "it is attached already; --reset starts it over",
             ));
         }
-        Some(hanging) => detach(store, &hanging, now)?,
+        Some(hanging) => {
+            origin = origin.or(store.origin_of(hanging.id)?);
+            detach(store, &hanging, now)?;
+        }
         None => {}
     }
+    let new = &NewAttachment {
+        origin: origin.as_deref(),
+        ..*new
+    };
     let id = store.insert_attachment(new, now)?;
     firing::settle(store, id, (zone, now))?;
     match store.hanging(id)? {

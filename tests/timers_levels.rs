@@ -71,7 +71,7 @@ fn a_task_that_is_cancelled_or_gone_is_started_anew_by_the_next_tick() {
     home.ok(["task", "restart", "1"]);
     home.ok(["task", "cancel", "1"]);
     let error = home.attached(&doc)["last_error"].clone();
-    assert_eq!(error, "task 1 was cancelled");
+    assert_eq!(error, "its task was cancelled");
     home.sql("DELETE FROM task");
     home.write("now", "");
     assert_eq!(home.json(["tick"])["fired"], 1);
@@ -359,6 +359,46 @@ fn status_counts_what_hangs_waits_fails_and_was_skipped() {
         json!({"attached": 2, "waiting": 1, "failing": 0, "skipped": 1})
     );
     assert_eq!(status["next_due"], "2026-04-25T00:00:00Z");
+}
+
+#[test]
+fn what_was_added_out_of_order_is_dropped_when_it_is_old_too() {
+    let mut home = Home::new().at("2026-04-10T09:00");
+    home.ok(["config", "set", "keep.history", "30d"]);
+    home.ok(["timer", "set", "t", "--action", "state=a"]);
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    home.set_now("2026-01-10T09:00");
+    home.ok(["timer", "attach", "t", &doc, "--reset"]);
+    home.ok(["tick"]);
+    home.set_now("2026-04-10T09:01");
+    home.ok(["tick"]);
+    assert_eq!(home.messages(&doc), ["timer attached"]);
+    assert_eq!(home.json(["timer", "done"]), json!([]));
+}
+
+#[test]
+fn a_method_that_fails_for_the_same_reason_is_told_by_the_history_once() {
+    let mut home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:note", "exit 3");
+    home.ok(["timer", "set", "t", "--action", "method=Doc:note"]);
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    for minute in ["09:00", "09:01", "09:02"] {
+        home.set_now(&format!("2026-04-10T{minute}"));
+        assert_eq!(home.run(["tick"]).code(), 1);
+    }
+    let attached = home.attached(&doc);
+    assert_eq!(attached["attempts"], 3);
+    let error = attached["last_error"].as_str().unwrap();
+    assert!(error.starts_with("its task failed: "), "{error}");
+    let told = home.messages(&doc);
+    let told: Vec<_> = told
+        .iter()
+        .filter(|message| message.contains("failed"))
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("task 1 failed: "), "{told:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Context, Exit};
 use crate::error::Result;
 use crate::settings;
+use crate::store::Store;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -37,16 +38,28 @@ impl Command {
             Self::Set { key, value } => {
                 let store = context.store()?;
                 settings::check(&key, &value)?;
-                store.transact(|store| store.set_setting(&key, &value))?;
+                change(&store, &key, |store| store.set_setting(&key, &value))?;
             }
             Self::Unset { key } => {
                 let store = context.store()?;
                 settings::Settings::default().text(&key)?;
-                store.transact(|store| store.unset_setting(&key))?;
+                change(&store, &key, |store| store.unset_setting(&key))?;
             }
         }
         Ok(Exit::Done)
     }
+}
+
+/// Changes a setting. All dates are counted anew when it is the zone that they are counted in.
+fn change(store: &Store, key: &str, work: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
+    store.transact(|store| {
+        let before = store.settings()?.text(key)?.to_owned();
+        work(store)?;
+        match key == settings::ZONE && store.settings()?.text(key)? != before {
+            true => store.mark_all_stale(),
+            false => Ok(()),
+        }
+    })
 }
 
 fn list(context: &Context) -> Result<()> {

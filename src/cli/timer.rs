@@ -2,6 +2,7 @@
 
 use super::{Context, Exit, timer_admin, timer_forecast, timer_hang, timer_list, values};
 use crate::error::{Error, Result};
+use crate::firing;
 use crate::store::Store;
 use crate::timer::{Action, Definition, Timer};
 
@@ -92,9 +93,10 @@ impl Set {
             None => self.definition()?,
         };
         let timer = Timer::new(definition)?;
+        let (_, _, clock) = context.times(&store)?;
         store.transact(|store| {
             check_names(store, &timer.definition)?;
-            store.set_timer(&timer.definition)
+            firing::define(store, &timer, clock.now())
         })
     }
 

@@ -19,12 +19,15 @@ pub(super) struct Args {
     /// Count from the date of this document, attached or not
     #[arg(long, value_name = "DOC")]
     document: Option<String>,
-    /// So many levels at most
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    limit: u32,
+    /// So many levels at most [default: 1000; with --json, all]
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
 }
 
-/// A level and its date; none while the document has no date to count from.
+/// How many levels people are shown unless they ask for more.
+const SHOWN: u32 = 1000;
+
+/// A level and its date; none while the document has no date to count from, and where it cannot be written.
 #[derive(Serialize)]
 struct Entry<'a> {
     level: u32,
@@ -54,14 +57,23 @@ impl Args {
             }
             (None, None) => Some(clock.now()),
         };
-        let levels = 0..timer.levels().min(self.limit);
-        let entries = levels.filter_map(|level| entry(&timer, &zone, from, level).transpose());
-        let entries = entries.collect::<Result<Vec<_>>>()?;
+        let most = match (self.limit, context.out.json) {
+            (Some(limit), _) => limit,
+            (None, true) => timer.levels(),
+            (None, false) => SHOWN,
+        };
+        let levels = 0..timer.levels().min(most);
+        let entries = levels.filter_map(|level| entry(&timer, &zone, from, level));
+        let entries: Vec<_> = entries.collect();
         if context.out.json {
             return context.out.json(&entries);
         }
-        print(context, &zone, &entries)?;
-        match timer.levels() - timer.levels().min(self.limit) {
+        let no_date = match from {
+            Some(_) => "outside the years 0000 to 9999",
+            None => "waits for a date",
+        };
+        print(context, &zone, no_date, &entries)?;
+        match timer.levels() - timer.levels().min(most) {
             0 => Ok(()),
             more => context.out.line(format!("and {more} more: --limit")),
         }
@@ -73,17 +85,9 @@ fn entry<'a>(
     zone: &Zone,
     from: Option<Timestamp>,
     number: u32,
-) -> Result<Option<Entry<'a>>> {
-    let due_at = match from {
-        Some(from) => timer.due_at(zone, from, number).map_err(|error| {
-            Error::invalid(
-                format!("timer '{}'", timer.definition.name),
-                error.to_string(),
-            )
-        })?,
-        None => None,
-    };
-    Ok(timer.level(number).map(|(level, action)| Entry {
+) -> Option<Entry<'a>> {
+    let due_at = from.and_then(|from| timer.due_at(zone, from, number).ok().flatten());
+    timer.level(number).map(|(level, action)| Entry {
         level: number,
         action: level.action,
         iteration: level.iteration,
@@ -91,15 +95,15 @@ fn entry<'a>(
         state: action.state.as_deref(),
         mail: &action.mail,
         method: action.method.as_deref(),
-    }))
+    })
 }
 
-fn print(context: &Context, zone: &Zone, entries: &[Entry<'_>]) -> Result<()> {
+fn print(context: &Context, zone: &Zone, no_date: &str, entries: &[Entry<'_>]) -> Result<()> {
     let rows = entries.iter().map(|entry| {
         let due = entry.due_at.map(|due| zone.show(due));
         [
             entry.level.to_string(),
-            due.unwrap_or_else(|| "waits for a date".to_owned()),
+            due.unwrap_or_else(|| no_date.to_owned()),
             or_dash(entry.state),
             match entry.mail {
                 [] => "-".to_owned(),

@@ -1,6 +1,7 @@
 //! A skipped level, fired by hand (design, “Timers”, rule 5).
 
 use super::FiringStatus;
+use super::ending::without_mails;
 use super::level::Firing;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -14,7 +15,7 @@ use crate::time::{Timestamp, Zone};
 /// When there is no such firing or it was not skipped; when its document or its timer is gone, or the timer has no
 /// such level any more; when a step fails.
 pub fn fire_by_hand(store: &Store, id: i64, (zone, now): (Zone, Timestamp)) -> Result<String> {
-    let (fired, step) = store.firing(id)?;
+    let (fired, step, sent) = store.firing(id)?;
     let wrong = |reason: &str| Error::invalid(format!("firing {id}"), reason);
     if fired.status != FiringStatus::Skipped {
         return Err(wrong("it was not skipped: its level has been done"));
@@ -30,7 +31,7 @@ pub fn fire_by_hand(store: &Store, id: i64, (zone, now): (Zone, Timestamp)) -> R
     let firing = Firing {
         store,
         timer: &timer,
-        action,
+        action: &without_mails(action, &sent),
         methods: &methods,
         when: (zone, now),
     };

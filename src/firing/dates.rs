@@ -131,6 +131,7 @@ pub(super) fn settle_row(
             why
         }
         Due::AfterTheLast => {
+            call_off(store, &row, "no level is left of its timer", now)?;
             let message = "timer detached: no level is left of its definition";
             return detach(store, &row, (&name, now), message).map(|()| None);
         }

@@ -2,9 +2,8 @@
 //!
 //! The attachment may have moved on meanwhile: what does not belong to its level any more changes nothing.
 
-use super::FiringStatus;
 use super::dates::settle_found;
-use super::ending::{end_level, fail, note_failure, words_of_all};
+use super::ending::{Ending, Failure, end_level, fail, note_failure, words_of_all};
 use super::level::{MAILS, METHOD};
 use crate::error::Result;
 use crate::store::Store;
@@ -67,9 +66,7 @@ pub fn method_ended(
     if status == Status::Completed {
         return complete(store, &row, task, when);
     }
-    let why = sentence(task, status, error);
-    let name = store.timer_name(row.timer)?;
-    fail(store, &row, &name, (&why, Some(store.run())), now)?;
+    method_failed(store, &row, (task, status, error), Some(store.run()), now)?;
     Ok(false)
 }
 
@@ -82,28 +79,59 @@ pub fn method_lost(store: &Store, attachment: i64, task: i64, now: Timestamp) ->
     let Some(row) = waiting_for(store, attachment, task, when)? else {
         return Ok(());
     };
-    let why = sentence(task, Status::Interrupted, Some("its runner died"));
-    fail(
-        store,
-        &row,
-        &store.timer_name(row.timer)?,
-        (&why, None),
-        now,
-    )
+    let ended = (task, Status::Interrupted, Some("its runner died"));
+    method_failed(store, &row, ended, None, now)
 }
 
-fn sentence(task: i64, status: Status, error: Option<&str>) -> String {
+/// Each time it is another task: its number is told by the history, and is no part of the reason.
+fn method_failed(
+    store: &Store,
+    row: &Hanging,
+    (task, status, error): (i64, Status, Option<&str>),
+    tried_by: Option<i64>,
+    now: Timestamp,
+) -> Result<()> {
+    let words = how_it_ended(status, error);
+    let failure = Failure {
+        reason: &format!("its task {words}"),
+        told: &format!("task {task} {words}"),
+        tried_by,
+    };
+    fail(store, row, &store.timer_name(row.timer)?, &failure, now)
+}
+
+fn how_it_ended(status: Status, error: Option<&str>) -> String {
     let how = match status {
         Status::Interrupted => "was interrupted",
         Status::Cancelled => "was cancelled",
         _ => "failed",
     };
     let why = error.map(|error| format!(": {error}")).unwrap_or_default();
-    format!("task {task} {how}{why}")
+    format!("{how}{why}")
+}
+
+/// The timer of an attachment; none when plain SQL has made it one that cannot be read. Then the level stays where it
+/// is, and a tick goes on with it once it can.
+fn readable_timer(store: &Store, row: &Hanging, now: Timestamp) -> Result<Option<Timer>> {
+    match store.timer(row.timer) {
+        Err(error) if !error.is_about_the_database() => {
+            let error = error.to_string();
+            let failure = Failure {
+                reason: &error,
+                told: &error,
+                tried_by: None,
+            };
+            fail(store, row, &store.timer_name(row.timer)?, &failure, now)?;
+            Ok(None)
+        }
+        timer => timer.map(Some),
+    }
 }
 
 fn complete(store: &Store, row: &Hanging, task: i64, when: (Zone, Timestamp)) -> Result<bool> {
-    let timer = store.timer(row.timer)?;
+    let Some(timer) = readable_timer(store, row, when.1)? else {
+        return Ok(false);
+    };
     let message = format!("task {task} completed");
     let level = Some((timer.definition.name.as_str(), row.level));
     store.insert_history(row.document, when.1, Level::Info, &message, level)?;
@@ -119,7 +147,7 @@ fn level_done(
     let action = timer.level(row.level).map(|(_, action)| action);
     let words = action.map(|action| words_of_all(action, row.task));
     let words = words.unwrap_or_default();
-    end_level(store, row, timer, (FiringStatus::Done, &words), when)?;
+    end_level(store, row, timer, &Ending::done(&words), when)?;
     Ok(true)
 }
 
@@ -140,7 +168,9 @@ pub fn mail_sent(store: &Store, attachment: i64, mail: i64, now: Timestamp) -> R
     row.step = METHOD;
     row.attempts = 0;
     row.last_error = None;
-    let timer = store.timer(row.timer)?;
+    let Some(timer) = readable_timer(store, &row, now)? else {
+        return Ok(false);
+    };
     match timer.level(row.level) {
         Some((_, action)) if action.method.is_none() => level_done(store, &row, &timer, when),
         _ => store.save(&row).map(|()| false),

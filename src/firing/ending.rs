@@ -10,12 +10,32 @@ use crate::task::Level;
 use crate::time::{Timestamp, Zone};
 use crate::timer::{Action, Timer};
 
+/// What is recorded of a level that comes to its end.
+pub(super) struct Ending<'a> {
+    pub(super) status: FiringStatus,
+    /// Those of its templates whose mails were sent, when it is skipped before all of them were.
+    pub(super) sent: &'a [String],
+    /// What was done, and what was not, in words.
+    pub(super) result: &'a str,
+}
+
+impl<'a> Ending<'a> {
+    /// All was done.
+    pub(super) fn done(result: &'a str) -> Self {
+        Self {
+            status: FiringStatus::Done,
+            sent: &[],
+            result,
+        }
+    }
+}
+
 /// Ends a level, done or skipped: the attachment at its next one, if there is one.
 pub(super) fn end_level(
     store: &Store,
     row: &Hanging,
     timer: &Timer,
-    (status, result): (FiringStatus, &str),
+    ending: &Ending<'_>,
     (zone, now): (Zone, Timestamp),
 ) -> Result<Option<Hanging>> {
     let firing = FiringRow {
@@ -23,9 +43,10 @@ pub(super) fn end_level(
         document: row.document,
         level: row.level,
         due_at: row.due_at.unwrap_or(now),
-        status,
+        status: ending.status,
         step: row.step,
-        result,
+        sent: ending.sent,
+        result: ending.result,
     };
     store.insert_firing(&firing, now)?;
     let mut next = Hanging {
@@ -78,24 +99,29 @@ pub(super) fn detach(
     store.delete_attachment(row.id)
 }
 
+/// Why a step has failed.
+pub(super) struct Failure<'a> {
+    /// The reason, in the same words each time.
+    pub(super) reason: &'a str,
+    /// The same as history tells it, with what differs from time to time.
+    pub(super) told: &'a str,
+    /// The run of the program that is not to try it again.
+    pub(super) tried_by: Option<i64>,
+}
+
 /// Notes that the step that an attachment is at has failed. History says so once for each reason.
 pub(super) fn fail(
     store: &Store,
     row: &Hanging,
     name: &str,
-    (error, tried_by): (&str, Option<i64>),
+    failure: &Failure<'_>,
     now: Timestamp,
 ) -> Result<()> {
-    if row.last_error.as_deref() != Some(error) {
-        store.insert_history(
-            row.document,
-            now,
-            Level::Error,
-            error,
-            Some((name, row.level)),
-        )?;
+    if row.last_error.as_deref() != Some(failure.reason) {
+        let level = Some((name, row.level));
+        store.insert_history(row.document, now, Level::Error, failure.told, level)?;
     }
-    note_failure(store, row, error, tried_by)
+    note_failure(store, row, failure.reason, failure.tried_by)
 }
 
 /// Notes on an attachment alone that its step has failed, and in which run if that is not to try it again.
@@ -128,6 +154,17 @@ pub fn call_off(store: &Store, row: &Hanging, why: &str, now: Timestamp) -> Resu
         store.cancel_followers(task, now)?;
     }
     Ok(())
+}
+
+/// An action without the mails to these templates, each taken away once.
+pub(super) fn without_mails(action: &Action, sent: &[String]) -> Action {
+    let mut left = action.clone();
+    for template in sent {
+        if let Some(place) = left.mail.iter().position(|mail| mail == template) {
+            left.mail.remove(place);
+        }
+    }
+    left
 }
 
 /// What an action does, in words, and the task that did its method.

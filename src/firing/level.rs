@@ -1,7 +1,7 @@
 //! What firing a level does: the state change, the mails, the method (design, “Timers”, rules 4 to 6).
 
 use super::FiringStatus;
-use super::ending::{call_off, end_level, words_of, words_of_all};
+use super::ending::{Ending, call_off, end_level, without_mails, words_of, words_of_all};
 use crate::document::state_words;
 use crate::error::Result;
 use crate::method::Methods;
@@ -141,8 +141,14 @@ impl Firing<'_> {
 
     fn done(&self, row: &Hanging) -> Result<Progress> {
         let words = words_of_all(self.action, row.task);
-        let ending = (FiringStatus::Done, words.as_str());
-        end_level(self.store, row, self.timer, ending, self.when).map(Progress::Ended)
+        end_level(
+            self.store,
+            row,
+            self.timer,
+            &Ending::done(&words),
+            self.when,
+        )
+        .map(Progress::Ended)
     }
 
     /// Does what is left of a level that was skipped, all of it now: nothing waits for its mails or its task.
@@ -167,12 +173,23 @@ impl Firing<'_> {
 
     /// Passes over a level whose time is over.
     pub(super) fn skip(&self, row: &Hanging, hours: i64) -> Result<Option<Hanging>> {
+        let sent = match row.mailing {
+            0 => Vec::new(),
+            _ => self.sent_of_level(row)?,
+        };
         call_off(self.store, row, "its level was skipped", self.when.1)?;
         let done = match row.step {
             STATE => String::new(),
-            step => words_of(self.action, None, STATE..=step - 1),
+            MAILS => {
+                let done = Action {
+                    mail: sent.clone(),
+                    ..self.action.clone()
+                };
+                words_of(&done, None, STATE..=MAILS)
+            }
+            _ => words_of(self.action, None, STATE..=MAILS),
         };
-        let left = words_of(self.action, None, row.step..=METHOD);
+        let left = words_of(&without_mails(self.action, &sent), None, row.step..=METHOD);
         let words = match done.as_str() {
             "" => format!("not done: {left}"),
             _ => format!("done: {done}; not done: {left}"),
@@ -185,8 +202,18 @@ impl Firing<'_> {
         let message =
             format!("level skipped: it was due at {due}, {hours} hours ago or more; {words}{why}");
         self.tell(row.document, row.level, Level::Warning, &message)?;
-        let ending = (FiringStatus::Skipped, words.as_str());
-        end_level(self.store, row, self.timer, ending, self.when)
+        let ending = Ending {
+            status: FiringStatus::Skipped,
+            sent: &sent,
+            result: &words,
+        };
+        end_level(self.store, row, self.timer, &ending, self.when)
+    }
+
+    /// Those of a level's templates whose mails were sent, of the mails that its step has queued last.
+    fn sent_of_level(&self, row: &Hanging) -> Result<Vec<String>> {
+        let queued = u32::try_from(self.action.mail.len()).unwrap_or(u32::MAX);
+        self.store.sent_templates((row.id, row.level), queued)
     }
 
     /// Whether a handler or the mail server has something of the level in hands, so that it cannot be passed over. What

@@ -13,6 +13,7 @@ mod ending;
 mod level;
 mod outcome;
 mod pass;
+mod redefine;
 mod reference;
 mod timers;
 
@@ -24,6 +25,7 @@ pub use ended::{is_called_off, is_wanted, mail_failed, mail_sent, method_ended, 
 pub use ending::call_off;
 pub use outcome::{Outcome, Problem};
 pub use pass::fire_due;
+pub use redefine::define;
 pub use reference::forecast_from;
 
 use crate::time::Timestamp;

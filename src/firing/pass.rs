@@ -3,7 +3,7 @@
 use super::FiringStatus;
 use super::dates::{settle_all, settle_alone};
 use super::due::due_documents;
-use super::ending::fail;
+use super::ending::{Failure, fail};
 use super::level::{Firing, Progress};
 use super::outcome::{Outcome, Problem};
 use super::timers::Timers;
@@ -234,9 +234,13 @@ impl Pass<'_> {
     /// The steps before the one that failed are in the database, and not in `row`.
     fn failed(&self, row: &Hanging, name: &str, error: &crate::Error) -> Result<Visit> {
         let error = error.to_string();
-        let tried = Some(self.store.run());
+        let failure = Failure {
+            reason: &error,
+            told: &error,
+            tried_by: Some(self.store.run()),
+        };
         let noted = self.store.attempt(|store| match store.hanging(row.id)? {
-            Some(now) => fail(store, &now, name, (&error, tried), self.when.1),
+            Some(now) => fail(store, &now, name, &failure, self.when.1),
             None => Ok(()),
         });
         match noted {

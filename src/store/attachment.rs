@@ -5,6 +5,7 @@ use rusqlite::{Row, params};
 use crate::attachment::NewAttachment;
 use crate::error::Result;
 use crate::store::Store;
+use crate::store::text::text_or_null;
 use crate::task::Status;
 use crate::time::Timestamp;
 
@@ -63,6 +64,16 @@ impl Store {
             [timer, document],
             hanging,
         )
+    }
+
+    /// Who attached it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn origin_of(&self, attachment: i64) -> Result<Option<String>> {
+        let sql = "SELECT origin FROM attachment WHERE id = ?1";
+        let found = self.find(sql, [attachment], |row| text_or_null(row, "origin"))?;
+        Ok(found.flatten())
     }
 
     /// An attachment by its id.
@@ -158,6 +169,28 @@ impl Store {
         Ok(())
     }
 
+    /// Some attachments of a timer after this one, by id, whose level is begun.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn begun_of(&self, timer: i64, after: i64, most: u32) -> Result<Vec<Hanging>> {
+        self.list(
+            "SELECT * FROM attachment
+              WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR mailing > 0 OR task_id IS NOT NULL) ORDER BY id LIMIT ?3",
+            params![timer, after, most],
+            hanging,
+        )
+    }
+
+    /// Marks all attachments as to be computed anew, each at the level where it is.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn mark_all_stale(&self) -> Result<()> {
+        self.execute("UPDATE attachment SET stale = 2 WHERE stale = 0", [])?;
+        Ok(())
+    }
+
     /// Takes an attachment to its next level, from its first step.
     ///
     /// # Errors
@@ -186,13 +219,14 @@ impl Store {
     }
 
     /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
-    /// count for it any more, and are not sent again when that breaks off.
+    /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
     ///
     /// # Errors
     /// SQLite's.
     pub fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
         self.execute(
-            "UPDATE mail SET status = 'failed', last_error = ?2 WHERE attachment_id = ?1 AND status = 'queued'",
+            "UPDATE mail SET status = 'failed', last_error = ?2 || coalesce('; before that: ' || last_error, '')
+              WHERE attachment_id = ?1 AND status = 'queued'",
             params![attachment, why],
         )?;
         self.execute(

@@ -1,9 +1,11 @@
 //! The levels of timers that were done or skipped.
 
 use rusqlite::{Row, params};
+use serde_json::Value;
 
 use crate::error::{OrNotFound, Result};
 use crate::firing::{Fired, FiringStatus};
+use crate::json::Json;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -17,6 +19,7 @@ pub struct FiringRow<'a> {
     pub due_at: Timestamp,
     pub status: FiringStatus,
     pub step: u8,
+    pub sent: &'a [String],
     pub result: &'a str,
 }
 
@@ -37,9 +40,10 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn insert_firing(&self, firing: &FiringRow<'_>, now: Timestamp) -> Result<()> {
+        let sent = (!firing.sent.is_empty()).then(|| Value::from(firing.sent).to_string());
         self.execute(
-            "INSERT INTO firing (timer, document_id, level, due_at, at, status, step, result)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO firing (timer, document_id, level, due_at, at, status, step, sent, result)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 firing.timer,
                 firing.document,
@@ -48,21 +52,26 @@ impl Store {
                 now,
                 firing.status,
                 firing.step,
+                sent,
                 firing.result
             ],
         )?;
         Ok(())
     }
 
-    /// One of them, and the first of its steps that was not done.
+    /// One of them, the first of its steps that was not done, and the templates whose mails were sent of that.
     ///
     /// # Errors
     /// When there is none of this id.
-    pub fn firing(&self, id: i64) -> Result<(Fired, u8)> {
+    pub fn firing(&self, id: i64) -> Result<(Fired, u8, Vec<String>)> {
         self.find(
             "SELECT firing.*, title FROM firing LEFT JOIN document ON document.id = document_id WHERE firing.id = ?1",
             [id],
-            |row| Ok((firing(row)?, row.get("step")?)),
+            |row| {
+                let sent: Option<Json> = row.get("sent")?;
+                let sent = sent.and_then(|sent| serde_json::from_str(sent.text()).ok());
+                Ok((firing(row)?, row.get("step")?, sent.unwrap_or_default()))
+            },
         )?
         .or_not_found("firing", id)
     }

@@ -6,6 +6,7 @@ use crate::error::{OrNotFound, Result};
 use crate::mail::Address;
 use crate::outbox::{Letter, Mail, MailStatus};
 use crate::store::Store;
+use crate::store::text::text;
 use crate::time::Timestamp;
 
 /// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
@@ -109,6 +110,20 @@ impl Store {
         )?;
         found.reverse();
         Ok(found)
+    }
+
+    /// The templates of the mails that were sent, of the last so many that an attachment's level has queued.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn sent_templates(&self, level: (i64, u32), queued: u32) -> Result<Vec<String>> {
+        self.list(
+            "SELECT template FROM (SELECT id, status, template FROM mail
+                                    WHERE attachment_id = ?1 AND timer_level = ?2 ORDER BY id DESC LIMIT ?3)
+              WHERE status = 'sent' AND template IS NOT NULL ORDER BY id",
+            params![level.0, level.1, queued],
+            |row| text(row, "template"),
+        )
     }
 
     /// How many mails are of this status.

@@ -105,7 +105,9 @@ CREATE TABLE firing (
     due_at      TEXT    NOT NULL CHECK (due_at IS datetime(due_at)),
     at          TEXT    NOT NULL CHECK (at IS datetime(at)),
     status      TEXT    NOT NULL CHECK (status IN ('done', 'skipped')),
-    step        INTEGER NOT NULL DEFAULT 0,          -- of a skipped one: the first that was not done, as in attachment
+    -- Of a skipped one: the first step that was not done, as in attachment, and those of its mails that were sent.
+    step        INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),
+    sent        TEXT    CHECK (sent IS NULL OR json_valid(sent)),
     result      TEXT
 ) STRICT;
 CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
@@ -298,7 +300,8 @@ WHEN OLD.task_id IS NOT NULL OR OLD.mailing > 0
 BEGIN
     UPDATE task SET status = 'CANCELLED', held = 0, ended_at = datetime('now')
      WHERE id = OLD.task_id AND status IN ('WAITING', 'TO_RUN');
-    UPDATE mail SET status = 'failed', last_error = 'the timer was detached'
+    UPDATE mail SET status = 'failed',
+                    last_error = 'the timer was detached' || coalesce('; before that: ' || last_error, '')
      WHERE attachment_id = OLD.id AND status = 'queued';
 END;
 
