@@ -15,7 +15,8 @@ BEGIN;
 -- Times are UTC text in SQLite's own form, YYYY-MM-DD HH:MM:SS, so that datetime('now', '+5 minutes') is right
 -- and sorts right. Nothing here is newer than SQLite 3.37, since other programs bring their own. What must be one of
 -- three words or more is written with OR: for IN, SQLite builds a table each time that a statement runs. The times that
--- any program may write are checked with '+0 days', or older SQLite (3.40, say) would let a 30 February through.
+-- any program may write are checked with '+0 days', or older SQLite (3.40, say) would let a 30 February through. What
+-- sorts before '0' is a year before Christ, which SQLite counts, and the runner does not.
 
 CREATE TABLE setting (
     key   TEXT PRIMARY KEY,
@@ -28,7 +29,7 @@ CREATE TABLE worker (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     pid        INTEGER NOT NULL,
     slots      INTEGER NOT NULL DEFAULT 0,          -- how many of task.max_running it uses
-    started_at TEXT    NOT NULL CHECK (started_at IS datetime(started_at))
+    started_at TEXT    NOT NULL CHECK (started_at > '0' AND started_at IS datetime(started_at))
 ) STRICT;
 
 CREATE TABLE method (
@@ -47,8 +48,8 @@ CREATE TABLE document (
     title      TEXT    NOT NULL DEFAULT '',
     state      TEXT    NOT NULL DEFAULT '',
     attributes TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(attributes) AND json_type(attributes) = 'object'),
-    created_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
-    updated_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (updated_at IS datetime(updated_at)),
+    created_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),
+    updated_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (updated_at > '0' AND updated_at IS datetime(updated_at)),
     revision   INTEGER NOT NULL DEFAULT 0            -- the runner's own updates count it up; triggers see the others
 ) STRICT;
 
@@ -56,11 +57,11 @@ CREATE TABLE document (
 CREATE TABLE history (
     id          INTEGER PRIMARY KEY,
     document_id INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
-    at          TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (at IS datetime(at)),
+    at          TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (at > '0' AND at IS datetime(at)),
     level       TEXT    NOT NULL DEFAULT 'info' CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
     message     TEXT    NOT NULL,
     timer       TEXT,
-    timer_level INTEGER
+    timer_level INTEGER CHECK (timer_level BETWEEN 0 AND 4294967295)
 ) STRICT;
 CREATE INDEX history_document ON history (document_id);
 
@@ -76,7 +77,7 @@ CREATE TABLE timer_action (
     timer_id   INTEGER NOT NULL REFERENCES timer (id) ON DELETE CASCADE,
     position   INTEGER NOT NULL CHECK (position >= 0),
     delay      TEXT    NOT NULL DEFAULT '0',        -- a duration
-    iterations INTEGER NOT NULL DEFAULT 1 CHECK (iterations >= 1),
+    iterations INTEGER NOT NULL DEFAULT 1 CHECK (iterations BETWEEN 1 AND 4294967295),
     state      TEXT,
     mail       TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(mail) AND json_type(mail) = 'array'),  -- template names
     method     TEXT    CHECK (method <> ''),
@@ -90,33 +91,34 @@ CREATE TABLE attachment (
     timer_id     INTEGER NOT NULL REFERENCES timer (id),
     document_id  INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
     origin       TEXT,
-    reference_at TEXT    CHECK (reference_at IS NULL OR reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching: fixed
-    attached_at  TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (attached_at IS datetime(attached_at)),
+    reference_at TEXT    CHECK (reference_at IS NULL OR reference_at > '0' AND reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching: fixed
+    attached_at  TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (attached_at > '0' AND attached_at IS datetime(attached_at)),
     -- The rest is the runner's.
-    level        INTEGER NOT NULL DEFAULT 0 CHECK (level >= 0),
+    level        INTEGER NOT NULL DEFAULT 0 CHECK (level BETWEEN 0 AND 4294967295),
     step         INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),  -- next of its level: state, mails, method
-    counted_from TEXT    CHECK (counted_from IS NULL OR counted_from IS datetime(counted_from)),  -- the reference date, delta not added
-    due_at       TEXT    CHECK (due_at IS NULL OR due_at IS datetime(due_at)),              -- null while it waits for a date
+    counted_from TEXT    CHECK (counted_from IS NULL OR counted_from > '0' AND counted_from IS datetime(counted_from)),  -- the reference date, delta not added
+    due_at       TEXT    CHECK (due_at IS NULL OR due_at > '0' AND due_at IS datetime(due_at)),              -- null while it waits for a date
     stale        INTEGER NOT NULL DEFAULT 1 CHECK (stale BETWEEN 0 AND 2),   -- to compute anew: 1 date, 2 definition
-    attempts     INTEGER NOT NULL DEFAULT 0,
+    attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 4294967295),
     last_error   TEXT,
     task_id      INTEGER,                            -- the last task of the level's method
-    mailing      INTEGER NOT NULL DEFAULT 0,         -- mails of the level that are not sent yet
+    -- Mails of the level that are not sent yet.
+    mailing      INTEGER NOT NULL DEFAULT 0 CHECK (mailing BETWEEN 0 AND 4294967295),
     tried_by     INTEGER,                            -- the run in which the level failed last
     detached     INTEGER NOT NULL DEFAULT 0,         -- the runner has written the history of its end
     UNIQUE (document_id, timer_id)
 ) STRICT;
 CREATE INDEX attachment_due ON attachment (due_at, document_id) WHERE due_at IS NOT NULL;
-CREATE INDEX attachment_stale ON attachment (stale) WHERE stale > 0;
+CREATE INDEX attachment_stale ON attachment (id) WHERE stale > 0;
 
 -- The levels that were done or skipped. They outlive the attachment, the timer and the document.
 CREATE TABLE firing (
     id          INTEGER PRIMARY KEY,
     timer       TEXT    NOT NULL,
     document_id INTEGER NOT NULL,
-    level       INTEGER NOT NULL,
-    due_at      TEXT    NOT NULL CHECK (due_at IS datetime(due_at)),
-    at          TEXT    NOT NULL CHECK (at IS datetime(at)),
+    level       INTEGER NOT NULL CHECK (level BETWEEN 0 AND 4294967295),
+    due_at      TEXT    NOT NULL CHECK (due_at > '0' AND due_at IS datetime(due_at)),
+    at          TEXT    NOT NULL CHECK (at > '0' AND at IS datetime(at)),
     status      TEXT    NOT NULL CHECK (status IN ('done', 'skipped')),
     -- Of a skipped one: the first step that was not done, as in attachment, and those of its mails that were sent.
     step        INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),
@@ -136,19 +138,19 @@ CREATE TABLE task (
                     status = 'TO_RUN' OR status = 'RUNNING' OR status = 'COMPLETED' OR status = 'WAITING' OR
                     status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED'),
     priority      INTEGER NOT NULL DEFAULT 0,
-    run_at        TEXT    CHECK (run_at IS NULL OR run_at IS datetime(run_at, '+0 days')),  -- not before
+    run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at, '+0 days')),  -- not before
     held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),      -- run_at has not come yet
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
     timeout       TEXT    CHECK (timeout <> ''),                          -- a duration
     document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
     attachment_id INTEGER,                                                -- it is the method of this timer's level
-    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),
     attempt       INTEGER NOT NULL DEFAULT 0 CHECK (attempt BETWEEN 0 AND 4294967294),
     worker_id     INTEGER,
     stop          TEXT    CHECK (stop IN ('stop', 'cancel')),             -- asked of its worker
-    started_at    TEXT    CHECK (started_at IS NULL OR started_at IS datetime(started_at)),
-    ended_at      TEXT    CHECK (ended_at IS NULL OR ended_at IS datetime(ended_at)),
+    started_at    TEXT    CHECK (started_at IS NULL OR started_at > '0' AND started_at IS datetime(started_at)),
+    ended_at      TEXT    CHECK (ended_at IS NULL OR ended_at > '0' AND ended_at IS datetime(ended_at)),
     duration_ms   INTEGER,
     exit_code     INTEGER,
     progress      TEXT    CHECK (progress IS NULL OR json_valid(progress)),
@@ -167,7 +169,7 @@ CREATE TABLE task_log (
     task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
     seq     INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
-    at      TEXT    NOT NULL CHECK (at IS datetime(at)),
+    at      TEXT    NOT NULL CHECK (at > '0' AND at IS datetime(at)),
     level   TEXT    NOT NULL CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
     message TEXT    NOT NULL,
     details TEXT    CHECK (details IS NULL OR json_valid(details)),
@@ -213,9 +215,9 @@ CREATE TABLE mail (
     html          TEXT,
     attempts      INTEGER NOT NULL DEFAULT 0,
     last_error    TEXT,
-    run_at        TEXT    CHECK (run_at IS NULL OR run_at IS datetime(run_at)),             -- not before: the pause of a retry
-    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
-    sent_at       TEXT    CHECK (sent_at IS NULL OR sent_at IS datetime(sent_at)),
+    run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at)),             -- not before: the pause of a retry
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),
+    sent_at       TEXT    CHECK (sent_at IS NULL OR sent_at > '0' AND sent_at IS datetime(sent_at)),
     message_id    TEXT    NOT NULL,
     worker_id     INTEGER
 ) STRICT;
@@ -229,7 +231,7 @@ CREATE TABLE reported (
     subject TEXT    NOT NULL,                        -- 'task', 'mail' or 'attachment', else an error of the tick's own
     id      INTEGER NOT NULL DEFAULT 0,              -- of that task, mail or attachment
     level   INTEGER NOT NULL DEFAULT 0,              -- of that attachment
-    since   TEXT    NOT NULL CHECK (since IS datetime(since)),
+    since   TEXT    NOT NULL CHECK (since > '0' AND since IS datetime(since)),
     PRIMARY KEY (subject, id, level)
 ) STRICT, WITHOUT ROWID;
 
@@ -243,6 +245,14 @@ BEGIN
                            OR (SELECT status FROM task WHERE id = NEW.after_id) = 'COMPLETED'
                          THEN 'TO_RUN' ELSE 'WAITING' END
      WHERE id = NEW.id;
+END;
+
+-- As the foreign keys do, for programs that leave them switched off.
+CREATE TRIGGER task_checked AFTER INSERT ON task
+WHEN (NEW.after_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM task WHERE id = NEW.after_id AND id <> NEW.id))
+  OR (NEW.document_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM document WHERE id = NEW.document_id))
+BEGIN
+    SELECT RAISE(ABORT, 'there is no such task to follow or no such document');
 END;
 
 CREATE TRIGGER task_deleted BEFORE DELETE ON task
@@ -280,7 +290,9 @@ BEGIN
     SELECT RAISE(ABORT, 'the timer is attached to documents');
 END;
 
--- A date that a timer counts from has changed, by whichever program.
+-- A date that a timer counts from has changed, by whichever program. It is looked for as a key and not by a path: older
+-- SQLite (before 3.45) finds no name by its path that is written with \u, and a path leads to the first of two such names,
+-- where whoever reads the attributes takes the last.
 CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
 WHEN NEW.attributes <> OLD.attributes
 BEGIN
@@ -288,8 +300,20 @@ BEGIN
      WHERE document_id = NEW.id AND reference_at IS NULL
        AND EXISTS (SELECT 1 FROM timer
                     WHERE timer.id = attachment.timer_id AND reference IS NOT NULL
-                      AND json_extract(OLD.attributes, '$."' || reference || '"')
-                          IS NOT json_extract(NEW.attributes, '$."' || reference || '"'));
+                      AND (SELECT json_group_array(value) FROM json_each(OLD.attributes) WHERE key = reference)
+                       <> (SELECT json_group_array(value) FROM json_each(NEW.attributes) WHERE key = reference));
+END;
+
+-- INSERT OR REPLACE takes the place of a row without a word to the triggers on deletion, unless they are switched on.
+CREATE TRIGGER document_replaced AFTER INSERT ON document
+BEGIN
+    UPDATE attachment SET stale = 1 WHERE document_id = NEW.id AND reference_at IS NULL;
+END;
+CREATE TRIGGER document_displaced BEFORE INSERT ON document
+WHEN NEW.key IS NOT NULL
+BEGIN
+    UPDATE attachment SET stale = 2
+     WHERE document_id = (SELECT id FROM document WHERE key = NEW.key) AND stale = 0;
 END;
 
 CREATE TRIGGER attachment_inserted AFTER INSERT ON attachment

@@ -122,21 +122,21 @@ pub fn change(
     changes: Changes,
     (zone, now): (Zone, Timestamp),
 ) -> Result<()> {
-    let mut document = store.document(id)?;
-    let before = document.clone();
-    document.family = changes.family.unwrap_or(document.family);
-    document.title = changes.title.unwrap_or(document.title);
+    let document = store.document(id)?;
+    let mut attributes = document.attributes.clone();
     for (name, value) in changes.attributes {
         check_attribute(&name).map_err(|reason| Error::invalid("attributes", reason))?;
-        document.attributes = store.with_attribute(&document.attributes, &name, value.as_ref())?;
+        attributes = store.with_attribute(&attributes, &name, value.as_ref())?;
     }
-    let same = document.family == before.family
-        && document.title == before.title
-        && document.attributes.text() == before.attributes.text();
-    if same {
+    let family = changes.family.filter(|family| *family != document.family);
+    let title = changes.title.filter(|title| *title != document.title);
+    let attributes =
+        Some(attributes).filter(|changed| changed.text() != document.attributes.text());
+    if family.is_none() && title.is_none() && attributes.is_none() {
         return Ok(());
     }
-    store.update_document(&document, now)?;
+    let changed = (family.as_deref(), title.as_deref(), attributes.as_ref());
+    store.update_document(id, changed, now)?;
     firing::settle_document(store, id, (zone, now))
 }
 

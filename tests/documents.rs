@@ -157,6 +157,33 @@ fn an_attribute_that_is_given_an_empty_value_is_left_out() {
 }
 
 #[test]
+fn of_two_attributes_with_one_name_the_last_is_the_one() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.ok([
+        "timer",
+        "set",
+        "t",
+        "--reference",
+        "d",
+        "--action",
+        "state=late",
+    ]);
+    home.sql(
+        r#"INSERT INTO document (attributes) VALUES ('{"d": "2026-05-01", "d": "2027-01-01"}')"#,
+    );
+    home.ok(["timer", "attach", "t", "1"]);
+    assert_eq!(home.due("1"), "2027-01-01T00:00:00Z");
+    home.sql(r#"UPDATE document SET attributes = '{"d": "2026-05-01", "d": "2027-02-01"}'"#);
+    assert_eq!(home.due("1"), "2027-02-01T00:00:00Z");
+    home.ok(["doc", "set", "1", "d=2027-03-01"]);
+    assert_eq!(home.due("1"), "2027-03-01T00:00:00Z");
+    assert_eq!(
+        home.sql_value::<String>("SELECT attributes FROM document"),
+        r#"{"d":"2027-03-01"}"#
+    );
+}
+
+#[test]
 fn a_document_is_deleted_with_its_history_and_its_timers() {
     let home = Home::new().at("2026-04-10T09:00");
     home.ok(["timer", "set", "t", "--action", "delay=1d, state=late"]);

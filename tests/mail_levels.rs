@@ -560,6 +560,86 @@ fn a_skipped_level_that_is_fired_by_hand_sends_its_mail_with_the_next_tick() {
 }
 
 #[test]
+fn a_skipped_level_that_is_fired_by_hand_sends_only_the_mails_that_were_not_sent() {
+    let server = Script::accept()
+        .once(Stage::Rcpt, Act::Reply("550 5.1.1 no such user"))
+        .start();
+    let mut home = home(&server);
+    home.method("Doc:note", "echo x >> noted");
+    hang(
+        &home,
+        &["state=late, mail=first, mail=second, method=Doc:note"],
+    );
+    assert_eq!(tick_at(&mut home, "09:00"), [0, 0, 1, 1]);
+    assert_eq!(tick_at(&mut home, "12:00"), [0, 1, 0, 0]);
+    assert_eq!(
+        home.json(["timer", "skipped"])[0]["result"],
+        "done: state late; mail second; not done: mail first; method Doc:note"
+    );
+    home.ok(["timer", "fire", "1"]);
+    assert_eq!(tick_at(&mut home, "12:01"), [0, 0, 1, 0]);
+    let subjects: Vec<_> = server
+        .mails()
+        .iter()
+        .map(|mail| header(&mail.data, "Subject"))
+        .collect();
+    assert_eq!(subjects, ["second: Report", "first: Report"]);
+    assert_eq!(home.read("noted"), "x\n");
+    assert_eq!(
+        home.json(["timer", "done"])[0]["result"],
+        "by hand: mail first; method Doc:note as task 1"
+    );
+}
+
+#[test]
+fn a_mail_whose_attachment_was_replaced_by_sql_is_not_sent() {
+    let server = Script::accept().start();
+    let mut home = home_with(&nowhere());
+    hang(&home, &["mail=first"]);
+    tick_at(&mut home, "09:00");
+    home.sql(
+        "PRAGMA foreign_keys = OFF;
+         INSERT OR REPLACE INTO attachment (timer_id, document_id, reference_at) VALUES (1, 1, '2026-06-01 00:00:00')",
+    );
+    send_through(&home, &server);
+    assert_eq!(
+        home.ok(["tick", "--dry-run"]),
+        "",
+        "it is not said to be sent either"
+    );
+    assert_eq!(tick_at(&mut home, "09:01"), [0, 0, 0, 0]);
+    let withdrawn = mail(&home, "1");
+    assert_eq!(withdrawn["status"], "failed");
+    assert_eq!(
+        withdrawn["last_error"],
+        "its timer does not ask for it any more"
+    );
+    assert_eq!(server.mails().len(), 0);
+}
+
+#[test]
+fn a_rehearsal_says_which_mails_that_wait_would_be_sent_and_what_would_be_dropped() {
+    let mut home = home_with(&nowhere());
+    hang(&home, &["state=late, mail=first"]);
+    tick_at(&mut home, "09:00");
+    home.method("Doc:note", "true");
+    home.ok(["task", "add", "Doc:note"]);
+    tick_at(&mut home, "09:01");
+    home.ok(["config", "set", "keep.tasks", "1d"]);
+    home.ok(["config", "set", "keep.history", "1d"]);
+    home.ok(["config", "set", "timer.hour_limit", "0"]);
+    home.set_now("2026-04-12");
+    let before = kit::database::dump(&home.db());
+    assert_eq!(
+        home.ok(["tick", "--dry-run"]),
+        "send mail 1 to ann@example.org\n\
+         drop 1 tasks that ended longer ago than keep.tasks\n\
+         drop 4 entries of the history that are older than keep.history"
+    );
+    assert_eq!(kit::database::dump(&home.db()), before);
+}
+
+#[test]
 fn a_rehearsal_says_which_mails_would_be_written_and_writes_none() {
     let server = Script::accept().start();
     let home = home(&server);

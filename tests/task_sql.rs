@@ -124,6 +124,25 @@ fn what_is_not_valid_is_refused_by_the_database() {
 }
 
 #[test]
+fn what_a_task_follows_or_is_about_must_be_there_with_foreign_keys_off_too() {
+    let home = home();
+    let connection = rusqlite::Connection::open(home.db()).unwrap();
+    for columns in [
+        "(method, after_id) VALUES ('m', 7)",
+        "(method, document_id) VALUES ('m', 7)",
+        "(id, method, after_id) VALUES (3, 'm', 3)",
+    ] {
+        let insert = format!("PRAGMA foreign_keys = OFF; INSERT INTO task {columns}");
+        let refused = connection.execute_batch(&insert).unwrap_err().to_string();
+        assert!(
+            refused.contains("no such task to follow or no such document"),
+            "{columns}: {refused}"
+        );
+    }
+    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM task"), 0);
+}
+
+#[test]
 fn a_row_that_cannot_be_run_fails_alone() {
     let home = home();
     home.sql(

@@ -4,7 +4,7 @@ mod kit;
 
 use kit::runner::Home;
 use runner::store::Store;
-use runner::store::attachment::{DUE_DOCUMENTS, DUE_ON};
+use runner::store::attachment::{DUE_DOCUMENTS, DUE_ON, HAS_STALE, STALE};
 use serde_json::{Value, json};
 
 fn with_timer(now: &str) -> Home {
@@ -273,6 +273,38 @@ fn a_history_that_an_application_refuses_holds_up_no_other_document() {
     );
 }
 
+#[test]
+fn a_date_that_an_application_refuses_to_have_computed_is_told_and_tried_once_a_run() {
+    let mut home = with_timer("2026-04-10T09:00");
+    let doc = home.document("A", "2026-04-25");
+    home.ok(["timer", "attach", "t", &doc]);
+    home.sql(
+        "CREATE TRIGGER mine BEFORE INSERT ON history WHEN NEW.message LIKE '%starts over%'
+         BEGIN SELECT RAISE(ABORT, 'closed for audit'); END;
+         UPDATE document SET attributes = '{\"deadline\": \"2026-05-09\"}'",
+    );
+    for attempts in [1, 2] {
+        let answer = home.run(["--json", "tick"]);
+        assert_eq!(answer.code(), 1);
+        let report = answer.json();
+        let errors = report["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(
+            errors[0],
+            "timer t on document 1, level 0: its date cannot be computed anew: the database: closed for audit"
+        );
+        assert_eq!(
+            home.sql_value::<i64>("SELECT attempts FROM attachment"),
+            attempts
+        );
+    }
+    assert_eq!(home.shown(&doc)["id"], 1, "it can be looked at");
+    home.sql("DROP TRIGGER mine");
+    home.set_now("2026-05-10");
+    assert_eq!(home.json(["tick"])["fired"], 1);
+    assert_eq!(home.state(&doc), "late");
+}
+
 /// The cost of a tick follows what is due: each of its queries searches an index for that.
 #[test]
 fn what_is_due_is_found_by_index() {
@@ -288,12 +320,12 @@ fn what_is_due_is_found_by_index() {
             "SEARCH attachment USING INDEX sqlite_autoindex_attachment_1 (document_id=?)",
         ),
         (
-            "SELECT 1 FROM attachment WHERE stale > 0 LIMIT 1",
-            "SEARCH attachment USING COVERING INDEX attachment_stale (stale>?)",
+            HAS_STALE,
+            "SEARCH attachment USING INDEX attachment_stale (id>?)",
         ),
         (
-            "SELECT * FROM attachment WHERE stale > 0 LIMIT 1000",
-            "SEARCH attachment USING INDEX attachment_stale (stale>?)",
+            STALE,
+            "SEARCH attachment USING INDEX attachment_stale (id>?)",
         ),
         (
             "SELECT due_at FROM attachment WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1",

@@ -49,7 +49,7 @@ impl Args {
         let max_age = self.max_age.as_deref().map(positive).transpose();
         let max_age = max_age.map_err(|reason| Error::usage("--max-age", reason))?;
         let (_, zone, clock) = context.times(&store)?;
-        settle_all(&store, (zone, clock.now()))?;
+        settle_all(&store, (zone, clock.now()), drop)?;
         let report = Report::new(&store, clock.now())?;
         match context.out.json {
             true => context.out.json(&report)?,

@@ -1,9 +1,12 @@
 //! `runner timer`
 
+use serde::Serialize;
+
 use super::{Context, Exit, timer_admin, timer_forecast, timer_hang, timer_list, values};
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::store::Store;
+use crate::store::timer::{Counted, Stored};
 use crate::timer::{Action, Definition, Timer};
 
 #[derive(Debug, clap::Subcommand)]
@@ -149,25 +152,58 @@ fn check_names(store: &Store, definition: &Definition) -> Result<()> {
     Ok(())
 }
 
+/// A timer as JSON lists it: its definition, or what there is of one and why it cannot be read.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed<'a> {
+    Known(&'a Definition),
+    Unreadable {
+        #[serde(flatten)]
+        stored: &'a Stored,
+        error: String,
+    },
+}
+
+impl<'a> Listed<'a> {
+    fn new(timer: &'a Counted) -> Self {
+        match &timer.definition {
+            Ok(definition) => Self::Known(definition),
+            Err(error) => Self::Unreadable {
+                stored: &timer.stored,
+                error: error.to_string(),
+            },
+        }
+    }
+}
+
 fn list(context: &Context) -> Result<()> {
     let timers = context.store_to_read()?.list_timers()?;
     if context.out.json {
-        let all: Vec<_> = timers.iter().map(|timer| &timer.definition).collect();
-        return context.out.json(&all);
+        return context
+            .out
+            .json(&timers.iter().map(Listed::new).collect::<Vec<_>>());
     }
     let rows = timers.into_iter().map(|timer| {
-        let Definition {
+        let Stored {
             name,
             title,
             reference,
             delta,
-            actions,
-        } = timer.definition;
+            ..
+        } = timer.stored;
+        let (delta, actions, title) = match timer.definition {
+            Ok(known) => (
+                known.delta.to_string(),
+                known.actions.len().to_string(),
+                title,
+            ),
+            Err(error) => (delta, "?".to_owned(), error.to_string()),
+        };
         [
             name,
             reference.unwrap_or_else(|| "the attachment".to_owned()),
-            delta.to_string(),
-            actions.len().to_string(),
+            delta,
+            actions,
             timer.attached.to_string(),
             title,
         ]

@@ -22,7 +22,7 @@ impl Filter {
     pub(super) fn next(self, context: &Context) -> Result<()> {
         let store = context.store_to_read()?;
         let (_, zone, clock) = context.times(&store)?;
-        settle_all(&store, (zone, clock.now()))?;
+        settle_all(&store, (zone, clock.now()), drop)?;
         let next = store.next_attachments(self.title.as_deref(), self.limit)?;
         let next: Vec<_> = next
             .into_iter()

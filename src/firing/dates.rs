@@ -1,9 +1,10 @@
 //! Computing anew when attachments are due whose date or definition has changed (design, “Timers”, rules 1 and 3).
 
-use super::ending::{call_off, detach};
+use super::ending::{call_off, detach, note_failure};
+use super::outcome::Problem;
 use super::reference::{Reference, reference};
 use super::timers::Timers;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::attachment::{DATE_CHANGED, Hanging};
 use crate::task::Level;
@@ -13,25 +14,43 @@ use crate::timer::Timer;
 /// How many attachments are computed anew in one transaction.
 const SETTLED_AT_ONCE: u32 = 1000;
 
-/// Computes anew whatever needs it, some in each transaction. Does nothing where nothing can be written.
+/// Computes anew whatever needs it, some in each transaction; what is refused is handed to `tell`, and left for a later
+/// run of the program. Does nothing where nothing can be written.
 ///
 /// # Errors
 /// SQLite's.
-pub fn settle_all(store: &Store, (zone, now): (Zone, Timestamp)) -> Result<()> {
+pub fn settle_all(
+    store: &Store,
+    when: (Zone, Timestamp),
+    mut tell: impl FnMut(Problem),
+) -> Result<()> {
     if store.is_read_only()? {
         return Ok(());
     }
-    while store.has_stale_attachment()? {
-        store.transact(|store| {
-            let mut timers = Timers::default();
-            for row in store.stale_attachments(SETTLED_AT_ONCE)? {
-                let timer = timers.get(store, row.timer)?;
-                settle_alone(store, row, &timer, (zone, now))?;
-            }
-            Ok(())
-        })?;
+    let mut after = i64::MIN;
+    while store.has_stale_attachment(after)? {
+        let (last, problems) = store.transact(|store| settle_some(store, after, when))?;
+        problems.into_iter().for_each(&mut tell);
+        after = last;
     }
     Ok(())
+}
+
+/// Computes some anew after this one, by id: the last of them, and what was refused.
+fn settle_some(store: &Store, after: i64, when: (Zone, Timestamp)) -> Result<(i64, Vec<Problem>)> {
+    let (mut last, mut problems) = (i64::MAX, Vec::new());
+    let mut timers = Timers::default();
+    for row in store.stale_attachments(after, SETTLED_AT_ONCE)? {
+        last = row.id;
+        if row.tried_by == Some(store.run()) {
+            continue;
+        }
+        let timer = timers.get(store, row.timer)?;
+        if let Settled::Refused(problem) = settle_alone(store, row, &timer, when)? {
+            problems.push(problem);
+        }
+    }
+    Ok((last, problems))
 }
 
 /// Computes anew what hangs on a document, if it needs it, before it is shown. Does nothing where nothing can be
@@ -47,13 +66,18 @@ pub fn settle_to_show(store: &Store, document: i64, when: (Zone, Timestamp)) -> 
     store.transact(|store| settle_document(store, document, when))
 }
 
-/// Computes anew what hangs on a document, if it needs it, inside the caller's transaction.
+/// Computes anew what hangs on a document, if it needs it, inside the caller's transaction. What is refused is noted on
+/// its attachment alone.
 ///
 /// # Errors
 /// SQLite's.
 pub fn settle_document(store: &Store, document: i64, when: (Zone, Timestamp)) -> Result<()> {
+    let mut timers = Timers::default();
     for row in store.hanging_on(document, None)? {
-        settle_found(store, row, when)?;
+        if row.stale > 0 {
+            let timer = timers.get(store, row.timer)?;
+            settle_alone(store, row, &timer, when)?;
+        }
     }
     Ok(())
 }
@@ -84,34 +108,50 @@ pub(super) fn settle_found(
     }
 }
 
-/// The same for one of many: what a check or trigger of an application refuses is set aside, and holds up no other.
+/// What came of computing one of many anew.
+pub(super) enum Settled {
+    /// The attachment as it is after that; none when it is detached.
+    Row(Option<Hanging>),
+    /// A check or a trigger of an application has refused it.
+    Refused(Problem),
+}
+
+/// The same for one of many: what is refused stays to be computed anew, once a run, and holds up no other.
 pub(super) fn settle_alone(
     store: &Store,
     row: Hanging,
     timer: &Result<Timer>,
     when: (Zone, Timestamp),
-) -> Result<Option<Hanging>> {
-    match store.attempt(|store| settle_row(store, row.clone(), timer, when)) {
-        Err(error) if !error.is_about_the_database() && store.in_transaction() => {
-            store.save(&Hanging {
-                stale: 0,
-                due_at: None,
-                last_error: Some(error.to_string()),
-                ..row
-            })?;
-            Ok(None)
-        }
-        settled => settled,
+) -> Result<Settled> {
+    let may_go_on = |error: &Error| !error.is_about_the_database() && store.in_transaction();
+    let error = match store.attempt(|store| settle_row(store, row.clone(), timer, when)) {
+        Err(error) if may_go_on(&error) => error.to_string(),
+        settled => return settled.map(Settled::Row),
+    };
+    match store.attempt(|store| note_failure(store, &row, &error, Some(store.run()))) {
+        Err(error) if !may_go_on(&error) => return Err(error),
+        _ => {}
     }
+    Ok(Settled::Refused(Problem {
+        attachment: row.id,
+        timer: store.timer_name(row.timer)?,
+        document: row.document,
+        level: row.level,
+        error: format!("its date cannot be computed anew: {error}"),
+        given_up: false,
+    }))
 }
 
-/// The attachment as it is after that; none when the definition has no level left for it.
+/// The attachment as it is after that; none when the definition has no level left for it, or its document is gone.
 pub(super) fn settle_row(
     store: &Store,
     mut row: Hanging,
     timer: &Result<Timer>,
     (zone, now): (Zone, Timestamp),
 ) -> Result<Option<Hanging>> {
+    if !store.has_document(row.document)? {
+        return leave_orphan(store, &row, now).map(|()| None);
+    }
     let before = row.clone();
     let due = match timer {
         Ok(timer) => compute(store, &mut row, timer, (zone, now))?,
@@ -139,12 +179,22 @@ pub(super) fn settle_row(
     row.stale = 0;
     if trouble.is_some() || before.due_at.is_none() {
         row.last_error = trouble;
+    } else if row.due_at > Some(now) {
+        // A level that is not due yet has not failed: what did is what is done now.
+        row.attempts = 0;
+        row.last_error = None;
     }
     if row.due_at.is_none() && row.last_error != before.last_error {
         warn(store, &row, &name, now)?;
     }
     store.save(&row)?;
     Ok(Some(row))
+}
+
+/// Ends an attachment whose document plain SQL has deleted or replaced without a word to the triggers.
+fn leave_orphan(store: &Store, row: &Hanging, now: Timestamp) -> Result<()> {
+    call_off(store, row, "its document is gone", now)?;
+    store.delete_attachment(row.id)
 }
 
 /// When the level of an attachment falls, which starts over when its date has changed.

@@ -1,7 +1,7 @@
 //! One pass over all that is due.
 
 use super::FiringStatus;
-use super::dates::{settle_all, settle_alone};
+use super::dates::{Settled, settle_all, settle_alone};
 use super::due::due_documents;
 use super::ending::{Failure, fail};
 use super::level::{Firing, Progress};
@@ -25,7 +25,8 @@ const LEVELS_AT_ONCE: u64 = 1000;
 /// When the database fails; what was committed before is kept.
 pub fn fire_due(store: &Store, clock: &Clock, settings: &Settings) -> Result<Outcome> {
     let when = (settings.zone()?, clock.now());
-    settle_all(store, when)?;
+    let mut outcome = Outcome::default();
+    settle_all(store, when, |problem| outcome.tell(problem))?;
     let mut pass = Pass {
         store,
         when,
@@ -34,7 +35,7 @@ pub fn fire_due(store: &Store, clock: &Clock, settings: &Settings) -> Result<Out
         methods: None,
         version: None,
         careful: false,
-        outcome: Outcome::default(),
+        outcome,
     };
     let mut documents = due_documents(store, when.1, i64::MIN)?;
     while let Some(&last) = documents.last() {
@@ -126,7 +127,7 @@ impl Pass<'_> {
 
     /// Fires what is due on a document, by due date. Whether all of it was looked at.
     fn document(&mut self, document: i64, batch: &mut Batch) -> Result<bool> {
-        let mut rows = self.due_on(document)?;
+        let mut rows = self.due_on(document, batch)?;
         while let Some(row) = take_soonest(&mut rows, self.when.1) {
             if batch.levels() >= LEVELS_AT_ONCE {
                 return Ok(false);
@@ -147,20 +148,23 @@ impl Pass<'_> {
         Ok(true)
     }
 
-    fn due_on(&mut self, document: i64) -> Result<Vec<Hanging>> {
-        let mut rows = self.store.due_on(document, self.when.1)?;
-        if rows.iter().all(|row| row.stale == 0) {
+    fn due_on(&mut self, document: i64, batch: &mut Batch) -> Result<Vec<Hanging>> {
+        let rows = self.store.due_on(document, self.when.1)?;
+        let is_there = self.store.has_document(document)?;
+        if is_there && rows.iter().all(|row| row.stale == 0) {
             return Ok(rows);
         }
         let mut settled = Vec::new();
-        for row in rows.drain(..) {
-            settled.extend(match row.stale {
-                0 => Some(row),
-                _ => {
-                    let timer = self.timers.get(self.store, row.timer)?;
-                    settle_alone(self.store, row, &timer, self.when)?
+        for row in rows {
+            if is_there && row.stale == 0 {
+                settled.push(row);
+            } else if row.tried_by != Some(self.store.run()) {
+                let timer = self.timers.get(self.store, row.timer)?;
+                match settle_alone(self.store, row, &timer, self.when)? {
+                    Settled::Row(row) => settled.extend(row),
+                    Settled::Refused(problem) => batch.outcome.tell(problem),
                 }
-            });
+            }
         }
         Ok(settled)
     }

@@ -96,25 +96,20 @@ impl Store {
         )
     }
 
-    /// Some attachments after this one whose dates are to be computed anew.
+    /// Some attachments after this one, by id, whose dates are to be computed anew.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn stale_attachments(&self, most: u32) -> Result<Vec<Hanging>> {
-        self.list(
-            "SELECT * FROM attachment WHERE stale > 0 LIMIT ?1",
-            [most],
-            hanging,
-        )
+    pub fn stale_attachments(&self, after: i64, most: u32) -> Result<Vec<Hanging>> {
+        self.list(STALE, params![after, most], hanging)
     }
 
-    /// Whether there is one whose dates are to be computed anew.
+    /// Whether there is one after this one, by id, whose dates are to be computed anew.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn has_stale_attachment(&self) -> Result<bool> {
-        let sql = "SELECT 1 FROM attachment WHERE stale > 0 LIMIT 1";
-        Ok(self.find(sql, [], |_| Ok(()))?.is_some())
+    pub fn has_stale_attachment(&self, after: i64) -> Result<bool> {
+        Ok(self.find(HAS_STALE, [after], |_| Ok(()))?.is_some())
     }
 
     /// Hands on the documents, in no order and one as often as it comes, that something is due on.
@@ -290,6 +285,16 @@ impl Store {
 pub const DUE_DOCUMENTS: &str =
     "SELECT document_id FROM attachment WHERE due_at <= ?1 AND document_id > ?2";
 
+/// What [`Store::stale_attachments`] reads: what is stale, in the order of the index.
+#[doc(hidden)]
+pub const STALE: &str = "SELECT * FROM attachment INDEXED BY attachment_stale
+      WHERE stale > 0 AND id > ?1 ORDER BY id LIMIT ?2";
+
+/// What [`Store::has_stale_attachment`] reads.
+#[doc(hidden)]
+pub const HAS_STALE: &str =
+    "SELECT 1 FROM attachment INDEXED BY attachment_stale WHERE stale > 0 AND id > ?1 LIMIT 1";
+
 /// What [`Store::due_on`] reads: the rows of one document, whatever else is due.
 #[doc(hidden)]
 pub const DUE_ON: &str = "SELECT * FROM attachment
@@ -308,7 +313,7 @@ pub(super) fn hanging(row: &Row<'_>) -> rusqlite::Result<Hanging> {
         due_at: row.get("due_at")?,
         stale: row.get("stale")?,
         attempts: row.get("attempts")?,
-        last_error: row.get("last_error")?,
+        last_error: text_or_null(row, "last_error")?,
         task: row.get("task_id")?,
         mailing: row.get("mailing")?,
         tried_by: row.get("tried_by")?,

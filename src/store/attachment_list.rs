@@ -6,12 +6,14 @@ use crate::attachment::Attachment;
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::attachment::{Hanging, hanging};
+use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
-const SHOWN: &str = "SELECT attachment.*, timer.name, timer.delta, document.title
+const SHOWN: &str = "SELECT attachment.*, coalesce(timer.name, '#' || timer_id) AS name, coalesce(timer.delta, '0') AS delta,
+            coalesce(document.title, '') AS title
        FROM attachment
-       JOIN timer ON timer.id = attachment.timer_id
-       JOIN document ON document.id = attachment.document_id";
+       LEFT JOIN timer ON timer.id = attachment.timer_id
+       LEFT JOIN document ON document.id = attachment.document_id";
 
 /// How many of one kind there are.
 #[derive(Debug, Default, Clone, Copy)]
@@ -142,16 +144,16 @@ impl Store {
 fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
     Ok(Attachment {
         id: row.get("id")?,
-        timer: row.get("name")?,
+        timer: text(row, "name")?,
         document: row.get("document_id")?,
-        title: row.get("title")?,
-        origin: row.get("origin")?,
+        title: text(row, "title")?,
+        origin: text_or_null(row, "origin")?,
         level: row.get("level")?,
         attached_at: row.get("attached_at")?,
         reference_at: row.get("counted_from")?,
         due_at: row.get("due_at")?,
         attempts: row.get("attempts")?,
-        last_error: row.get("last_error")?,
-        delta: row.get("delta")?,
+        last_error: text_or_null(row, "last_error")?,
+        delta: text(row, "delta")?,
     })
 }

@@ -7,6 +7,7 @@ use crate::document::{Document, DocumentFilter, NewDocument};
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
 use crate::store::Store;
+use crate::store::text::{readable, text, text_or_null};
 use crate::task::DocumentRef;
 use crate::time::Timestamp;
 
@@ -81,6 +82,16 @@ impl Store {
             .is_some())
     }
 
+    /// Whether there is a document of this id.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_document(&self, id: i64) -> Result<bool> {
+        Ok(self
+            .find("SELECT 1 FROM document WHERE id = ?1", [id], |_| Ok(()))?
+            .is_some())
+    }
+
     /// A document by its id.
     ///
     /// # Errors
@@ -129,30 +140,32 @@ impl Store {
     /// When there is no such document.
     pub fn state(&self, document: i64) -> Result<String> {
         let sql = "SELECT state FROM document WHERE id = ?1";
-        self.find(sql, [document], |row| row.get("state"))?
+        self.find(sql, [document], |row| text(row, "state"))?
             .or_not_found("document", document)
     }
 
-    /// Writes a document's key, family, title and attributes as they are in `changed`.
+    /// Writes a document's family, title and attributes, those of them that are given: what is not UTF-8 in the others
+    /// stays as it is.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn update_document(&self, changed: &Document, now: Timestamp) -> Result<()> {
+    pub fn update_document(
+        &self,
+        id: i64,
+        (family, title, attributes): (Option<&str>, Option<&str>, Option<&Json>),
+        now: Timestamp,
+    ) -> Result<()> {
         self.execute(
-            "UPDATE document SET family = ?2, title = ?3, attributes = ?4, revision = revision + 1, updated_at = ?5
+            "UPDATE document SET family = coalesce(?2, family), title = coalesce(?3, title),
+                                 attributes = coalesce(?4, attributes), revision = revision + 1, updated_at = ?5
               WHERE id = ?1",
-            params![
-                changed.id,
-                changed.family,
-                changed.title,
-                changed.attributes,
-                now
-            ],
+            params![id, family, title, attributes, now],
         )?;
         Ok(())
     }
 
-    /// The attributes with this one set to a JSON value, or without it.
+    /// The attributes with this one set to a JSON value, or without it. Where the name stands there more than once, it
+    /// stands there once at most afterwards.
     ///
     /// # Errors
     /// SQLite's.
@@ -162,6 +175,14 @@ impl Store {
         name: &str,
         value: Option<&Json>,
     ) -> Result<Json> {
+        let mut attributes = attributes.clone();
+        for _ in 1..self.count_attribute(&attributes, name)? {
+            let sql = "SELECT json_remove(?1, ?2) AS attributes";
+            let fewer = self.find(sql, params![attributes, path(name)], |row| {
+                row.get("attributes")
+            })?;
+            attributes = fewer.unwrap_or(attributes);
+        }
         let sql = match value {
             Some(_) => "SELECT json_set(?1, ?2, json(?3)) AS attributes",
             None => "SELECT json_remove(?1, ?2) AS attributes WHERE ?3 IS NULL",
@@ -169,16 +190,23 @@ impl Store {
         let changed = self.find(sql, params![attributes, path(name), value], |row| {
             row.get("attributes")
         })?;
-        Ok(changed.unwrap_or_else(|| attributes.clone()))
+        Ok(changed.unwrap_or(attributes))
     }
 
-    /// What a document's attribute holds, read as the schema's triggers read it.
+    fn count_attribute(&self, attributes: &Json, name: &str) -> Result<i64> {
+        let sql = "SELECT count(*) AS names FROM json_each(?1) WHERE key = ?2";
+        let found = self.find(sql, params![attributes, name], |row| row.get("names"))?;
+        Ok(found.unwrap_or(0))
+    }
+
+    /// What a document's attribute holds: the last one of its name, which is the one that handlers and templates see.
     ///
     /// # Errors
     /// SQLite's.
     pub fn date_attribute(&self, document: i64, name: &str) -> Result<DateAttribute> {
-        let sql = "SELECT json_extract(attributes, ?2) AS value FROM document WHERE id = ?1";
-        let found = self.find(sql, params![document, path(name)], |row| row.get("value"))?;
+        let sql = "SELECT attribute.value FROM document, json_each(attributes) AS attribute
+              WHERE document.id = ?1 AND attribute.key = ?2 ORDER BY attribute.id DESC LIMIT 1";
+        let found = self.find(sql, params![document, name], |row| row.get("value"))?;
         Ok(found.unwrap_or(DateAttribute::Empty))
     }
 
@@ -205,10 +233,10 @@ fn path(name: &str) -> String {
 fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
     Ok(Document {
         id: row.get("id")?,
-        key: row.get("key")?,
-        family: row.get("family")?,
-        title: row.get("title")?,
-        state: row.get("state")?,
+        key: text_or_null(row, "key")?,
+        family: text(row, "family")?,
+        title: text(row, "title")?,
+        state: text(row, "state")?,
         attributes: row.get("attributes")?,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
@@ -219,7 +247,7 @@ impl FromSql for DateAttribute {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(match value {
             ValueRef::Null => Self::Empty,
-            ValueRef::Text(_) => match value.as_str()?.trim() {
+            ValueRef::Text(_) => match readable(value)?.trim() {
                 "" => Self::Empty,
                 text => Self::Text(text.to_owned()),
             },

@@ -7,6 +7,7 @@ use crate::error::{OrNotFound, Result};
 use crate::firing::{Fired, FiringStatus};
 use crate::json::Json;
 use crate::store::Store;
+use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
 /// A level that has come to its end, to be inserted.
@@ -144,13 +145,13 @@ impl Store {
 fn firing(row: &Row<'_>) -> rusqlite::Result<Fired> {
     Ok(Fired {
         id: row.get("id")?,
-        timer: row.get("timer")?,
+        timer: text(row, "timer")?,
         document: row.get("document_id")?,
-        title: row.get("title")?,
+        title: text_or_null(row, "title")?,
         level: row.get("level")?,
         due_at: row.get("due_at")?,
         at: row.get("at")?,
         status: row.get("status")?,
-        result: row.get("result")?,
+        result: text_or_null(row, "result")?,
     })
 }

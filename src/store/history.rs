@@ -5,6 +5,7 @@ use rusqlite::{Row, params};
 use crate::document::HistoryEntry;
 use crate::error::Result;
 use crate::store::Store;
+use crate::store::text::{text, text_or_null};
 use crate::task::Level;
 use crate::time::Timestamp;
 
@@ -74,8 +75,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
     Ok(HistoryEntry {
         at: row.get("at")?,
         level: row.get("level")?,
-        message: row.get("message")?,
-        timer: row.get("timer")?,
+        message: text(row, "message")?,
+        timer: text_or_null(row, "timer")?,
         timer_level: row.get("timer_level")?,
     })
 }

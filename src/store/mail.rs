@@ -32,6 +32,8 @@ pub struct MailClaim {
     pub mail: Mail,
     /// The attachment whose level waits for it, if that hangs on its document still.
     pub attachment: Option<i64>,
+    /// Whether it is of an attachment that hangs there no more.
+    pub is_unwanted: bool,
 }
 
 /// What becomes of a mail that did not go out.
@@ -156,7 +158,7 @@ impl Store {
         Ok(next.flatten())
     }
 
-    /// Claims the next mail after this id for a worker.
+    /// Claims the next mail after this id for a worker. Those on the way to it that no level asks for any more fail.
     ///
     /// # Errors
     /// SQLite's.
@@ -166,14 +168,16 @@ impl Store {
         worker: i64,
         now: Timestamp,
     ) -> Result<Option<MailClaim>> {
-        self.find(
-            &format!(
-                "UPDATE mail SET status = 'sending', worker_id = ?3
-                  WHERE id = (SELECT id {QUEUED} ORDER BY id LIMIT 1) {CLAIMED}"
-            ),
-            params![after, now, worker],
-            claim,
-        )
+        let sql = format!(
+            "UPDATE mail SET status = 'sending', worker_id = ?3
+              WHERE id = (SELECT id {QUEUED} ORDER BY id LIMIT 1) {CLAIMED}"
+        );
+        loop {
+            match self.find(&sql, params![after, now, worker], claim)? {
+                Some(claim) if claim.is_unwanted => self.requeue("id = ?1", [claim.mail.id])?,
+                claim => return Ok(claim),
+            };
+        }
     }
 
     /// Claims this mail for a worker, if it is queued.
@@ -344,9 +348,12 @@ fn domain(from: &Address) -> &str {
 }
 
 fn claim(row: &Row<'_>) -> rusqlite::Result<MailClaim> {
+    let attachment: Option<i64> = row.get("live_attachment")?;
+    let asked_by: Option<i64> = row.get("attachment_id")?;
     Ok(MailClaim {
         mail: mail(row)?,
-        attachment: row.get("live_attachment")?,
+        attachment,
+        is_unwanted: attachment.is_none() && asked_by.is_some(),
     })
 }
 

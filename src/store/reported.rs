@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use crate::error::Result;
 use crate::store::Store;
+use crate::store::text::text;
 use crate::time::Timestamp;
 
 impl Store {
@@ -93,7 +94,7 @@ impl Store {
                     || coalesce(', due at ' || due_at || ' UTC', '') AS sentence
                FROM timer_next WHERE id = ?1",
             [attachment],
-            |row| row.get("sentence"),
+            |row| text(row, "sentence"),
         )
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::store::text::text;
 
 impl Store {
     /// All that is set.
@@ -13,7 +14,7 @@ impl Store {
     /// SQLite's.
     pub fn settings(&self) -> Result<Settings> {
         let rows = self.list("SELECT key, value FROM setting", [], |row| {
-            Ok((row.get("key")?, row.get("value")?))
+            Ok((text(row, "key")?, text(row, "value")?))
         })?;
         Ok(Settings::new(rows.into_iter().collect::<BTreeMap<_, _>>()))
     }

@@ -5,6 +5,7 @@ use rusqlite::{Row, ToSql, named_params};
 use crate::error::{OrNotFound, Result};
 use crate::mail::Template;
 use crate::store::Store;
+use crate::store::text::text;
 use crate::time::Timestamp;
 
 impl Store {
@@ -72,7 +73,7 @@ impl Store {
                              WHERE timer_action.timer_id = timer.id AND mail.value = ?1)
               ORDER BY name",
             [name],
-            |row| row.get("name"),
+            |row| text(row, "name"),
         )
     }
 
@@ -93,7 +94,7 @@ impl Store {
                              WHERE timer_action.timer_id = timer.id AND mail.value = ?2)
               ORDER BY attachment.due_at IS NULL, attachment.due_at, timer.name LIMIT 1",
             [&document as &dyn ToSql, &template],
-            |row| Ok((row.get("name")?, row.get("level")?, row.get("due_at")?)),
+            |row| Ok((text(row, "name")?, row.get("level")?, row.get("due_at")?)),
         )
     }
 }

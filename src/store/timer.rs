@@ -1,27 +1,33 @@
 //! The definitions of timers.
 
 use rusqlite::{Row, params};
+use serde::Serialize;
 
 use crate::error::{Error, OrNotFound, Result};
 use crate::json::Json;
 use crate::store::Store;
+use crate::store::text::{text, text_or_null};
 use crate::timer::{Action, Definition, Timer};
 
-/// A definition as it is stored: plain SQL may have put something there that is none.
-#[derive(Debug)]
+/// A definition as it is stored, without its actions: plain SQL may have put something there that is none.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the columns of the table")]
 pub struct Stored {
-    id: i64,
-    name: String,
-    title: String,
-    reference: Option<String>,
-    delta: String,
+    #[serde(skip)]
+    pub id: i64,
+    pub name: String,
+    pub title: String,
+    pub reference: Option<String>,
+    pub delta: String,
 }
 
 /// A timer and how many documents it hangs on.
 #[derive(Debug)]
 pub struct Counted {
-    /// The definition.
-    pub definition: Definition,
+    /// What is stored, whether that can be read as a definition or not.
+    pub stored: Stored,
+    /// The definition, or why what is stored cannot be one.
+    pub definition: Result<Definition>,
     /// How often it is attached.
     pub attached: i64,
 }
@@ -38,30 +44,40 @@ impl Store {
         .or_not_found("timer", format!("'{name}'"))
     }
 
-    /// The name of a timer.
+    /// The name of a timer as it is told; `#` and its id when plain SQL has deleted it under what hangs on documents.
     ///
     /// # Errors
-    /// When there is none of this id.
+    /// SQLite's.
     pub fn timer_name(&self, id: i64) -> Result<String> {
-        self.find("SELECT name FROM timer WHERE id = ?1", [id], |row| {
-            row.get("name")
-        })?
-        .or_not_found("timer", id)
+        let found = self.find("SELECT name FROM timer WHERE id = ?1", [id], |row| {
+            text(row, "name")
+        })?;
+        Ok(found.unwrap_or_else(|| format!("#{id}")))
     }
 
     /// A timer by its id.
     ///
     /// # Errors
-    /// When there is none, or its definition cannot be one.
+    /// When plain SQL has deleted it, or its definition cannot be one.
     pub fn timer(&self, id: i64) -> Result<Timer> {
         let stored = self.find("SELECT * FROM timer WHERE id = ?1", [id], stored)?;
-        Timer::new(self.definition(stored.or_not_found("timer", id)?)?)
+        let stored = stored.ok_or_else(|| Error::NotFound {
+            what: "timer",
+            name: format!("#{id}"),
+            hint: "it was deleted; 'runner timer detach --all DOC' takes it off a document"
+                .to_owned(),
+        })?;
+        self.timer_of(stored)
     }
 
-    /// All definitions by name, and on how many documents each hangs.
+    fn timer_of(&self, stored: Stored) -> Result<Timer> {
+        Timer::new(self.definition(stored)?)
+    }
+
+    /// All timers by name, and on how many documents each hangs.
     ///
     /// # Errors
-    /// When one cannot be one, or as SQLite says.
+    /// SQLite's.
     pub fn list_timers(&self) -> Result<Vec<Counted>> {
         let counted = self.list(
             "SELECT timer.*, coalesce(hanging.attached, 0) AS attached
@@ -73,8 +89,13 @@ impl Store {
             |row| Ok((stored(row)?, row.get("attached")?)),
         )?;
         let counted = counted.into_iter().map(|(stored, attached)| {
+            let definition = match self.timer_of(stored.clone()) {
+                Err(error) if error.is_about_the_database() => return Err(error),
+                timer => timer.map(|timer| timer.definition),
+            };
             Ok(Counted {
-                definition: self.definition(stored)?,
+                stored,
+                definition,
                 attached,
             })
         });
@@ -98,7 +119,8 @@ impl Store {
             .map(|(delay, mail, action)| {
                 Ok(Action {
                     delay: delay.parse().map_err(|error| unreadable(&error))?,
-                    mail: serde_json::from_str(mail.text()).map_err(|error| unreadable(&error))?,
+                    mail: serde_json::from_str(mail.text())
+                        .map_err(|_| unreadable(&"its mails are no list of templates"))?,
                     ..action
                 })
             })
@@ -174,7 +196,7 @@ impl Store {
         self.find(
             "SELECT name FROM timer JOIN timer_action ON timer_id = id WHERE method = ?1 ORDER BY name LIMIT 1",
             [method],
-            |row| row.get("name"),
+            |row| text(row, "name"),
         )
     }
 
@@ -192,10 +214,10 @@ impl Store {
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         id: row.get("id")?,
-        name: row.get("name")?,
-        title: row.get("title")?,
-        reference: row.get("reference")?,
-        delta: row.get("delta")?,
+        name: text(row, "name")?,
+        title: text(row, "title")?,
+        reference: text_or_null(row, "reference")?,
+        delta: text(row, "delta")?,
     })
 }
 
@@ -203,9 +225,9 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 fn action(row: &Row<'_>) -> rusqlite::Result<(String, Json, Action)> {
     let action = Action {
         iterations: row.get("iterations")?,
-        state: row.get("state")?,
-        method: row.get("method")?,
+        state: text_or_null(row, "state")?,
+        method: text_or_null(row, "method")?,
         ..Action::default()
     };
-    Ok((row.get("delay")?, row.get("mail")?, action))
+    Ok((text(row, "delay")?, row.get("mail")?, action))
 }
