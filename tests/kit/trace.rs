@@ -38,3 +38,133 @@ pub fn tick_with(home: &Home, calls: &str, what: &str, n: u32) -> Option<Answer>
         || traced.contains("killed by");
     happened.then(|| Answer::of(&format!("tick with {injection}"), output))
 }
+
+/// A system call of a command, as far as a disk or anybody outside notices it.
+#[derive(Debug)]
+pub enum Call {
+    /// Bytes were written to a file at an offset.
+    Write {
+        /// Its path.
+        file: String,
+        /// The offset.
+        at: usize,
+        /// What was written.
+        bytes: Vec<u8>,
+    },
+    /// A file was given this length.
+    Truncate {
+        /// Its path.
+        file: String,
+        /// In bytes.
+        length: usize,
+    },
+    /// All that was written to a file is on the disk.
+    Sync {
+        /// Its path.
+        file: String,
+    },
+    /// A file was removed.
+    Unlink {
+        /// Its path.
+        file: String,
+    },
+    /// Anything else: its name, and its arguments as strace writes them.
+    Other {
+        /// The name of the call.
+        name: String,
+        /// Its arguments.
+        text: String,
+    },
+}
+
+impl Call {
+    /// The path of the file that it changes.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Write { file, .. } | Self::Truncate { file, .. } | Self::Unlink { file } => {
+                Some(file)
+            }
+            Self::Sync { .. } | Self::Other { .. } => None,
+        }
+    }
+}
+
+const TRACED: &str =
+    "trace=pwrite64,write,ftruncate,fsync,fdatasync,unlink,clone,rename,renameat,renameat2";
+
+/// Runs a command to its end; what it did, in order.
+pub fn trace(home: &Home, command: Command) -> Vec<Call> {
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-o", "calls", "-y", "-xx", "-s", "1000000", "-e", TRACED, "--",
+    ]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace
+        .current_dir(home.folder())
+        .env("TZ", "UTC")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let output = strace.output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    let traced = fs::read_to_string(home.path("calls")).unwrap();
+    traced.lines().filter_map(call).collect()
+}
+
+/// A line of strace's: `name(arguments) = result`.
+fn call(line: &str) -> Option<Call> {
+    let (call, _) = line.rsplit_once(" = ")?;
+    let (name, arguments) = call.trim_end().strip_suffix(')')?.split_once('(')?;
+    let parts: Vec<&str> = arguments.split(", ").collect();
+    let file = |part: &str| {
+        part.split_once('<')
+            .map(|(_, path)| text(path.trim_end_matches('>')))
+    };
+    Some(match (name, parts.as_slice()) {
+        ("pwrite64", [descriptor, bytes, _, at]) => Call::Write {
+            file: file(descriptor)?,
+            at: at.parse().ok()?,
+            bytes: bytes_of(bytes.trim_matches('"')),
+        },
+        ("ftruncate", [descriptor, length]) => Call::Truncate {
+            file: file(descriptor)?,
+            length: length.parse().ok()?,
+        },
+        ("fsync" | "fdatasync", [descriptor]) => Call::Sync {
+            file: file(descriptor)?,
+        },
+        ("unlink", [path]) => Call::Unlink {
+            file: text(path.trim_matches('"')),
+        },
+        _ => Call::Other {
+            name: name.to_owned(),
+            text: text(arguments),
+        },
+    })
+}
+
+/// A text in which strace may have written each byte as `\x2f`.
+fn text(written: &str) -> String {
+    String::from_utf8_lossy(&bytes_of(written)).into_owned()
+}
+
+fn bytes_of(written: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(written.len() / 4);
+    let mut rest = written.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let code = after
+            .get(1..3)
+            .filter(|_| byte == b'\\' && after.first() == Some(&b'x'))
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
