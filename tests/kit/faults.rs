@@ -12,6 +12,7 @@ pub fn stride(short: usize) -> usize {
 
 /// Tells how many faults of a kind were tried, for who runs the long form with `--nocapture`. A test that gets here has
 /// found nothing lost and nothing repeated.
+#[allow(clippy::print_stdout)]
 pub fn tell(kind: &str, tried: usize) {
     println!("faults tried: {tried:>5}  {kind}");
 }
