@@ -208,6 +208,9 @@ fn io_sentence(error: &std::io::Error) -> String {
         NotFound => "no such file or folder".to_owned(),
         PermissionDenied => "permission denied".to_owned(),
         StorageFull => "the disk is full".to_owned(),
+        _ if error.raw_os_error() == Some(libc::ELOOP) => {
+            "a symbolic link is in the place of this file; remove it".to_owned()
+        }
         _ => one_line(&error.to_string()),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 
 use serde::Serialize;
 
@@ -330,23 +329,23 @@ fn drop_all(store: &Store, kept: Kept, before: Timestamp) -> Result<usize> {
     Ok(dropped)
 }
 
+/// What the file beside the database that says when the last tick came to its end ends with.
+const TICK_FILE: &str = "-tick";
+
 /// When the last tick came to its end, in a file of its own: a tick that finds nothing to do writes nothing to the
 /// database.
 fn note_tick(store: &Store, now: Timestamp) -> Result<()> {
-    let path = store.beside("-tick");
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        // The text is always as long as the one before it; to cut the file first would cost more than all the rest.
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
+    let mut how = fs::OpenOptions::new();
+    // The text is always as long as the one before it; to cut the file first would cost more than all the rest.
+    how.write(true).create(true).truncate(false);
+    store
+        .open_beside(TICK_FILE, &mut how)
         .and_then(|mut file| file.write_all(now.to_sql().as_bytes()))
-        .map_err(|source| Error::io(&path, source))
+        .map_err(|source| Error::io(&store.beside(TICK_FILE), source))
 }
 
 /// When the last tick came to its end, if one did.
 pub fn last_tick(store: &Store) -> Option<Timestamp> {
-    let text = fs::read_to_string(store.beside("-tick")).ok()?;
+    let text = fs::read_to_string(store.beside(TICK_FILE)).ok()?;
     Timestamp::from_sql(&text).ok()
 }

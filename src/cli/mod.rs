@@ -136,20 +136,28 @@ struct Context {
 
 impl Context {
     fn store(&self) -> Result<Store> {
+        self.check_beside()?;
         Store::open(&self.db)
     }
 
     fn store_to_read(&self) -> Result<Store> {
+        self.check_beside()?;
         Store::open_to_read(&self.db)
     }
 
     /// For commands that run what is in the database.
     fn store_to_run(&self) -> Result<Store> {
-        let store = self.store()?;
-        if !self.trusted {
-            store.check_owner()?;
+        match self.trusted {
+            true => Store::open(&self.db),
+            false => Store::open_to_run(&self.db),
         }
-        Ok(store)
+    }
+
+    fn check_beside(&self) -> Result<()> {
+        match self.trusted {
+            true => Ok(()),
+            false => Store::check_beside(&self.db),
+        }
     }
 
     /// What running tasks takes.

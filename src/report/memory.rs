@@ -2,7 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 
 use crate::error::{Error, Result};
 use crate::outbox::Post;
@@ -69,15 +68,12 @@ pub(super) fn is_new_failure(store: &Store, sentence: &str) -> bool {
 }
 
 fn remember_failure(store: &Store, sentence: &str) -> Result<()> {
-    let path = store.beside(FAILURE_FILE);
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
+    let mut how = OpenOptions::new();
+    how.write(true).create(true).truncate(true);
+    store
+        .open_beside(FAILURE_FILE, &mut how)
         .and_then(|mut file| file.write_all(sentence.as_bytes()))
-        .map_err(|source| Error::io(&path, source))
+        .map_err(|source| Error::io(&store.beside(FAILURE_FILE), source))
 }
 
 fn forget_failure(store: &Store) -> Result<()> {

@@ -22,12 +22,13 @@ pub mod template;
 pub(crate) mod text;
 pub mod timer;
 mod title;
+mod trust;
 pub mod worker;
 
 use std::cell::Cell;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
@@ -123,6 +124,34 @@ impl Store {
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .and_then(|store| store.checked(migrations))
             .map_err(|error| error.of_database(path))
+    }
+
+    /// Opens a database to run what is in it, once it is known to be its user's own.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and when others could have put commands into it.
+    pub fn open_to_run(path: &Path) -> Result<Self> {
+        trust::check(path)?;
+        let store = Self::open(path)?;
+        // What was missing a moment ago somebody else may have made meanwhile.
+        match trust::check(path) {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                // The last to close a database makes what is beside it a part of it.
+                store
+                    .connection
+                    .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Refuses to open what somebody else has put beside a database of ours.
+    ///
+    /// # Errors
+    /// When there is such a file.
+    pub fn check_beside(path: &Path) -> Result<()> {
+        trust::check_beside(path)
     }
 
     /// Opens a database for a command that only looks. On a disk or in a folder that cannot be written to, where the
@@ -332,29 +361,15 @@ impl Store {
         name.into()
     }
 
-    /// Refuses a database that others could have put commands into: who can write it runs them as this user.
+    /// Opens a file that goes with the database, for its owner alone when it is made. A link in its place is refused:
+    /// it could lead to any other file of ours.
     ///
     /// # Errors
-    /// When the file is writable by all, or belongs to somebody else.
-    pub fn check_owner(&self) -> Result<()> {
-        let found = fs::metadata(&self.path).map_err(|source| Error::io(&self.path, source))?;
-        let thing = self.path.display().to_string();
-        let way_out = "or say --trust-database";
-        if found.permissions().mode() & 0o002 != 0 {
-            let reason = format!(
-                "anybody may write to this database, and so run commands as you: 'chmod o-w' it, {way_out}"
-            );
-            return Err(Error::invalid(thing, reason));
-        }
-        let user = rustix::process::geteuid().as_raw();
-        if found.uid() != user {
-            let owner = found.uid();
-            let reason = format!(
-                "this database belongs to another user (id {owner}), whose commands would run as you (id {user}): 'chown' it, {way_out}"
-            );
-            return Err(Error::invalid(thing, reason));
-        }
-        Ok(())
+    /// The system's.
+    pub fn open_beside(&self, ending: &str, how: &mut OpenOptions) -> io::Result<File> {
+        how.mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.beside(ending))
     }
 
     /// A number that changes whenever another connection has changed the database.

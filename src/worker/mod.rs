@@ -11,7 +11,7 @@ mod recovery;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,13 +76,10 @@ impl Worker {
     pub fn register(store: &Store, clock: &Clock) -> Result<Self> {
         let id = store.insert_worker(std::process::id(), clock.now())?;
         let path = lock_path(store, id);
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).create(true).truncate(true);
+        let lock = store
+            .open_beside(&lock_ending(id), &mut how)
             .and_then(|file| {
                 file.try_lock().map_err(io::Error::from)?;
                 file.write_all_at(&header(), 0)?;
@@ -185,12 +182,15 @@ enum Life {
     },
 }
 
-fn life_of(path: &Path) -> Result<Life> {
+fn life_of(store: &Store, worker: i64) -> Result<Life> {
+    let path = &lock_path(store, worker);
     let unknown = Life::Dead {
         started: None,
         _lock: None,
     };
-    let file = match OpenOptions::new().read(true).write(true).open(path) {
+    let mut how = OpenOptions::new();
+    how.read(true).write(true);
+    let file = match store.open_beside(&lock_ending(worker), &mut how) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unknown),
         Err(error) => return Err(Error::io(path, error)),
@@ -228,7 +228,12 @@ fn header() -> [u8; HEADER] {
 }
 
 fn lock_path(store: &Store, id: i64) -> PathBuf {
-    store.beside(&format!("-worker-{id}"))
+    store.beside(&lock_ending(id))
+}
+
+/// What the name of a worker's file ends with.
+fn lock_ending(id: i64) -> String {
+    format!("-worker-{id}")
 }
 
 fn mark(lock: &Path) -> String {

@@ -33,7 +33,7 @@ pub struct Recovered {
 pub fn recover(store: &Store, clock: &Clock) -> Result<Vec<Recovered>> {
     let mut recovered = Vec::new();
     for worker in store.workers()? {
-        if let Life::Dead { started, _lock } = life_of(&lock_path(store, worker))? {
+        if let Life::Dead { started, _lock } = life_of(store, worker)? {
             recovered.extend(bury(store, clock, worker, started)?);
         }
     }

@@ -1,0 +1,120 @@
+//! Whether others could have put commands into a database: who can write to it runs them as its user.
+//!
+//! Its owner and mode are not the whole of it. SQLite takes the write-ahead log and the journal beside the file for
+//! parts of it, so one that somebody else put there counts as writing; and in a folder where all may write, they can.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// What SQLite keeps beside a database.
+const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+const WRITABLE_BY_ALL: u32 = 0o002;
+const WRITABLE_BY_GROUP: u32 = 0o020;
+const STICKY: u32 = 0o1000;
+
+const WAY_OUT: &str = "or say --trust-database";
+
+/// Refuses a database whose commands might not be its user's own. One that is not there is left to whoever opens it.
+///
+/// # Errors
+/// When the file is writable by all or belongs to somebody else, when one beside it is somebody else's, when its folder
+/// is one where all may write and replace the files of others.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let Some((path, found)) = look(path)? else {
+        return Ok(());
+    };
+    if is_open_to_all(&found) {
+        let reason =
+            "anybody may write to this database, and so run commands as you: 'chmod o-w' it";
+        return Err(refused(&path, reason));
+    }
+    let (owner, user) = (found.uid(), user());
+    if owner != user {
+        let reason = format!(
+            "this database belongs to another user (id {owner}), whose commands would run as you (id {user}): 'chown' it"
+        );
+        return Err(refused(&path, &reason));
+    }
+    let folder = folder_of(&path)?;
+    if is_open_to_all(&folder) && folder.permissions().mode() & STICKY == 0 {
+        let reason = "anybody may put files into the folder of this database, and so run commands as you: 'chmod o-w' the folder";
+        return Err(refused(&path, reason));
+    }
+    check_side_files(&path, &found, &folder)
+}
+
+/// Refuses the files of somebody else beside a database that is ours alone: the first of our commands to open them
+/// would make them a part of it.
+///
+/// # Errors
+/// When there is such a file.
+pub(super) fn check_beside(path: &Path) -> Result<()> {
+    match look(path)? {
+        Some((path, found)) if found.uid() == user() && !is_open_to_all(&found) => {
+            check_side_files(&path, &found, &folder_of(&path)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The real path of a database and what the system says of it.
+fn look(path: &Path) -> Result<Option<(PathBuf, Metadata)>> {
+    let found = path
+        .canonicalize()
+        .and_then(|path| fs::metadata(&path).map(|found| (path, found)));
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path, error)),
+    }
+}
+
+fn folder_of(path: &Path) -> Result<Metadata> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::metadata(folder).map_err(|source| Error::io(folder, source))
+}
+
+fn check_side_files(path: &Path, database: &Metadata, folder: &Metadata) -> Result<()> {
+    for ending in SIDE_FILES {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        let side = PathBuf::from(name);
+        // Not what a link leads to: SQLite makes no links here, so one is somebody's trick.
+        match fs::symlink_metadata(&side) {
+            Ok(found) if is_trusted(&found, database, folder) => {}
+            Ok(_) => {
+                let reason = "SQLite takes this file for a part of the database, and somebody else may have written it, to run commands as you: look who did, and remove it";
+                return Err(refused(&side, reason));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(&side, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whoever may write to the database may have made the files beside it: we, and where its mode says so its group. Where
+/// all may make files, the group of one says nothing of who made it.
+fn is_trusted(side: &Metadata, database: &Metadata, folder: &Metadata) -> bool {
+    let group_may = database.permissions().mode() & WRITABLE_BY_GROUP != 0
+        && side.gid() == database.gid()
+        && !is_open_to_all(folder);
+    side.is_file() && !is_open_to_all(side) && (side.uid() == user() || group_may)
+}
+
+fn is_open_to_all(found: &Metadata) -> bool {
+    found.permissions().mode() & WRITABLE_BY_ALL != 0
+}
+
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn refused(thing: &Path, reason: &str) -> Error {
+    Error::invalid(thing.display().to_string(), format!("{reason}, {WAY_OUT}"))
+}

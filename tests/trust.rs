@@ -1,0 +1,137 @@
+//! Who can write to a database can run commands as its user: which databases are run, and which are not.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+use kit::runner::Home;
+use rusqlite::Connection;
+
+/// Somebody else: the user that most systems call nobody.
+const STRANGER: u32 = 65534;
+
+/// A database with a handler that leaves a trace, and a folder with this mode.
+fn home(mode: u32) -> Home {
+    let home = Home::new();
+    home.method("m", "touch ran");
+    fs::set_permissions(home.folder(), Permissions::from_mode(mode)).unwrap();
+    home
+}
+
+/// Puts a write-ahead log beside the database that adds a task to it, as somebody does who cannot write to the
+/// database itself.
+fn plant(home: &Home) {
+    let copy = home.path("copy.db");
+    fs::copy(home.db(), &copy).unwrap();
+    let connection = Connection::open(&copy).unwrap();
+    connection
+        .execute_batch("INSERT INTO task (method) VALUES ('m')")
+        .unwrap();
+    fs::copy(home.path("copy.db-wal"), home.path("runner.db-wal")).unwrap();
+}
+
+fn give_away(home: &Home, file: &str) {
+    let mode = Permissions::from_mode(0o644);
+    fs::set_permissions(home.path(file), mode).unwrap();
+    chown(home.path(file), Some(STRANGER), Some(STRANGER)).unwrap();
+}
+
+/// Only the superuser can make files of somebody else.
+fn may_give_away() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn what_somebody_else_puts_beside_a_database_is_not_run_and_not_taken_into_it() {
+    if !may_give_away() {
+        return;
+    }
+    for mode in [0o755, 0o1777] {
+        let home = home(mode);
+        plant(&home);
+        give_away(&home, "runner.db-wal");
+        for command in [
+            &["tick"][..],
+            &["task", "run", "1"],
+            &["mail", "test", "a@x.org"],
+            &["status"],
+            &["task", "add", "m"],
+        ] {
+            let told = home.refused(command);
+            assert!(
+                told.contains("runner.db-wal") && told.contains("somebody else"),
+                "{told}"
+            );
+        }
+        assert!(!home.path("ran").exists());
+        fs::remove_file(home.path("runner.db-wal")).unwrap();
+        home.ok(["tick"]);
+        assert_eq!(home.ok(["task", "list"]), "");
+    }
+}
+
+#[test]
+fn a_log_that_is_our_own_is_part_of_the_database() {
+    let home = home(0o755);
+    plant(&home);
+    home.ok(["tick"]);
+    assert!(home.path("ran").exists());
+}
+
+#[test]
+fn a_log_that_all_may_write_or_that_is_a_link_is_refused() {
+    let home = home(0o755);
+    plant(&home);
+    let writable = Permissions::from_mode(0o666);
+    fs::set_permissions(home.path("runner.db-wal"), writable).unwrap();
+    assert!(home.refused(["tick"]).contains("runner.db-wal"));
+    fs::remove_file(home.path("runner.db-wal")).unwrap();
+    symlink(home.path("copy.db-wal"), home.path("runner.db-wal")).unwrap();
+    assert!(home.refused(["tick"]).contains("runner.db-wal"));
+    assert!(!home.path("ran").exists());
+}
+
+#[test]
+fn a_log_by_another_member_of_the_group_that_may_write_the_database_is_part_of_it() {
+    if !may_give_away() {
+        return;
+    }
+    let home = home(0o755);
+    plant(&home);
+    chown(home.db(), None, Some(STRANGER)).unwrap();
+    give_away(&home, "runner.db-wal");
+    assert!(home.refused(["tick"]).contains("runner.db-wal"));
+    fs::set_permissions(home.db(), Permissions::from_mode(0o660)).unwrap();
+    home.ok(["tick"]);
+    assert!(home.path("ran").exists());
+}
+
+#[test]
+fn a_folder_where_all_may_replace_the_files_of_others_is_refused() {
+    let home = home(0o777);
+    home.ok(["task", "add", "m"]);
+    let told = home.refused(["tick"]);
+    assert!(told.contains("folder") && told.contains("chmod"), "{told}");
+    home.ok(["--trust-database", "tick"]);
+    assert!(home.path("ran").exists());
+}
+
+#[test]
+fn no_file_of_ours_is_overwritten_through_a_link_beside_the_database() {
+    let home = home(0o1777);
+    let precious = home.write("precious", "of value");
+    home.ok(["task", "add", "m"]);
+    symlink(&precious, home.path("runner.db-tick")).unwrap();
+    let told = home.run(["tick"]).err();
+    assert!(
+        told.contains("runner.db-tick") && told.contains("link"),
+        "{told}"
+    );
+    symlink(&precious, home.path("runner.db-worker-2")).unwrap();
+    home.ok(["task", "add", "m"]);
+    let told = home.run(["tick"]).err();
+    assert!(told.contains("runner.db-worker-2"), "{told}");
+    assert_eq!(home.read("precious"), "of value");
+}
