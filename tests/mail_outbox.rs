@@ -369,6 +369,54 @@ fn a_row_that_is_no_mail_fails_alone() {
 }
 
 #[test]
+fn a_row_of_bytes_that_are_no_text_fails_alone() {
+    let server = Script::accept().start();
+    let home = home(&server);
+    add_mail(&home, "first@x.org");
+    home.sql(
+        r#"INSERT INTO mail ("from", "to", subject, body, message_id, template, created_at) VALUES
+           ('r@x.org', '["a@x.org"]', CAST(x'e974e9' AS TEXT), CAST(x'e974e9' AS TEXT), '<1@x>', NULL, '2026-04-10 08:00:00'),
+           (CAST(x'e9' AS TEXT), CAST(x'5b22e9225d' AS TEXT), 's', 'b', '<2@x>', CAST(x'e9' AS TEXT), '2026-04-10 08:00:00'),
+           ('r@x.org', '["a@x.org"]', 's', 'b', CAST(x'3ce9407e' AS TEXT), NULL, '2026-04-10 08:00:00')"#,
+    );
+    add_mail(&home, "last@x.org");
+    let report = tick(&home);
+    assert_eq!(
+        (&report["mails_sent"], &report["mails_failed"]),
+        (&json!(3), &json!(2)),
+        "{report}"
+    );
+    let subjects: Vec<_> = server
+        .mails()
+        .iter()
+        .map(|mail| header(&mail.data, "Subject"))
+        .collect();
+    assert_eq!(subjects, ["Hello", "\u{fffd}t\u{fffd}", "Hello"]);
+    for mail in home
+        .json(["mail", "list", "--status", "failed"])
+        .as_array()
+        .unwrap()
+    {
+        assert!(!mail["last_error"].as_str().unwrap().is_empty(), "{mail}");
+    }
+    assert_eq!(home.ok(["mail", "list"]).lines().count(), 6);
+}
+
+#[test]
+fn a_mail_whose_id_is_not_above_zero_is_sent_too() {
+    let server = Script::accept().start();
+    let home = home(&server);
+    for (id, to) in [(-7, "a@x.org"), (0, "b@x.org")] {
+        add_mail(&home, to);
+        home.sql(&format!("UPDATE mail SET id = {id} WHERE id > 0"));
+    }
+    assert_eq!(home.json(["status"])["next_due"], "2026-04-10T09:00:00Z");
+    home.ok(["tick"]);
+    assert_eq!(server.mails().len(), 2);
+    assert_eq!(mail(&home, "0")["status"], "sent");
+}
+
+#[test]
 fn many_ticks_at_once_send_each_mail_once() {
     let server = Script::accept().start();
     let home = home(&server);

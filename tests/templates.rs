@@ -226,3 +226,17 @@ fn a_template_that_a_timer_sends_is_not_removed() {
             .contains("no template 'reminder'")
     );
 }
+
+#[test]
+fn one_template_of_bytes_that_are_no_text_does_not_hide_the_others() {
+    let home = home();
+    set(&home, &[]);
+    home.sql(
+        r#"INSERT INTO template (name, "to", subject, body)
+           VALUES (CAST(x'e9' AS TEXT), 'a@x.org', CAST(x'e974e9' AS TEXT), CAST(x'ff' AS TEXT)),
+                  ('latin', 'a@x.org', CAST(x'e974e9' AS TEXT), 'b')"#,
+    );
+    assert_eq!(home.ok(["template", "list"]).lines().count(), 4);
+    let preview = home.json(["template", "preview", "latin", "C-7"]);
+    assert_eq!(preview["subject"], "\u{fffd}t\u{fffd}");
+}

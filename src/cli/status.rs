@@ -11,6 +11,7 @@ use crate::firing::settle_all;
 use crate::outbox::MailStatus;
 use crate::settings::positive;
 use crate::store::Store;
+use crate::store::mail::BEFORE_ALL;
 use crate::task::Status;
 use crate::tick::last_tick;
 use crate::time::{Duration, Timestamp, Zone};
@@ -69,7 +70,7 @@ impl Report {
         let mails: BTreeMap<_, _> = mails.into_iter().collect::<Result<_>>()?;
         let last_tick = last_tick(store);
         let ready = count(Status::ToRun) > 0 && store.has_ready_task(now)?;
-        let next_due = match ready || store.has_queued_mail(0, now)? {
+        let next_due = match ready || store.has_queued_mail(BEFORE_ALL, now)? {
             true => Some(now),
             false => earliest([store.next_held()?, store.next_mail()?, store.next_due()?]),
         };

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::mail::{Address, Outgoing};
 use crate::store::Store;
 use crate::store::mail::NewMail;
+use crate::store::text::readable;
 use crate::time::Timestamp;
 use crate::words::words;
 
@@ -169,7 +170,7 @@ impl FromSql for Addresses {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         // The table's check sees to it that this is an array; elements that are no texts are no addresses either.
         let list: Vec<serde_json::Value> =
-            serde_json::from_str(value.as_str()?).unwrap_or_default();
+            serde_json::from_str(&readable(value)?).unwrap_or_default();
         let text = |value: &serde_json::Value| match value.as_str() {
             Some(text) => text.to_owned(),
             None => value.to_string(),

@@ -12,7 +12,7 @@ use crate::firing;
 use crate::mail::{Accepted, Failure, SendError, Sender};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::mail::MailClaim;
+use crate::store::mail::{BEFORE_ALL, MailClaim};
 use crate::time::Clock;
 use crate::trouble::{About, Trouble};
 use crate::worker::Worker;
@@ -61,7 +61,7 @@ impl<'a> Post<'a> {
             settings,
             worker: None,
             sender: None,
-            tried: 0,
+            tried: BEFORE_ALL,
             fired: 0,
             down: None,
         }

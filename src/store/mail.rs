@@ -6,11 +6,14 @@ use crate::error::{OrNotFound, Result};
 use crate::mail::Address;
 use crate::outbox::{Letter, Mail, MailStatus};
 use crate::store::Store;
-use crate::store::text::text;
+use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
 /// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
 const DOMAIN_LIMIT: usize = 180;
+
+/// An id before those of all mails: plain SQL may have given one an id of 0 or less.
+pub const BEFORE_ALL: i64 = i64::MIN;
 
 /// A mail to be put into the outbox.
 #[derive(Debug)]
@@ -357,27 +360,29 @@ fn claim(row: &Row<'_>) -> rusqlite::Result<MailClaim> {
     })
 }
 
+/// Reads a row whatever plain SQL has put there: one row must not keep the others from going out. What cannot be read
+/// shows when the mail is to be sent, and then it fails alone.
 fn mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
     let (level, attempts): (Option<i64>, i64) = (row.get("timer_level")?, row.get("attempts")?);
     Ok(Mail {
         id: row.get("id")?,
         status: row.get("status")?,
-        template: row.get("template")?,
+        template: text_or_null(row, "template")?,
         document: row.get("document_id")?,
-        timer: row.get("timer")?,
+        timer: text_or_null(row, "timer")?,
         timer_level: level.and_then(|level| u32::try_from(level).ok()),
-        from: row.get("from")?,
+        from: text(row, "from")?,
         to: row.get("to")?,
         cc: row.get("cc")?,
         bcc: row.get("bcc")?,
-        subject: row.get("subject")?,
-        body: row.get("body")?,
-        html: row.get("html")?,
+        subject: text(row, "subject")?,
+        body: text(row, "body")?,
+        html: text_or_null(row, "html")?,
         attempts: u32::try_from(attempts).unwrap_or(0),
-        last_error: row.get("last_error")?,
-        run_at: row.get("run_at")?,
-        created_at: row.get("created_at")?,
-        sent_at: row.get("sent_at")?,
-        message_id: row.get("message_id")?,
+        last_error: text_or_null(row, "last_error")?,
+        run_at: row.get("run_at").unwrap_or_default(),
+        created_at: row.get("created_at").unwrap_or(Timestamp::MIN),
+        sent_at: row.get("sent_at").unwrap_or_default(),
+        message_id: text(row, "message_id")?,
     })
 }

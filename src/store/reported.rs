@@ -80,7 +80,7 @@ impl Store {
         self.list(
             "SELECT subject FROM reported WHERE subject NOT IN ('task', 'mail', 'attachment')",
             [],
-            |row| row.get("subject"),
+            |row| text(row, "subject"),
         )
     }
 

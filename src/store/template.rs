@@ -5,7 +5,7 @@ use rusqlite::{Row, ToSql, named_params};
 use crate::error::{OrNotFound, Result};
 use crate::mail::Template;
 use crate::store::Store;
-use crate::store::text::text;
+use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
 impl Store {
@@ -101,13 +101,13 @@ impl Store {
 
 fn template(row: &Row<'_>) -> rusqlite::Result<Template> {
     Ok(Template {
-        name: row.get("name")?,
-        from: row.get("from")?,
-        to: row.get("to")?,
-        cc: row.get("cc")?,
-        bcc: row.get("bcc")?,
-        subject: row.get("subject")?,
-        body: row.get("body")?,
-        html: row.get("html")?,
+        name: text(row, "name")?,
+        from: text_or_null(row, "from")?,
+        to: text(row, "to")?,
+        cc: text(row, "cc")?,
+        bcc: text(row, "bcc")?,
+        subject: text(row, "subject")?,
+        body: text(row, "body")?,
+        html: text_or_null(row, "html")?,
     })
 }
