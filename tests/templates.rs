@@ -240,3 +240,34 @@ fn one_template_of_bytes_that_are_no_text_does_not_hide_the_others() {
     let preview = home.json(["template", "preview", "latin", "C-7"]);
     assert_eq!(preview["subject"], "\u{fffd}t\u{fffd}");
 }
+
+#[test]
+fn a_template_too_deep_to_be_parsed_is_refused_and_ends_no_tick() {
+    let home = home();
+    let deep = format!("{{{{ {}1 }}}}", "-".repeat(40_000));
+    home.write("deep.txt", &deep);
+    let told = home.refused([
+        "template",
+        "set",
+        "deep",
+        "--to",
+        "a@x.org",
+        "--subject",
+        "s",
+        "--body",
+        "@deep.txt",
+    ]);
+    assert!(
+        told.contains("template 'deep': body") && told.contains("make several of it"),
+        "{told}"
+    );
+    home.sql(&format!(
+        r#"INSERT INTO template (name, "to", subject, body) VALUES ('deep', 'a@x.org', 's', '{deep}')"#,
+    ));
+    home.ok(["timer", "set", "t", "--action", "delay=0, mail=deep"]);
+    home.ok(["timer", "attach", "t", "C-7"]);
+    let told = home.refused(["template", "preview", "deep", "C-7"]);
+    assert!(told.contains("make several of it"), "{told}");
+    let told = home.refused(["tick"]);
+    assert!(told.contains("make several of it"), "{told}");
+}

@@ -7,6 +7,7 @@ use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, OutputSpanKind, State, UndefinedBehavior,
 };
 
+use super::bounds::check_bounds;
 use super::list::{Piece, gather};
 use super::{Address, Invalid};
 
@@ -28,6 +29,8 @@ pub(super) fn environment() -> Environment<'static> {
         }
     });
     models.set_formatter(write_value);
+    // The one thing that a loop could nest without end: to free such a value takes as much of the stack.
+    models.remove_global("namespace");
     models
 }
 
@@ -59,6 +62,7 @@ fn join(array: &Value) -> Result<String, Error> {
 }
 
 pub(super) fn fill(part: &str, source: &str, values: &Value) -> Result<String, Invalid> {
+    check_bounds(part, source)?;
     environment()
         .render_named_str(part, source, values)
         .map_err(|error| explain(part, source, &error))
@@ -70,6 +74,7 @@ fn fill_header(
     source: &str,
     values: &Value,
 ) -> Result<Vec<(OutputSpanKind, String)>, Invalid> {
+    check_bounds(part, source)?;
     let models = environment();
     let filled = models
         .template_from_named_str(part, source)

@@ -8,6 +8,7 @@
 //! [`Address`]. No password leaves a [`Transport`] but to its server: it is in no sentence, no `Debug`, no argument.
 
 mod address;
+mod bounds;
 mod deadline;
 mod file;
 mod fill;

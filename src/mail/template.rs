@@ -3,6 +3,7 @@
 use minijinja::value::{Serde, Value};
 use serde::{Deserialize, Serialize};
 
+use super::bounds::check_bounds;
 use super::fill::{environment, explain, fill, fill_addresses, fill_subject};
 use super::{Address, Invalid};
 
@@ -70,6 +71,7 @@ impl Template {
     pub fn check(&self) -> Result<(), Invalid> {
         let models = environment();
         for (part, source) in self.parts() {
+            check_bounds(part, source)?;
             let model = models
                 .template_from_named_str(part, source)
                 .map_err(|error| explain(part, source, &error))?;
@@ -412,6 +414,63 @@ mod tests {
         ] {
             let refusal = wrong.check().unwrap_err().to_string();
             assert!(refusal.starts_with(part), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn no_template_is_so_deep_that_it_ends_the_run() {
+        let many = |piece: &str| piece.repeat(40_000);
+        let body = |body: String| Template { body, ..template() };
+        let elifs = format!("{{% if 0 %}}{}{{% endif %}}", many("{% elif 0 %}"));
+        for source in [
+            format!("{{{{ 1{} }}}}", many("+1")),
+            format!("{{{{ {}1 }}}}", many("-")),
+            format!("{{{{ {}1 }}}}", many("not ")),
+            format!("{{{{ 1{} }}}}", many("|abs")),
+            format!("{{{{ a{} }}}}", many(".b")),
+            format!("{{{{ \"}}}}\"{} }}}}", many(" ~ 'a'")),
+            format!("{{{{ {}1{} }}}}", many("("), many(")")),
+            format!("{{% if {}1 %}}{{% endif %}}", many("-")),
+            many("{% if 1 %}"),
+            elifs,
+            many("{% set x = [x] %}"),
+            "a".repeat(2_000_000),
+        ] {
+            let (start, template) = (source[..30.min(source.len())].to_owned(), body(source));
+            for refusal in [
+                template.check().unwrap_err(),
+                template.render(&values(json!({}))).unwrap_err(),
+            ] {
+                assert!(
+                    refusal.to_string().starts_with("body: it has more")
+                        || refusal.to_string().starts_with("body: one of"),
+                    "{start}: {refusal}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_within_the_limits_is_not_too_deep_for_a_small_stack() {
+        let nested = "{% set x = [] %}".to_owned() + &("{% set x = [[[[[[x]]]]]] %}".repeat(600));
+        let elifs = format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(200));
+        for source in [
+            format!("{{{{ 1{} }}}}", "+1".repeat(249)),
+            format!("{{{{ {}1 }}}}", "-".repeat(499)),
+            format!("{{{{ {}1 }}}}", "not ".repeat(499)),
+            elifs,
+            nested,
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".to_owned(),
+            "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_owned(),
+            "{% block a %}{{ self.a() }}{% endblock %}".to_owned(),
+            "{% set n = namespace(x=[]) %}{% for a in range(60000) %}{% set n.x = [n.x] %}{% endfor %}".to_owned(),
+        ] {
+            let template = Template {
+                body: source,
+                ..template()
+            };
+            // It may be refused; what matters is that an answer comes.
+            let _ = template.render(&values(json!({})));
         }
     }
 }
