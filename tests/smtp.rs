@@ -123,6 +123,24 @@ fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
         error.kind == Failure::Refused && error.sentence.contains("élodie@example.org"),
         "{error}"
     );
+    // It is our word and not the server's, which has a code.
+    assert!(
+        error.sentence.contains("offers no SMTPUTF8") && !error.sentence.contains("553"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_domain_beyond_ascii_needs_nothing_of_the_server() {
+    let server = Script::accept()
+        .on(Stage::Ehlo, Act::Reply("250-double\r\n250 HELP"))
+        .start();
+    let abroad = Outgoing {
+        to: vec!["elodie@école.example".parse().unwrap()],
+        ..mail()
+    };
+    sender(&server.url("", ""), PATIENT).send(&abroad).unwrap();
+    assert_eq!(server.mails()[0].to[0], "elodie@xn--cole-9oa.example");
 }
 
 #[test]

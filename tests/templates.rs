@@ -271,3 +271,19 @@ fn a_template_too_deep_to_be_parsed_is_refused_and_ends_no_tick() {
     let told = home.refused(["tick"]);
     assert!(told.contains("make several of it"), "{told}");
 }
+
+#[test]
+fn a_mail_that_could_never_go_out_is_not_queued() {
+    let home = home();
+    set(&home, &[]);
+    let title = "a".repeat(2000);
+    home.sql(&format!("UPDATE document SET title = '{title}'"));
+    home.ok(["timer", "set", "t", "--action", "delay=0, mail=reminder"]);
+    home.ok(["timer", "attach", "t", "C-7"]);
+    let told = home.refused(["tick"]);
+    assert!(
+        told.contains("template 'reminder'") && told.contains("subject"),
+        "{told}"
+    );
+    assert_eq!(home.json(["mail", "list"]), json!([]));
+}

@@ -37,9 +37,17 @@ impl Address {
         self.name.as_deref()
     }
 
-    /// The address as the envelope and the commands of SMTP take it.
+    /// The address as the envelope and the headers take it: beside a local part in ASCII, a domain beyond it has its
+    /// ASCII form, which any server takes.
     pub(super) fn bare(&self) -> lettre::Address {
-        self.mail.clone()
+        let (user, domain) = (self.mail.user(), self.mail.domain());
+        if !user.is_ascii() || domain.is_ascii() {
+            return self.mail.clone();
+        }
+        idna::domain_to_ascii(domain)
+            .ok()
+            .and_then(|domain| lettre::Address::new(user, domain).ok())
+            .unwrap_or_else(|| self.mail.clone())
     }
 }
 

@@ -3,11 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use lettre::address::Envelope;
-use lettre::message::header::{
-    ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0, MessageId, Subject,
-};
-use lettre::message::{Mailbox, MessageBuilder, MultiPart};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0, MessageId};
+use lettre::message::{MessageBuilder, MultiPart};
 
+use super::header::{address_header, text_header};
 use super::{Address, Invalid};
 
 /// The last second that a date header can show: 9999-12-31 23:59:59.
@@ -79,20 +78,28 @@ impl Outgoing {
             .formatted())
     }
 
+    /// Whether it can be a message: all that [`Outgoing::rfc5322`] could refuse.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.headers().map(drop)
+    }
+
     fn headers(&self) -> Result<MessageBuilder, Invalid> {
         let mut builder = MessageBuilder::new()
             .envelope(self.envelope()?)
             .header(MessageId::from(self.checked_id()?.to_owned()))
             .date(self.written_at()?)
-            .from(mailbox(&self.from));
-        for address in &self.to {
-            builder = builder.to(mailbox(address));
-        }
-        for address in &self.cc {
-            builder = builder.cc(mailbox(address));
+            .raw_header(address_header("From", std::slice::from_ref(&self.from))?);
+        for (name, list) in [("To", &self.to), ("Cc", &self.cc)] {
+            if !list.is_empty() {
+                builder = builder.raw_header(address_header(name, list)?);
+            }
         }
         let name = HeaderName::new_from_ascii_str("Auto-Submitted");
-        let builder = builder.header(Subject::from(self.checked_subject()?.to_owned()));
+        let builder = builder.raw_header(text_header("Subject", self.checked_subject()?)?);
         Ok(builder.raw_header(HeaderValue::new(name, "auto-generated".to_owned())))
     }
 
@@ -152,12 +159,9 @@ impl Outgoing {
     }
 }
 
-fn mailbox(address: &Address) -> Mailbox {
-    Mailbox::new(address.name().map(str::to_owned), address.bare())
-}
-
 /// The text with one kind of line end, that of the last line too, and no NUL: servers disagree on what a bare CR means,
-/// and few take a NUL.
+/// and few take a NUL. It is CRLF from here on, since the library puts in those that are missing one by one, at a cost
+/// that grows with the square of the text.
 fn lines(text: &str) -> String {
     let mut lines = text
         .replace("\r\n", "\n")
@@ -166,7 +170,7 @@ fn lines(text: &str) -> String {
     if !lines.is_empty() && !lines.ends_with('\n') {
         lines.push('\n');
     }
-    lines
+    lines.replace('\n', "\r\n")
 }
 
 #[cfg(test)]
@@ -279,20 +283,77 @@ mod tests {
         }
     }
 
+    #[test]
+    fn many_recipients_are_folded_one_address_a_line() {
+        let list: Vec<Address> = (0..100)
+            .map(|number| format!("recipient-{number}@example.org").parse().unwrap())
+            .collect();
+        let text = text(&Outgoing {
+            to: list.clone(),
+            cc: list,
+            ..mail()
+        });
+        assert!(text.lines().all(|line| line.len() <= 78), "{text}");
+        assert!(text.contains("To: recipient-0@example.org,\r\n recipient-1@example.org,\r\n"));
+        assert!(text.contains("Cc: recipient-0@example.org,\r\n recipient-1@example.org,\r\n"));
+    }
+
+    #[test]
+    fn what_looks_encoded_is_encoded_so_that_it_cannot_decode_into_something_else() {
+        let trick = "=?utf-8?q?From_your_bank?=";
+        let text = text(&Outgoing {
+            subject: format!("About {trick}"),
+            from: format!("\"{trick}\" <a@example.org>").parse().unwrap(),
+            to: vec![format!("{trick} <a@example.org>").parse().unwrap()],
+            ..mail()
+        });
+        assert!(!text.contains(trick), "{text}");
+        let encoded = "=?utf-8?b?QWJvdXQgPT91dGYtOD9xP0Zyb21feW91cl9iYW5rPz0=?=";
+        assert!(text.contains(encoded), "{text}");
+    }
+
+    #[test]
+    fn a_body_of_a_million_lines_is_made_within_seconds() {
+        let began = std::time::Instant::now();
+        let mail = Outgoing {
+            body: "a\n".repeat(1_000_000),
+            ..mail()
+        };
+        assert!(mail.rfc5322().unwrap().len() > 3_000_000);
+        assert!(began.elapsed().as_secs() < 20);
+    }
+
+    #[test]
+    fn a_domain_beyond_ascii_goes_out_in_its_ascii_form() {
+        let to: Address = "Ann <ann@bücher.example>".parse().unwrap();
+        assert_eq!(to.to_string(), "Ann <ann@bücher.example>");
+        let text = text(&Outgoing {
+            to: vec![to],
+            ..mail()
+        });
+        assert!(
+            text.contains("To: Ann <ann@xn--bcher-kva.example>\r\n"),
+            "{text}"
+        );
+    }
+
     proptest! {
         #[test]
         fn any_text_goes_out_in_ascii_lines_of_bearable_length_with_no_header_added(
             subject in "\\PC{0,300}", name in "\\PC{0,100}", body in "[a-z.é\\x00-\\x1f€\u{1f600}]{0,2000}",
+            recipients in proptest::collection::vec("(\"[a-zé ,=?]{0,80}\" )?<[a-z]{1,60}@([a-zü]{1,40}\\.){1,4}org>", 1..60),
         ) {
             let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
             let from = format!("\"{quoted}\" <runner@example.org>").parse().unwrap();
-            let text = text(&Outgoing { from, subject, html: Some(body.clone()), body, ..mail() });
+            let to: Vec<Address> = recipients.iter().filter_map(|text| text.parse().ok()).collect();
+            prop_assume!(!to.is_empty());
+            let text = text(&Outgoing { from, to: to.clone(), cc: to, subject, html: Some(body.clone()), body, ..mail() });
             prop_assert!(text.is_ascii());
             prop_assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
             prop_assert!(text.split("\r\n").all(|line| line.len() <= 998));
             let (head, _) = text.split_once("\r\n\r\n").unwrap();
             let headers = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t'])).count();
-            prop_assert_eq!(headers, 8);
+            prop_assert_eq!(headers, 9);
         }
     }
 }

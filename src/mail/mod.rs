@@ -12,6 +12,7 @@ mod bounds;
 mod deadline;
 mod file;
 mod fill;
+mod header;
 mod list;
 mod login;
 mod message;

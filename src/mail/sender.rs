@@ -102,10 +102,10 @@ impl Sender {
     ///
     /// When it was not accepted, or nobody knows whether it was; [`SendError::kind`] says what to do.
     pub fn send(&mut self, mail: &Outgoing) -> Result<Accepted, SendError> {
+        let deadline = Deadline::after(self.limit);
         let message = mail
             .rfc5322()
             .map_err(|reason| SendError::new(Failure::Refused, &reason.to_string()))?;
-        let deadline = Deadline::after(self.limit);
         match &mut self.route {
             Route::Smtp(smtp) => smtp.send(mail, &message, deadline),
             Route::Sendmail(program) => sendmail::send(program, mail, &message, deadline),

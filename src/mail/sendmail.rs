@@ -11,9 +11,9 @@ use std::time::Duration;
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::Outgoing;
 use super::deadline::Deadline;
 use super::sender::{Accepted, Failure, SendError};
-use super::{Address, Outgoing};
 
 /// `EX_TEMPFAIL` of sysexits.h: try again later.
 const TRY_LATER: i32 = 75;
@@ -74,8 +74,12 @@ fn start(program: &Path, mail: &Outgoing, message: &[u8]) -> io::Result<Child> {
     input.write_all(message)?;
     input.rewind()?;
     Command::new(program)
-        .args(["-i", "-f", mail.from.mail(), "--"])
-        .args(mail.recipients().into_iter().map(Address::mail))
+        .args(["-i", "-f", mail.from.bare().as_ref(), "--"])
+        .args(
+            mail.recipients()
+                .into_iter()
+                .map(|address| address.bare().to_string()),
+        )
         .env_remove("RUNNER_MAIL_TRANSPORT")
         .process_group(0)
         .stdin(input)

@@ -93,7 +93,7 @@ impl Session {
 
     /// Addresses beyond ASCII need a server that takes them; texts beyond ASCII are encoded anyway.
     fn parameters(&self, mail: &Outgoing) -> Result<Vec<MailParameter>, Mishap> {
-        let foreign = |address: &&Address| !address.mail().is_ascii();
+        let foreign = |address: &&Address| !AsRef::<str>::as_ref(&address.bare()).is_ascii();
         let Some(address) = mail
             .recipients()
             .into_iter()
@@ -108,13 +108,11 @@ impl Session {
                 MailParameter::Body(MailBodyParameter::EightBitMime),
             ]);
         }
-        let refusal = Reply {
-            code: 553,
-            lines: vec!["the server takes no addresses beyond ASCII".to_owned()],
-        };
         doing(
             &format!("address <{}>", address.mail()),
-            Err(Trouble::Answered(refusal)),
+            Err(Trouble::Unfit(
+                "the server offers no SMTPUTF8, and so takes no addresses beyond ASCII",
+            )),
         )
     }
 

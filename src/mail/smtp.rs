@@ -102,6 +102,7 @@ impl Smtp {
         let before = std::mem::replace(&mut self.met_silence, mishap.1.is_silence());
         let kind = match &mishap.1 {
             Trouble::Answered(reply) if reply.class() == 5 => Failure::Refused,
+            Trouble::Unfit(_) => Failure::Refused,
             trouble if trouble.is_silence() && before => Failure::Unreachable,
             _ => Failure::Transient,
         };
@@ -112,6 +113,7 @@ impl Smtp {
         let words = match trouble {
             Trouble::Answered(reply) => reply.text(),
             Trouble::Garbled(how) => format!("the answer is {how}"),
+            Trouble::Unfit(why) => (*why).to_owned(),
             Trouble::Lost(error) => match error.kind() {
                 io::ErrorKind::TimedOut => "no answer in time".to_owned(),
                 io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),

@@ -35,6 +35,8 @@ pub(super) enum Trouble {
     Garbled(&'static str),
     /// The server answered with something else than was hoped for.
     Answered(Reply),
+    /// The mail needs something that the server has not offered, for which it was not even asked.
+    Unfit(&'static str),
 }
 
 impl From<io::Error> for Trouble {
@@ -50,7 +52,11 @@ impl Trouble {
 
     /// Whether the connection is of no more use: 421 is the server's own goodbye.
     pub(super) fn ends_connection(&self) -> bool {
-        !matches!(self, Self::Answered(reply) if reply.code != 421)
+        match self {
+            Self::Answered(reply) => reply.code == 421,
+            Self::Unfit(_) => false,
+            Self::Lost(_) | Self::Garbled(_) => true,
+        }
     }
 }
 

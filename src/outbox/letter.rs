@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, OrNotFound, Result};
-use crate::mail::{Address, Outgoing, Template};
+use crate::mail::{Address, Invalid, Outgoing, Template};
 use crate::settings::{MAIL_FROM, Settings};
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -100,6 +100,11 @@ pub(crate) fn sender(settings: &Settings) -> Result<Address> {
 }
 
 impl Letter {
+    /// Whether it can be sent as it is: one that never can is refused before it waits in the outbox.
+    pub(super) fn check(&self, now: Timestamp) -> Result<(), Invalid> {
+        self.unrecorded(now).check()
+    }
+
     /// The mail as it goes out without a row, and so with a Message-ID of its own making.
     pub(super) fn unrecorded(&self, now: Timestamp) -> Outgoing {
         let (seconds, process) = (now.unix(), std::process::id());

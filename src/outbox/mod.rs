@@ -107,6 +107,9 @@ pub fn queue(store: &Store, cause: &Cause<'_>, now: Timestamp) -> Result<i64> {
     };
     let template = store.template(cause.template)?;
     let letter = compose(store, &template, cause.document, &occasion)?;
+    letter.check(now).map_err(|error| {
+        Error::invalid(format!("template '{}'", cause.template), error.to_string())
+    })?;
     let mail = NewMail {
         letter: &letter,
         template: Some(cause.template),
