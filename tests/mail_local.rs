@@ -73,6 +73,8 @@ fn the_mail_program_gets_the_envelope_as_arguments_and_the_message_as_input() {
         "-i\n-f\nrunner@example.org\n--\nann@example.org\nsecret@example.org\n"
     );
     let message = kept(&folder, "message");
+    assert!(!message.contains('\r'));
+    let message = message.replace('\n', "\r\n");
     assert_eq!(header(&message, "To"), "Ann <ann@example.org>");
     assert_eq!(body(&message), mail().body);
     assert!(!message.contains("secret"));
@@ -119,9 +121,16 @@ fn how_the_mail_program_ends_tells_what_to_do() {
         ),
         (
             "yes early | head -c 100000 >&2; echo 'the last words' >&2; exit 1",
-            Refused,
+            Transient,
             "the last words",
         ),
+        ("exit 64", Refused, "exit 64"),
+        ("exit 65", Refused, "exit 65"),
+        ("exit 68", Refused, "exit 68"),
+        ("exit 77", Refused, "exit 77"),
+        ("exit 69", Transient, "exit 69"),
+        ("exit 78", Transient, "exit 78"),
+        ("exit 126", Transient, "exit 126"),
         ("kill -TERM $$", Transient, "signal 15"),
     ] {
         let error = send_by(&program(act), PATIENT).unwrap_err();

@@ -202,6 +202,87 @@ fn a_certificate_that_does_not_fit_ends_the_attempt_and_nothing_is_sent_in_the_c
 }
 
 #[test]
+fn a_certificate_that_signs_itself_as_an_authority_is_trusted_when_it_is_in_the_file() {
+    let ours = Identity::authority("127.0.0.1", 2999);
+    let server = Script::accept().start_tls(&ours).start();
+    send(&server.url("", &ours.trusted())).unwrap();
+    assert!(server.mails()[0].encrypted);
+    let (old, named, theirs) = (
+        Identity::authority("127.0.0.1", 2020),
+        Identity::authority("mail.example.org", 2999),
+        Identity::authority("127.0.0.1", 2999),
+    );
+    for (shown, trusted, words) in [
+        (&old, old.trusted(), "has expired"),
+        (
+            &named,
+            named.trusted(),
+            "is for mail.example.org, not for 127.0.0.1",
+        ),
+        (&theirs, ours.trusted(), "is that of an authority"),
+    ] {
+        let server = Script::accept().implicit_tls(shown).start();
+        let (kind, sentence) = kind_and_sentence(&server, "", &trusted);
+        assert_eq!(kind, Failure::Unreachable);
+        assert!(sentence.contains(words), "{sentence}");
+        assert!(server.mails().is_empty());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_told_in_words_with_advice_that_helps() {
+    let (ours, theirs) = (Identity::of("127.0.0.1"), Identity::of("127.0.0.1"));
+    let server = Script::accept().start_tls(&theirs).start();
+    let (_, sentence) = kind_and_sentence(&server, "", "");
+    assert!(
+        sentence.contains("signed by no authority that is trusted (ca=FILE"),
+        "{sentence}"
+    );
+    let (_, sentence) = kind_and_sentence(&server, "", &ours.trusted());
+    assert!(
+        sentence.contains("(only the certificates of ca=FILE"),
+        "{sentence}"
+    );
+    let plain = Script::accept().start();
+    let url = plain.url("", "").replace("smtp://", "smtps://");
+    let sentence = send(&url).unwrap_err().sentence;
+    assert!(sentence.contains("does not speak TLS"), "{sentence}");
+}
+
+#[test]
+fn a_server_from_before_ehlo_is_greeted_as_it_knows() {
+    for words in ["502 what?", "500 what?"] {
+        let server = Script::accept().on(Stage::Ehlo, Act::Reply(words)).start();
+        send(&server.url("", "")).unwrap();
+        assert_eq!(server.mails().len(), 1);
+        let (kind, sentence) = kind_and_sentence(&server, "", "tls=required");
+        assert!(
+            kind == Failure::Unreachable && sentence.contains("STARTTLS"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_hangs_up_in_the_middle_of_a_message_is_heard_out() {
+    let server = Script::accept()
+        .on(Stage::Message, Act::Reply("552 5.3.4 too much"))
+        .start();
+    let long = Outgoing {
+        body: "a line of the body\n".repeat(1_000_000),
+        html: None,
+        ..mail()
+    };
+    let error = sender(&server.url("", ""), PATIENT)
+        .send(&long)
+        .unwrap_err();
+    assert!(
+        error.kind == Failure::Refused && error.sentence.contains("552 5.3.4 too much"),
+        "{error}"
+    );
+}
+
+#[test]
 fn tls_that_is_required_is_not_done_without() {
     for script in [
         Script::accept(),

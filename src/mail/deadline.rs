@@ -54,17 +54,7 @@ impl Timed {
         deadline: Deadline,
     ) -> io::Result<Self> {
         let soon = deadline.within(limit);
-        let mut result = Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ));
-        for address in resolve(host, port, soon)? {
-            result = TcpStream::connect_timeout(&address, soon.left()?);
-            if result.is_ok() {
-                break;
-            }
-        }
-        let socket = result?;
+        let socket = connect_to_one(&resolve(host, port, soon)?, soon)?;
         socket.set_nodelay(true)?;
         Ok(Self { socket, deadline })
     }
@@ -79,6 +69,23 @@ impl Timed {
             .peer_addr()
             .is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
     }
+}
+
+/// Each address has its share of the time that is left: one that does not answer must not keep the next from its turn.
+fn connect_to_one(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
+    let mut result = Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        "the name has no address",
+    ));
+    for (address, still) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = deadline.left()? / u32::try_from(still).unwrap_or(u32::MAX);
+        // A zero would be an error of its own.
+        result = TcpStream::connect_timeout(address, share.max(Duration::from_millis(1)));
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 /// The system's resolver knows no deadline, so a thread of its own waits for it and is left behind if need be.
@@ -123,5 +130,33 @@ impl Write for Timed {
 
     fn flush(&mut self) -> io::Result<()> {
         self.socket.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    use super::{Deadline, connect_to_one};
+
+    #[test]
+    fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        let (mute, good) = (
+            TcpListener::bind("127.0.0.1:0").unwrap(),
+            TcpListener::bind("127.0.0.1:0").unwrap(),
+        );
+        let (mute_at, good_at) = (mute.local_addr().unwrap(), good.local_addr().unwrap());
+        // SAFETY: it is the descriptor of a listening socket, which only gets a shorter queue.
+        assert_eq!(unsafe { libc::listen(mute.as_raw_fd(), 0) }, 0);
+        let soon = Duration::from_millis(100);
+        let queue: Vec<_> =
+            std::iter::from_fn(|| TcpStream::connect_timeout(&mute_at, soon).ok()).collect();
+        assert!(!queue.is_empty());
+        let deadline = Deadline::after(Duration::from_secs(2));
+        let socket = connect_to_one(&[mute_at, good_at], deadline).unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), good_at);
+        assert!(deadline.left().is_ok());
     }
 }

@@ -16,6 +16,7 @@ mod header;
 mod list;
 mod login;
 mod message;
+mod pinned;
 mod sender;
 mod sendmail;
 mod server;

@@ -15,8 +15,9 @@ use super::Outgoing;
 use super::deadline::Deadline;
 use super::sender::{Accepted, Failure, SendError};
 
-/// `EX_TEMPFAIL` of sysexits.h: try again later.
-const TRY_LATER: i32 = 75;
+/// What sysexits.h has for a mail that will never go out: a wrong use, wrong data, no such user, no such host, no
+/// permission. All else may be over by the next time: a program that is set up wrongly, say.
+const FOR_GOOD: [i32; 5] = [64, 65, 67, 68, 77];
 
 /// How much of the end of its stderr is kept, in bytes.
 const LAST_WORDS: usize = 400;
@@ -56,7 +57,9 @@ fn broken(error: &io::Error) -> (Failure, String) {
 
 fn unsuccessful(status: ExitStatus, words: &str) -> (Failure, String) {
     match (status.code(), status.signal()) {
-        (Some(code), _) if code != TRY_LATER => (Failure::Refused, format!("exit {code}: {words}")),
+        (Some(code), _) if FOR_GOOD.contains(&code) => {
+            (Failure::Refused, format!("exit {code}: {words}"))
+        }
         (Some(code), _) => (Failure::Transient, format!("exit {code}: {words}")),
         (None, signal) => {
             let signal = signal.unwrap_or_default();
@@ -68,10 +71,11 @@ fn unsuccessful(status: ExitStatus, words: &str) -> (Failure, String) {
     }
 }
 
-/// The message is laid out in a nameless file, so that a program which does not read can't hold us.
+/// The message is laid out in a nameless file, so that a program which does not read can't hold us. Its lines end as
+/// those of any text here do: some programs would send a CR before the CRLF that they put there themselves.
 fn start(program: &Path, mail: &Outgoing, message: &[u8]) -> io::Result<Child> {
     let mut input = tempfile::tempfile()?;
-    input.write_all(message)?;
+    input.write_all(&with_plain_line_ends(message))?;
     input.rewind()?;
     Command::new(program)
         .args(["-i", "-f", mail.from.bare().as_ref(), "--"])
@@ -86,6 +90,17 @@ fn start(program: &Path, mail: &Outgoing, message: &[u8]) -> io::Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
+}
+
+fn with_plain_line_ends(message: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(message.len());
+    for line in message.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\r\n") {
+            Some(text) => plain.extend(text.iter().chain(b"\n")),
+            None => plain.extend(line),
+        }
+    }
+    plain
 }
 
 /// Reads stderr to its end, whoever holds it, and tells its last words.

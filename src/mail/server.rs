@@ -38,11 +38,28 @@ pub(super) struct Login {
 impl Server {
     /// Reads what follows `smtp://` or `smtps://`.
     pub(super) fn read(scheme: &str, rest: &str, limits: &mut Limits) -> Result<Self, Invalid> {
-        let (login, rest) = match rest.rsplit_once('@') {
-            None => (None, rest),
-            Some((login, rest)) => (Some(read_login(login)?), rest),
-        };
         let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        Self::read_parts(scheme, place, parameters, limits).map_err(|error| {
+            // What was meant for the password may have been taken for a parameter.
+            match parameters.contains('@') {
+                true => Invalid::new(format!(
+                    "{error}; in a login, a ? is written %3F and a @ %40"
+                )),
+                false => error,
+            }
+        })
+    }
+
+    fn read_parts(
+        scheme: &str,
+        place: &str,
+        parameters: &str,
+        limits: &mut Limits,
+    ) -> Result<Self, Invalid> {
+        let (login, place) = match place.rsplit_once('@') {
+            None => (None, place),
+            Some((login, place)) => (Some(read_login(login)?), place),
+        };
         let tls = if scheme == "smtps" {
             Tls::Implicit
         } else {
@@ -209,6 +226,27 @@ mod tests {
                 (host, port, tls),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_sign_of_a_login_in_a_parameter_does_not_change_the_host() {
+        for text in [
+            "smtp://u:pw@mail.example.org?ca=/x@y.pem",
+            "smtp://u:p@w@mail.example.org?tls=required&ca=/x@y.pem",
+        ] {
+            let server = server(text);
+            assert_eq!(server.host, "mail.example.org", "{text}");
+            assert_eq!(server.ca.as_deref(), Some(Path::new("/x@y.pem")), "{text}");
+        }
+        let open = server("smtp://mail.example.org:25?ca=/x@y.pem");
+        assert!(open.host == "mail.example.org" && open.login.is_none());
+        for text in [
+            "smtp://u:p?w@mail.example.org",
+            "smtp://u:1?2@mail.example.org",
+        ] {
+            let refusal = Transport::parse(text).unwrap_err().to_string();
+            assert!(refusal.contains("%3F"), "{refusal}");
         }
     }
 

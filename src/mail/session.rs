@@ -11,6 +11,9 @@ use super::server::Login;
 use super::wire::{Reply, Trouble, Wire};
 use super::{Address, Outgoing};
 
+/// What a server answers to a command that it does not know.
+const UNKNOWN: [u16; 2] = [500, 502];
+
 /// An open connection after its greeting, encryption and login.
 pub(super) struct Session {
     pub(super) wire: Wire,
@@ -33,10 +36,15 @@ pub(super) fn missing(what: &str) -> Trouble {
 }
 
 impl Session {
-    /// Says EHLO on a fresh wire.
+    /// Says EHLO on a fresh wire, or HELO to a server from before there was more to offer.
     pub(super) fn greet(mut wire: Wire) -> Result<Self, Mishap> {
         let hello = Ehlo::new(ClientId::default()).to_string();
-        let reply = doing("EHLO", wire.ask(hello.as_bytes(), 2))?;
+        let mut answer = wire.ask(hello.as_bytes(), 2);
+        if matches!(&answer, Err(Trouble::Answered(reply)) if UNKNOWN.contains(&reply.code)) {
+            let hello = hello.replacen("EHLO", "HELO", 1);
+            answer = wire.ask(hello.as_bytes(), 2);
+        }
+        let reply = doing("EHLO", answer)?;
         let offers = reply
             .lines
             .iter()

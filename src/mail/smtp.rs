@@ -10,6 +10,7 @@ use rustls::ClientConfig;
 use super::Outgoing;
 use super::deadline::{Deadline, Timed};
 use super::login::without_password;
+use super::pinned::{is_unknown, sentence};
 use super::sender::{Accepted, Failure, SendError};
 use super::server::{Server, Tls};
 use super::session::{Mishap, Session, doing, missing};
@@ -186,18 +187,27 @@ impl Smtp {
                 .map_err(Trouble::from),
         )?;
         self.trust = Some(trust.clone());
+        let encrypted = Stream::encrypt(socket, &self.server.host, trust);
         doing(
             "TLS",
-            Stream::encrypt(socket, &self.server.host, trust).map_err(with_advice),
+            encrypted.map_err(|error| in_words(error, &self.server)),
         )
     }
 }
 
-/// What rustls finds wrong is nearly always the certificate, for which the transport has parameters.
-fn with_advice(error: io::Error) -> Trouble {
-    if error.kind() != io::ErrorKind::InvalidData {
+/// What rustls finds wrong, as a sentence. Where it is an unknown authority, the transport has parameters for that.
+fn in_words(error: io::Error, server: &Server) -> Trouble {
+    let found = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let Some(found) = found else {
         return Trouble::Lost(error);
-    }
-    let advice = "ca=FILE in mail.transport trusts another authority; tls=none is for a server on this machine";
-    Trouble::Lost(io::Error::other(format!("{error} ({advice})")))
+    };
+    let advice = match (&server.ca, server.tls) {
+        _ if !is_unknown(found) => "",
+        (Some(_), _) => " (only the certificates of ca=FILE in mail.transport are)",
+        (None, Tls::Implicit) => " (ca=FILE in mail.transport trusts another)",
+        (None, _) => {
+            " (ca=FILE in mail.transport trusts another; tls=none is for a server on this machine)"
+        }
+    };
+    Trouble::Lost(io::Error::other(sentence(found) + advice))
 }

@@ -4,22 +4,26 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::deadline::Timed;
+use super::pinned::Pinned;
 
-/// The settings of TLS: trust in the certificates of the file, or else in the system's (`SSL_CERT_FILE` counts).
+/// The settings of TLS: trust in the certificates of the file, or else in the system's (`SSL_CERT_FILE` counts). One
+/// that is in the file is trusted as a server's own too.
 ///
 /// # Errors
 ///
 /// When there is no certificate to trust.
 pub(super) fn trust(ca: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
+    let own = ca.map(read_certificates).transpose()?;
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(match ca {
-        Some(file) => read_certificates(file)?,
+    roots.add_parsable_certificates(match &own {
+        Some(own) => own.clone(),
         None => rustls_native_certs::load_native_certs().certs,
     });
     if roots.is_empty() {
@@ -27,11 +31,24 @@ pub(super) fn trust(ca: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
             "there is no certificate of an authority to trust",
         ));
     }
-    let settings = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let provider = Arc::new(default_provider());
+    let settings = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
+    let Some(own) = own else {
+        return Ok(Arc::new(
+            settings.with_root_certificates(roots).with_no_client_auth(),
+        ));
+    };
+    let by_authority = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(io::Error::other)?;
+    let verifier = Arc::new(Pinned::new(own, by_authority));
     Ok(Arc::new(
-        settings.with_root_certificates(roots).with_no_client_auth(),
+        settings
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth(),
     ))
 }
 

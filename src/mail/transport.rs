@@ -135,10 +135,11 @@ fn redact(text: &str, way: &Way) -> String {
         return text.to_owned();
     };
     let shown = || {
-        let (before, host) = text.rsplit_once('@')?;
+        let (address, parameters) = text.split_at(text.find('?').unwrap_or(text.len()));
+        let (before, host) = address.rsplit_once('@')?;
         let (scheme, login) = before.split_once("//")?;
         let (user, _) = login.split_once(':')?;
-        Some(format!("{scheme}//{user}:***@{host}"))
+        Some(format!("{scheme}//{user}:***@{host}{parameters}"))
     };
     shown().unwrap_or_else(|| "***".to_owned())
 }
@@ -193,6 +194,10 @@ mod tests {
             (
                 "smtps://ann:hun@ter2:x@mail.example.org:99",
                 "smtps://ann:***@mail.example.org:99",
+            ),
+            (
+                "smtp://ann:hunter2@mail.example.org?ca=/x@y.pem",
+                "smtp://ann:***@mail.example.org?ca=/x@y.pem",
             ),
             ("smtp://localhost:25", "smtp://localhost:25"),
         ] {

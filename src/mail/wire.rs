@@ -1,11 +1,16 @@
 //! Commands and replies on the wire, with nothing unbounded in them.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
+use super::deadline::Deadline;
 use super::tls::Stream;
 
 /// Longest reply, in bytes: SMTP asks for 512 a line, and EHLO answers a few dozen lines.
 const REPLY_LIMIT: usize = 16 * 1024;
+
+/// How long a server is heard that takes no more of what is sent to it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What the server said to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +97,25 @@ impl Wire {
         if !self.unread.is_empty() {
             return Err(Trouble::Garbled("words out of turn"));
         }
-        self.stream.write_all(bytes)?;
-        self.stream.flush()?;
-        self.hear(class)
+        let written = self
+            .stream
+            .write_all(bytes)
+            .and_then(|()| self.stream.flush());
+        match written {
+            Ok(()) => self.hear(class),
+            Err(error) => Err(self.last_words(error)),
+        }
+    }
+
+    /// Why the server took no more: it may have said so before it hung up.
+    fn last_words(&mut self, error: io::Error) -> Trouble {
+        self.stream
+            .socket()
+            .set_deadline(Deadline::after(LAST_WORDS));
+        match self.read_reply() {
+            Ok(reply) if reply.class() >= 4 => Trouble::Answered(reply),
+            _ => Trouble::Lost(error),
+        }
     }
 
     /// Reads a reply, which must be of the class.

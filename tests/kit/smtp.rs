@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -24,6 +25,8 @@ pub enum Stage {
     Mail,
     Rcpt,
     Data,
+    /// While the message comes in; the connection is closed after it.
+    Message,
     Dot,
     Rset,
     Quit,
@@ -57,16 +60,30 @@ pub struct Identity {
 impl Identity {
     /// For the host of this name or address.
     pub fn of(host: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        Self::made(CertificateParams::new([host.to_owned()]).unwrap())
+    }
+
+    /// For this host, where the certificate calls itself an authority's, as those of `openssl req -x509` do. It was valid
+    /// until the end of this year.
+    pub fn authority(host: &str, last_year: i32) -> Self {
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(last_year, 12, 31);
+        Self::made(params)
+    }
+
+    fn made(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let private = PrivatePkcs8KeyDer::from(key.serialize_der());
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .with_single_cert(vec![certificate.der().clone()], private.into())
             .unwrap();
         let mut authority = tempfile::NamedTempFile::new().unwrap();
-        authority.write_all(made.cert.pem().as_bytes()).unwrap();
+        authority.write_all(certificate.pem().as_bytes()).unwrap();
         Self {
             config: Arc::new(config),
             authority,
@@ -340,6 +357,7 @@ impl<'a> Conversation<'a> {
             .to_uppercase();
         match verb.as_str() {
             "EHLO" => self.answer(Stage::Ehlo, &self.extensions()),
+            "HELO" => self.say("250 double.example"),
             "STARTTLS" => self.start_tls(),
             "AUTH" => self.log_in(line),
             "MAIL" => self.take_sender(line),
@@ -428,6 +446,15 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         let mut mail = std::mem::take(&mut self.mail);
+        if let Some(act) = self.shared.script.act(Stage::Message) {
+            self.hear()?;
+            self.perform(act)?;
+            // Closed by whoever holds it last, with words in it that nobody has read: the client is cut off.
+            let peer = self.socket.peer_addr()?;
+            let is_other = |socket: &TcpStream| socket.peer_addr().ok() != Some(peer);
+            self.shared.sockets.lock().unwrap().retain(is_other);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         loop {
             let line = self.hear()?;
             if line == "." {
