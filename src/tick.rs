@@ -153,7 +153,7 @@ impl Report {
 
     fn recovered(&mut self, recovered: Vec<Recovered>) {
         self.interrupted = recovered.len() as u64;
-        self.errors.extend(recovered.iter().map(interruption));
+        self.errors.extend(interruptions(&recovered));
     }
 
     fn fired(&mut self, outcome: firing::Outcome) {
@@ -170,8 +170,9 @@ impl Report {
             }));
         if outcome.more_problems > 0 {
             let more = outcome.more_problems;
-            let sentence = format!("{more} more levels failed: 'runner timer next' shows why");
-            self.errors.push(Trouble::new(About::Run, sentence));
+            let levels = if more == 1 { "level" } else { "levels" };
+            let sentence = format!("{more} more {levels} failed: 'runner timer next' shows why");
+            self.errors.push(Trouble::new(About::MoreLevels, sentence));
         }
     }
 
@@ -220,6 +221,11 @@ fn about(task: i64, level: Option<(i64, u32)>) -> About {
         },
         None => About::Task(task),
     }
+}
+
+/// What was found of runs that died.
+pub fn interruptions(recovered: &[Recovered]) -> Vec<Trouble> {
+    recovered.iter().map(interruption).collect()
 }
 
 fn interruption(found: &Recovered) -> Trouble {

@@ -2,6 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
+/// The subject that [`About::Mailing`] is remembered by.
+pub(crate) const MAILING: &str = "mailing";
+
 /// What a trouble is about: by this it is known again in the next tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
@@ -27,6 +30,8 @@ pub enum About {
     },
     /// The way out of all mails.
     Mailing,
+    /// Levels of timers beyond those that are told one by one.
+    MoreLevels,
     /// The run itself: known again by its sentence.
     Run,
 }
@@ -61,7 +66,8 @@ impl Trouble {
             | About::Method {
                 attachment, level, ..
             } => ("attachment", attachment, level),
-            About::Mailing => ("mailing", 0, 0),
+            About::Mailing => (MAILING, 0, 0),
+            About::MoreLevels => ("levels", 0, 0),
             About::Run => (&self.sentence, 0, 0),
         }
     }

@@ -241,11 +241,12 @@ fn a_server_that_is_not_there_stops_the_mail_and_not_the_tasks() {
         assert_eq!(entries, 2, "once of each mail, tried or not");
     }
     assert_eq!(home.status("1"), "COMPLETED");
-    for id in [1, second, 3] {
+    // Only the mail that was really tried has an attempt more.
+    for (id, attempts) in [(1, 3), (second, 0), (3, 0)] {
         let row = mail(&home, &id.to_string());
         assert_eq!(
             (&row["status"], &row["attempts"]),
-            (&json!("queued"), &json!(0))
+            (&json!("queued"), &json!(attempts))
         );
         assert!(
             row["last_error"].as_str().unwrap().contains("connecting"),
@@ -255,6 +256,38 @@ fn a_server_that_is_not_there_stops_the_mail_and_not_the_tasks() {
     assert!(
         home.sql_value::<String>("SELECT last_error FROM attachment")
             .contains("connecting")
+    );
+}
+
+#[test]
+fn a_mail_of_no_level_is_given_up_when_the_server_is_not_there_for_long() {
+    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", down.local_addr().unwrap());
+    drop(down);
+    let mut home = home_with(&url);
+    add_mail(&home, "a@x.org");
+    for (attempts, now) in [
+        "09:00", "09:01", "09:03", "09:07", "09:15", "09:31", "10:03", "11:03",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let row = mail(&home, "1");
+        assert_eq!(
+            (&row["status"], &row["attempts"]),
+            (&json!("queued"), &json!(attempts))
+        );
+        home.set_now(&format!("2026-04-10T{now}"));
+        assert_eq!(tick(&home)["mails_failed"], 1, "{now}");
+        let report = tick(&home);
+        assert_eq!(report["mails_failed"], 0, "{now}, again");
+    }
+    assert_eq!(mail(&home, "1")["status"], "failed");
+    assert_eq!(mail(&home, "1")["attempts"], 8);
+    let history = home.json(["mail", "show", "1"])["last_error"].clone();
+    assert!(
+        history.as_str().unwrap().contains("connecting"),
+        "{history}"
     );
 }
 

@@ -250,14 +250,17 @@ fn when_the_mail_cannot_go_out_the_detail_goes_to_standard_error_and_once_too() 
 #[test]
 fn a_server_that_is_not_there_is_told_on_standard_error_when_it_starts() {
     let server = Script::accept().start();
-    let home = home_with(&nowhere());
+    let mut home = home_with(&nowhere());
     home.sql(
         r#"INSERT INTO mail ("from", "to", subject, body, message_id)
            VALUES ('r@x.org', '["ann@x.org"]', 'Hello', '', '<1@x.org>')"#,
     );
     assert!(home.run(["tick"]).err().contains("mail does not go out"));
+    home.ok(["tick"]);
+    home.set_now("2026-04-10T09:01");
     tick_in_silence(&home);
     home.ok(["config", "set", "mail.transport", &server.url("", "")]);
+    home.set_now("2026-04-10T09:03");
     home.ok(["tick"]);
     assert_eq!(server.mails().len(), 1);
     assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM reported"), 0);
@@ -322,6 +325,73 @@ fn a_task_that_is_run_alone_and_fails_is_mailed_and_answered() {
     );
     let [report] = reports(&server).try_into().unwrap();
     assert!(report.contains("task 1 (Test:fail) failed"), "{report}");
+}
+
+#[test]
+fn what_a_dead_runner_left_is_told_by_a_task_that_is_run_alone() {
+    let server = Script::accept().start();
+    let home = home(&server);
+    home.method("Test:hang", "touch started; exec sleep 100");
+    home.method("Test:pass", "exit 0");
+    home.ok(["task", "add", "Test:hang"]);
+    home.ok(["task", "add", "Test:pass"]);
+    let run = home.start(["task", "run", "1"]);
+    kit::process::until("the handler has started", || home.path("started").exists());
+    run.kill();
+    let answer = home.run(["task", "run", "2"]);
+    let told = "task 1 (Test:hang) was interrupted: its runner died";
+    assert!(
+        answer.code() == 0 && answer.err().contains(told),
+        "{}",
+        answer.err()
+    );
+    let [report] = reports(&server).try_into().unwrap();
+    assert!(report.contains(told), "{report}");
+}
+
+#[test]
+fn levels_beyond_the_first_hundred_are_no_news_when_they_become_fewer() {
+    let server = Script::accept().start();
+    let home = home(&server);
+    home.method("Test:pass", "exit 0");
+    home.ok(["timer", "set", "t", "--action", "delay=0, method=Test:pass"]);
+    home.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 210)
+         INSERT INTO document (key) SELECT 'd' || i FROM n;
+         INSERT INTO attachment (timer_id, document_id, reference_at)
+         SELECT 1, id, '2026-04-10 08:59:00' FROM document;
+         UPDATE timer_action SET method = 'No:such'",
+    );
+    tick_in_silence(&home);
+    assert_eq!(reports(&server).len(), 1);
+    home.sql("DELETE FROM document WHERE id = 210");
+    tick_in_silence(&home);
+    assert_eq!(reports(&server).len(), 1);
+}
+
+#[test]
+fn a_zone_that_is_none_is_mailed_as_other_bad_settings_are() {
+    let server = Script::accept().start();
+    let home = home(&server);
+    home.sql("INSERT INTO setting (key, value) VALUES ('time.zone', 'Nowhere/Land')");
+    tick_in_silence(&home);
+    tick_in_silence(&home);
+    let [report] = reports(&server).try_into().unwrap();
+    assert!(report.contains("Nowhere/Land"), "{report}");
+}
+
+#[test]
+fn reports_that_cannot_go_out_do_not_pile_up() {
+    let server = Script::accept()
+        .on(Stage::Rcpt, Act::Reply("550 5.1.1 who?"))
+        .start();
+    let home = home(&server);
+    home.method("Test:fail", "exit 3");
+    for _ in 0..3 {
+        home.ok(["task", "add", "Test:fail"]);
+        assert!(home.run(["tick"]).err().contains("550 5.1.1 who?"));
+    }
+    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM mail"), 0);
 }
 
 #[test]

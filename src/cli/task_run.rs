@@ -8,14 +8,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::{complain, harmless, is_watched, mail_errors};
 use super::task::{Shown, log_text, progress_text};
 use super::{Context, Exit};
-use crate::drain::{self, Wanted};
+use crate::drain::{self, Outcome, Wanted};
 use crate::error::{Error, Result};
 use crate::handler::record::Event;
 use crate::outbox::Post;
 use crate::report;
+use crate::settings::Settings;
+use crate::store::Store;
 use crate::task::{Progress, Status};
-use crate::tick::troubles;
-use crate::time::Zone;
+use crate::tick::{interruptions, troubles as troubles_of};
+use crate::time::{Clock, Zone};
 use crate::worker::recover;
 
 #[derive(Debug, clap::Args)]
@@ -30,25 +32,42 @@ impl Args {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         let store = context.store_to_run()?;
         let (settings, zone, clock) = context.times(&store)?;
-        recover(&store, &clock)?;
+        let mut troubles = interruptions(&recover(&store, &clock)?);
+        let ran = self.run_task(context, &store, (&settings, zone, &clock));
+        troubles.extend(ran.iter().flat_map(troubles_of));
+        let sentences = troubles.iter().map(|trouble| &trouble.sentence);
+        sentences.for_each(complain);
+        if !is_watched() && !troubles.is_empty() && report::is_wanted(&settings)? {
+            let mut post = Post::new(&store, &clock, &settings);
+            mail_errors(&mut post, &troubles, None);
+            post.close()?;
+        }
+        Ok(match ran?.completed {
+            0 => Exit::Failed,
+            _ => Exit::Done,
+        })
+    }
+
+    /// Runs it, and shows what became of it.
+    fn run_task(
+        &self,
+        context: &Context,
+        store: &Store,
+        (settings, zone, clock): (&Settings, Zone, &Clock),
+    ) -> Result<Outcome> {
         let task = store.task(self.id)?;
         if task.status == Status::Running {
             return Err(task.refuse("it is running already"));
         }
-        let wanted = Wanted::One(self.id);
+        let (means, wanted) = (context.means(clock, settings), Wanted::One(self.id));
         let outcome = if self.debug.as_deref() == Some("1") {
             let live = Live::new(context, zone);
             let mut show = |_: i64, event: Event<'_>| live.show(&event);
-            let outcome = drain::drain(
-                &store,
-                context.means(&clock, &settings),
-                wanted,
-                Some(&mut show),
-            );
+            let outcome = drain::drain(store, means, wanted, Some(&mut show));
             live.end();
             outcome?
         } else {
-            drain::drain(&store, context.means(&clock, &settings), wanted, None)?
+            drain::drain(store, means, wanted, None)?
         };
         if outcome.ended() == 0 && outcome.errors.is_empty() {
             return Err(Error::invalid(
@@ -58,20 +77,9 @@ impl Args {
         }
         if context.out.json {
             let task = store.task(self.id)?;
-            context.out.json(&Shown::new(&store, task)?)?;
+            context.out.json(&Shown::new(store, task)?)?;
         }
-        let troubles = troubles(&outcome);
-        let sentences = troubles.iter().map(|trouble| &trouble.sentence);
-        sentences.for_each(complain);
-        if !is_watched() && !troubles.is_empty() && report::is_wanted(&settings)? {
-            let mut post = Post::new(&store, &clock, &settings);
-            mail_errors(&mut post, &troubles, None);
-            post.close()?;
-        }
-        Ok(match outcome.completed {
-            0 => Exit::Failed,
-            _ => Exit::Done,
-        })
+        Ok(outcome)
     }
 }
 

@@ -16,7 +16,9 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         let store = context.store_to_run()?;
-        let (settings, _, clock) = context.times(&store)?;
+        let settings = store.settings()?;
+        // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
+        let clock = context.clock(&settings.zone().unwrap_or_default())?;
         if self.dry_run {
             return rehearsed(context, &rehearse(&store, &clock, &settings)?);
         }

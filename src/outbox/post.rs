@@ -103,6 +103,7 @@ impl<'a> Post<'a> {
     }
 
     /// Sends this letter at once, with a row of the outbox as its record: what was answered, or why it did not go out.
+    /// Then there is no record: whoever asked is told, and a row each time would pile up.
     ///
     /// # Errors
     /// SQLite's, before anything is sent.
@@ -255,6 +256,7 @@ impl<'a> Post<'a> {
         let worker = self.worker_of(None)?;
         let noted = match &tried.result {
             Ok(_) => store.finish_mail(id, worker, now)?,
+            Err(_) if tried.only_now => store.drop_unsent_mail(id, worker)?,
             Err(error) => store.put_back_mail(id, worker, &tried.unsent(error, now))?,
         };
         match noted {
@@ -274,9 +276,10 @@ impl<'a> Post<'a> {
             return;
         };
         round.failed += 1;
-        // A server that is not there is one trouble, not one for each mail.
-        if error.kind != Failure::Unreachable {
-            round.troubles.push(tried.trouble(error, self.clock.now()));
+        let trouble = tried.trouble(error, self.clock.now());
+        // A server that is not there is one trouble, not one for each mail that waits for it.
+        if error.kind != Failure::Unreachable || trouble.given_up {
+            round.troubles.push(trouble);
         }
     }
 

@@ -16,7 +16,8 @@ const RETRIES: u32 = 7;
 pub(super) struct Tried {
     pub(super) claim: MailClaim,
     pub(super) result: Result<Accepted, SendError>,
-    /// Whether it was asked for by somebody who is told at once, and does not come back to it.
+    /// Whether it was asked for by somebody who is told at once, and does not come back to it: when it does not go out,
+    /// nothing is kept of it.
     pub(super) only_now: bool,
 }
 
@@ -33,11 +34,9 @@ impl Tried {
     fn next(&self, kind: Failure, now: Timestamp) -> Next {
         let attempt = self.claim.mail.attempts.saturating_add(1);
         match kind {
-            _ if self.only_now => Next::GivenUp,
-            Failure::Unreachable => Next::Again(None),
             _ if self.claim.attachment.is_some() => Next::Again(None),
             Failure::Refused => Next::GivenUp,
-            Failure::Transient => next_attempt(attempt, RETRIES, now)
+            Failure::Transient | Failure::Unreachable => next_attempt(attempt, RETRIES, now)
                 .map_or(Next::GivenUp, |at| Next::Again(Some(at))),
         }
     }
@@ -46,7 +45,6 @@ impl Tried {
         let next = self.next(error.kind, now);
         Unsent {
             error: &error.sentence,
-            counts: error.kind != Failure::Unreachable || self.only_now,
             again: next != Next::GivenUp,
             not_before: match next {
                 Next::Again(at) => at,

@@ -69,7 +69,7 @@ fn about(store: &Store, about: &About, zone: &Zone) -> Result<Vec<String>> {
             lines.extend(about_task(store, *task, zone)?);
             Ok(lines)
         }
-        About::Mailing | About::Run => Ok(Vec::new()),
+        About::Mailing | About::MoreLevels | About::Run => Ok(Vec::new()),
     }
 }
 

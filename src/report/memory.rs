@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::error::{Error, Result};
 use crate::outbox::Post;
 use crate::store::Store;
-use crate::trouble::Trouble;
+use crate::trouble::{MAILING, Trouble};
 
 /// What the file beside the database that remembers a failure of the run itself ends with.
 const FAILURE_FILE: &str = "-failure";
@@ -51,7 +51,10 @@ pub fn settle(store: &Store, troubles: &[Trouble]) -> Result<()> {
     store.transact(|store| {
         store.forget_settled()?;
         for past in store.reported_runs()? {
-            if !troubles.iter().any(|trouble| trouble.key().0 == past) {
+            let lasts = troubles.iter().any(|trouble| trouble.key().0 == past)
+                // In the pause of a mail nobody tries whether the server is there again.
+                || past == MAILING && store.has_failing_mail()?;
+            if !lasts {
                 store.forget_reported((&past, 0, 0))?;
             }
         }

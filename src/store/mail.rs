@@ -44,8 +44,6 @@ pub struct MailClaim {
 pub struct Unsent<'a> {
     /// Why it did not.
     pub error: &'a str,
-    /// Whether that counts as an attempt of this mail.
-    pub counts: bool,
     /// Whether it is tried again.
     pub again: bool,
     /// Not before this.
@@ -150,6 +148,16 @@ impl Store {
         Ok(self.find(&sql, params![after, now], |_| Ok(()))?.is_some())
     }
 
+    /// Whether a mail is still to be sent that did not go out before.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_failing_mail(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM mail INDEXED BY mail_queued
+                    WHERE status = 'queued' AND last_error IS NOT NULL LIMIT 1";
+        Ok(self.find(sql, [], |_| Ok(()))?.is_some())
+    }
+
     /// When the next mail that pauses is tried again.
     ///
     /// # Errors
@@ -215,19 +223,31 @@ impl Store {
     /// SQLite's.
     pub fn put_back_mail(&self, id: i64, worker: i64, unsent: &Unsent<'_>) -> Result<bool> {
         let put_back = self.execute(
-            &format!("UPDATE mail SET status = iif(?3 AND NOT {UNWANTED}, 'queued', 'failed'), attempts = {COUNTED} + ?4,
-                             last_error = ?5, run_at = ?6, worker_id = NULL
+            &format!("UPDATE mail SET status = iif(?3 AND NOT {UNWANTED}, 'queued', 'failed'), attempts = {COUNTED} + 1,
+                             last_error = ?4, run_at = ?5, worker_id = NULL
               WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"),
             params![
                 id,
                 worker,
                 unsent.again,
-                unsent.counts,
                 unsent.error,
                 unsent.not_before
             ],
         )?;
         Ok(put_back > 0)
+    }
+
+    /// Deletes a mail that has not gone out and that nobody comes back to, if it is still in this worker's hand. Whether
+    /// it was.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn drop_unsent_mail(&self, id: i64, worker: i64) -> Result<bool> {
+        let dropped = self.execute(
+            "DELETE FROM mail WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'",
+            [id, worker],
+        )?;
+        Ok(dropped > 0)
     }
 
     /// Mails with a greater id than this that wait to be sent now and whose last error is another one: their ids, and
