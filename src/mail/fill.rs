@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use minijinja::machinery::{Instruction, get_compiled_template};
 use minijinja::value::{Value, ValueKind};
 use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, Output, OutputSpanKind, State, UndefinedBehavior,
+    AutoEscape, Environment, Error, ErrorKind, Output, OutputSpanKind, State, Template,
+    UndefinedBehavior,
 };
 
 use super::bounds::check_bounds;
@@ -117,6 +119,43 @@ pub(super) fn fill_addresses(
         _ => Piece::Filled(text),
     });
     gather(pieces).map_err(|reason| reason.about(part))
+}
+
+/// Refuses a filter, a test or a function that there is not: else that would show when a mail is due, and no sooner.
+pub(super) fn check_names(
+    part: &str,
+    models: &Environment<'_>,
+    model: &Template<'_, '_>,
+) -> Result<(), Invalid> {
+    let compiled = get_compiled_template(model);
+    let steps = (0..).map_while(|at| compiled.instructions.get(at));
+    for step in steps {
+        let (kind, name, is_known) = match step {
+            Instruction::ApplyFilter(name, ..) => {
+                ("filter", name, answers(models, "name is filter", name))
+            }
+            Instruction::PerformTest(name, ..) => {
+                ("test", name, answers(models, "name is test", name))
+            }
+            Instruction::CallFunction(name, ..) => ("function", name, is_function(models, name)),
+            _ => continue,
+        };
+        if !is_known {
+            return Err(Invalid::new(format!("{part}: there is no {kind} “{name}”")));
+        }
+    }
+    Ok(())
+}
+
+fn answers(models: &Environment<'_>, question: &str, name: &str) -> bool {
+    let asked = models.compile_expression(question);
+    let answer = asked.and_then(|question| question.eval(minijinja::context! { name }));
+    answer.is_ok_and(|answer| answer.is_true())
+}
+
+/// A recursive loop calls itself.
+fn is_function(models: &Environment<'_>, name: &str) -> bool {
+    name == "loop" || models.globals().any(|(known, _)| known == name)
 }
 
 /// The sentence of the template library, with the part and the expression that it is about.

@@ -4,8 +4,10 @@ use minijinja::value::{Serde, Value};
 use serde::{Deserialize, Serialize};
 
 use super::bounds::check_bounds;
-use super::fill::{environment, explain, fill, fill_addresses, fill_subject};
+use super::fill::{check_names, environment, explain, fill, fill_addresses, fill_subject};
 use super::{Address, Invalid};
+
+const NOBODY: &str = "there is nobody to send to: to, cc and bcc are empty";
 
 /// A mail model (`design`, “Mail”): every part is a Jinja template over `doc`, `attr` and `timer`.
 ///
@@ -62,19 +64,26 @@ pub struct Rendered {
 }
 
 impl Template {
-    /// Checks what can be known before there is a document: the syntax of every part, and all of a part that has no
-    /// variable.
+    /// Checks what can be known before there is a document: the syntax of every part, what it is filled with, and all of a
+    /// part that has no variable.
     ///
     /// # Errors
     ///
     /// The first part that is wrong, and why.
     pub fn check(&self) -> Result<(), Invalid> {
+        if [&self.to, &self.cc, &self.bcc]
+            .iter()
+            .all(|list| list.trim().is_empty())
+        {
+            return Err(Invalid::new(NOBODY));
+        }
         let models = environment();
         for (part, source) in self.parts() {
             check_bounds(part, source)?;
             let model = models
                 .template_from_named_str(part, source)
                 .map_err(|error| explain(part, source, &error))?;
+            check_names(part, &models, &model)?;
             if model.undeclared_variables(false).is_empty() {
                 match part {
                     "body" | "html" => drop(fill(part, source, &Value::UNDEFINED)?),
@@ -122,9 +131,7 @@ impl Template {
                 .transpose()?,
         };
         if rendered.to.is_empty() && rendered.cc.is_empty() && rendered.bcc.is_empty() {
-            return Err(Invalid::new(
-                "there is nobody to send to: to, cc and bcc are empty",
-            ));
+            return Err(Invalid::new(NOBODY));
         }
         Ok(rendered)
     }
@@ -375,6 +382,12 @@ mod tests {
     #[test]
     fn checking_finds_wrong_syntax_and_wrong_addresses_before_any_document() {
         assert_eq!(template().check(), Ok(()));
+        let good = "{% for n in range(doc.id) recursive %}{{ loop.index }}{% if n is odd %}{{ loop([n|upper]) }}{% endif %}{% endfor %}";
+        let good = Template {
+            body: good.into(),
+            ..template()
+        };
+        assert_eq!(good.check(), Ok(()));
         for (wrong, part) in [
             (
                 Template {
@@ -403,6 +416,34 @@ mod tests {
                     ..template()
                 },
                 "to",
+            ),
+            (
+                Template {
+                    subject: "{{ doc.title | uper }}".into(),
+                    ..template()
+                },
+                "subject: there is no filter “uper”",
+            ),
+            (
+                Template {
+                    body: "{% if doc.title is misssing %}{% endif %}".into(),
+                    ..template()
+                },
+                "body: there is no test “misssing”",
+            ),
+            (
+                Template {
+                    body: "{% for n in rnge(doc.id) %}{% endfor %}".into(),
+                    ..template()
+                },
+                "body: there is no function “rnge”",
+            ),
+            (
+                Template {
+                    to: " ".into(),
+                    ..template()
+                },
+                "there is nobody to send to",
             ),
             (
                 Template {
