@@ -62,19 +62,20 @@ impl Store {
     /// Makes a new database, readable and writable by its owner alone.
     ///
     /// # Errors
-    /// When there is a file already, or none can be made.
+    /// When there is a file already that is not empty or not ours, or none can be made.
     pub fn create(path: &Path) -> Result<Self> {
         let already = fs::metadata(path).map(|found| found.len()).unwrap_or(0);
         if already > 0 {
             return Err(Error::Exists(path.to_owned()));
         }
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
             .open(path)
             .map_err(|source| Error::io(path, source))?;
+        trust::make_private(path, &file)?;
         Self::set_up(path).map_err(|error| error.of_database(path))
     }
 

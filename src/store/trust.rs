@@ -3,7 +3,7 @@
 //! Its owner and mode are not the whole of it. SQLite takes the write-ahead log and the journal beside the file for
 //! parts of it, so one that somebody else put there counts as writing; and in a folder where all may write, they can.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -60,6 +60,23 @@ pub(super) fn check_beside(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Takes from an empty file what others might do with it: it may have been made before us, with whatever mode.
+///
+/// # Errors
+/// When it belongs to somebody else, who could give himself all of it back.
+pub(super) fn make_private(path: &Path, file: &File) -> Result<()> {
+    let found = file.metadata().map_err(|source| Error::io(path, source))?;
+    if found.uid() != user() {
+        let reason = format!(
+            "this file belongs to another user (id {}); remove it, or give another path",
+            found.uid()
+        );
+        return Err(Error::invalid(path.display().to_string(), reason));
+    }
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(|source| Error::io(path, source))
 }
 
 /// The real path of a database and what the system says of it.
