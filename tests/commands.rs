@@ -154,6 +154,74 @@ fn crontab_install_keeps_every_other_line_and_does_nothing_the_second_time() {
 }
 
 #[test]
+fn crontab_install_leaves_a_line_of_the_users_own_and_says_so() {
+    let home = Home::new();
+    let db = home.db().canonicalize().unwrap();
+    let own = format!(
+        "*/5 * * * * nice runner --db {} tick >> log\n",
+        db.display()
+    );
+    let bin = Bin::new(&home);
+    bin.crontab(&own);
+    let home = home.env("PATH", bin.path().to_str().unwrap());
+    let answer = home.run(["crontab", "--install"]);
+    assert_eq!(answer.code(), 0);
+    assert!(
+        answer.err().contains("line of your own"),
+        "{}",
+        answer.err()
+    );
+    assert_eq!(bin.installed().unwrap(), own);
+}
+
+#[test]
+fn the_crontab_entry_trusts_the_database_when_that_is_said() {
+    let home = Home::new();
+    let bin = Bin::new(&home);
+    bin.crontab("");
+    let home = home.env("PATH", bin.path().to_str().unwrap());
+    home.ok(["crontab", "--install"]);
+    home.ok(["--trust-database", "crontab", "--install"]);
+    let entry = home.ok(["--trust-database", "crontab"]);
+    assert!(entry.ends_with(" --trust-database tick"), "{entry}");
+    assert_eq!(bin.installed().unwrap(), format!("{entry}\n"));
+    fs::set_permissions(home.db(), Permissions::from_mode(0o666)).unwrap();
+    let mut cron = Command::new("/bin/sh");
+    cron.args(["-c", entry.strip_prefix("* * * * * ").unwrap()]);
+    assert_eq!(answer(cron).ok(), "");
+}
+
+#[test]
+fn a_value_of_a_setting_is_a_file_or_standard_input_too() {
+    let home = Home::new();
+    let transport = "smtp://ann:s3cret@mail.example.org";
+    home.run_with_input(
+        ["config", "set", "mail.transport", "-"],
+        &format!("{transport}\n"),
+    )
+    .ok();
+    let kept = || home.sql_value::<String>("SELECT value FROM setting");
+    assert_eq!(kept(), transport);
+    home.write("secret", "smtps://ann:other@mail.example.org\n");
+    home.ok(["config", "set", "mail.transport", "@secret"]);
+    assert_eq!(kept(), "smtps://ann:other@mail.example.org");
+}
+
+#[test]
+fn one_of_a_kind_is_told_in_the_singular() {
+    let home = Home::new();
+    home.sql(
+        r#"INSERT INTO mail (status, "from", "to", subject, body, message_id)
+           VALUES ('failed', 'r@x.org', '["a@x.org"]', 's', 'b', '<1@x.org>')"#,
+    );
+    let one = home.ok(["status"]);
+    assert!(one.contains("attention  1 mail failed: "), "{one}");
+    home.sql("INSERT INTO mail (status, \"from\", \"to\", subject, body, message_id) SELECT status, \"from\", \"to\", subject, body, message_id FROM mail");
+    let two = home.ok(["status"]);
+    assert!(two.contains("attention  2 mails failed: "), "{two}");
+}
+
+#[test]
 fn crontab_install_touches_nothing_when_crontab_refuses_or_is_not_there() {
     let home = Home::new();
     let bin = Bin::new(&home);

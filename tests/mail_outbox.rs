@@ -214,7 +214,7 @@ fn a_mail_of_no_level_is_retried_with_a_growing_pause_and_then_given_up() {
         json!({"queued": 0, "sending": 0, "failed": 1})
     );
     assert!(
-        status["attention"].to_string().contains("mails failed"),
+        status["attention"].to_string().contains("1 mail failed"),
         "{status}"
     );
     home.ok(["mail", "retry", "1"]);

@@ -287,3 +287,17 @@ fn a_mail_that_could_never_go_out_is_not_queued() {
     );
     assert_eq!(home.json(["mail", "list"]), json!([]));
 }
+
+#[test]
+fn a_filter_that_there_is_not_is_refused_when_the_template_is_set() {
+    let home = home();
+    let set = ["template", "set", "t", "--subject", "s", "--body"];
+    let told = home.refused(
+        set.into_iter()
+            .chain(["{{ doc.title | uper }}", "--to", "a@x.org"]),
+    );
+    assert!(told.contains("there is no filter “uper”"), "{told}");
+    let told = home.refused(set.into_iter().chain(["b", "--to", ""]));
+    assert!(told.contains("nobody to send to"), "{told}");
+    home.ok(set.into_iter().chain(["b", "--to", "", "--bcc", "a@x.org"]));
+}

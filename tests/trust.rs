@@ -135,3 +135,21 @@ fn no_file_of_ours_is_overwritten_through_a_link_beside_the_database() {
     assert!(told.contains("runner.db-worker-2"), "{told}");
     assert_eq!(home.read("precious"), "of value");
 }
+
+#[test]
+fn a_database_that_is_made_of_an_empty_file_is_its_owners_alone() {
+    let home = Home::without_database();
+    home.write("runner.db", "");
+    fs::set_permissions(home.db(), Permissions::from_mode(0o666)).unwrap();
+    home.ok(["init"]);
+    let mode = fs::metadata(home.db()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    if may_give_away() {
+        let home = Home::without_database();
+        home.write("runner.db", "");
+        give_away(&home, "runner.db");
+        let told = home.refused(["init"]);
+        assert!(told.contains("belongs to another user"), "{told}");
+        assert_eq!(fs::metadata(home.db()).unwrap().len(), 0);
+    }
+}

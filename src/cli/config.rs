@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::values::body;
 use super::{Context, Exit};
 use crate::error::Result;
 use crate::settings;
@@ -13,7 +14,7 @@ pub(super) enum Command {
     List,
     /// Print the value of one
     Get { key: String },
-    /// Set one
+    /// Set one; a value that others must not see in the list of processes is @FILE, or - for standard input
     Set {
         key: String,
         #[arg(allow_hyphen_values = true)]
@@ -37,8 +38,10 @@ impl Command {
             Self::Get { key } => get(context, &key)?,
             Self::Set { key, value } => {
                 let store = context.store()?;
-                settings::check(&key, &value)?;
-                change(&store, &key, |store| store.set_setting(&key, &value))?;
+                let given = body(&value)?;
+                let value = given.trim_end_matches(['\r', '\n']);
+                settings::check(&key, value)?;
+                change(&store, &key, |store| store.set_setting(&key, value))?;
             }
             Self::Unset { key } => {
                 let store = context.store()?;

@@ -121,8 +121,9 @@ impl Report {
             failing,
             skipped,
         } = self.timers;
+        let levels = if skipped == 1 { "level" } else { "levels" };
         out.line(format!(
-            "timers     {attached} attached, {waiting} waiting for a date, {failing} failing, {skipped} levels skipped"
+            "timers     {attached} attached, {waiting} waiting for a date, {failing} failing, {skipped} {levels} skipped"
         ))?;
         self.attention
             .iter()
@@ -168,39 +169,35 @@ fn attention(
     timers: &Timers,
     last_tick: Option<Timestamp>,
 ) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for (status, one, more) in [
-        (Status::Failed, "task failed", "tasks failed"),
-        (
-            Status::Interrupted,
-            "task was interrupted",
-            "tasks were interrupted",
-        ),
-    ] {
-        let tasks = count(status);
-        let what = if tasks == 1 { one } else { more };
-        if tasks > 0 {
-            sentences.push(format!(
-                "{tasks} {what}: 'runner task list --status {status}'"
-            ));
-        }
-    }
     let failed = MailStatus::Failed.word();
-    if let Some(count) = mails.get(failed).filter(|count| **count > 0) {
-        sentences.push(format!(
-            "{count} mails failed: 'runner mail list --status {failed}'"
-        ));
-    }
-    if timers.failing > 0 {
-        let failing = timers.failing;
-        sentences.push(format!("{failing} timers fail: 'runner timer next'"));
-    }
-    if timers.skipped > 0 {
-        let skipped = timers.skipped;
-        sentences.push(format!(
-            "{skipped} levels were skipped: 'runner timer skipped'"
-        ));
-    }
+    let found = [
+        (
+            count(Status::Failed),
+            ("task failed", "tasks failed"),
+            "task list --status FAILED",
+        ),
+        (
+            count(Status::Interrupted),
+            ("task was interrupted", "tasks were interrupted"),
+            "task list --status INTERRUPTED",
+        ),
+        (
+            mails.get(failed).copied().unwrap_or(0),
+            ("mail failed", "mails failed"),
+            "mail list --status failed",
+        ),
+        (timers.failing, ("timer fails", "timers fail"), "timer next"),
+        (
+            timers.skipped,
+            ("level was skipped", "levels were skipped"),
+            "timer skipped",
+        ),
+    ];
+    let sentence = |(count, (one, more), command): (i64, (&str, &str), &str)| {
+        let what = if count == 1 { one } else { more };
+        (count > 0).then(|| format!("{count} {what}: 'runner {command}'"))
+    };
+    let mut sentences: Vec<_> = found.into_iter().filter_map(sentence).collect();
     if last_tick.is_none() {
         sentences.push("no tick has run yet: 'runner crontab --install'".to_owned());
     }
