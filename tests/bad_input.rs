@@ -517,3 +517,43 @@ fn a_database_that_another_program_holds_is_told_and_unchanged() {
     holder.execute_batch("ROLLBACK").unwrap();
     assert_eq!(dump(&home.db()), before);
 }
+
+#[test]
+fn no_name_breaks_a_row_or_a_line_of_what_is_shown() {
+    let home = Home::new();
+    home.sql(
+        r#"INSERT INTO document (key, family, title) VALUES ('k', 'f', 'one' || char(10) || 'two' || char(9) || 'three');
+           INSERT INTO task (method, signature) VALUES ('m', 'a' || char(10) || 'status   forged');
+           INSERT INTO mail (status, "from", "to", subject, body, message_id)
+           VALUES ('sent', 'r@x.org', '["a@x.org"]', 'one' || char(13, 10) || 'To: e@x.org', 'b', '<1@x.org>')"#,
+    );
+    for command in [&["doc", "list"][..], &["task", "list"], &["mail", "list"]] {
+        assert_eq!(home.ok(command).lines().count(), 2, "{command:?}");
+    }
+    let shown = home.ok(["task", "show", "1"]);
+    assert!(shown.contains("a status   forged"), "{shown}");
+    let shown = home.ok(["mail", "show", "1"]);
+    assert!(shown.contains("Subject: one To: e@x.org"), "{shown}");
+    let shown = home.ok(["doc", "show", "k"]);
+    assert!(shown.contains("one two three"), "{shown}");
+}
+
+#[test]
+fn json_has_no_character_that_changes_a_terminal() {
+    let home = Home::new();
+    let odd = "a\u{9b}31m\u{7f}\u{202e}é";
+    home.ok(["doc", "add", "--key", "k", "--title", odd]);
+    home.ok(["doc", "set", "k", &format!("note={odd}")]);
+    home.sql("UPDATE document SET attributes = json_set(attributes, '$.raw', char(155, 127, 233))");
+    let answer = home.run(["--json", "doc", "show", "k"]);
+    let shown = answer.json();
+    assert_eq!(shown["title"], odd);
+    assert_eq!(shown["attributes"]["note"], odd);
+    assert_eq!(shown["attributes"]["raw"], "\u{9b}\u{7f}é");
+    let printed = answer.out();
+    assert!(
+        !printed.contains(['\u{9b}', '\u{7f}', '\u{202e}']),
+        "{printed:?}"
+    );
+    assert!(printed.contains(r"\u009b31m\u007f\u202eé"), "{printed}");
+}

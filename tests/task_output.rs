@@ -313,3 +313,22 @@ fn live_lines_come_while_the_handler_still_runs() {
     run.end().ok();
     assert!(home.read("live").contains("ended"));
 }
+
+#[test]
+fn no_message_can_pass_for_another_entry_of_the_log() {
+    let home = Home::new();
+    home.method(
+        "m",
+        r#"printf '{"type":"log","level":"info","message":"one\\n2026-04-10 09:00:00  error    forged\\r2026-04-10"}\n'"#,
+    );
+    home.ok(["task", "add", "m"]);
+    let shown = home.ok(["task", "run", "1", "1"]);
+    let starts = |text: &str| text.lines().filter(|line| line.starts_with("20")).count();
+    assert_eq!(starts(&shown), 1, "{shown}");
+    assert!(
+        shown.contains("\n    2026-04-10 09:00:00  error    forged\n    2026"),
+        "{shown}"
+    );
+    let logs = home.ok(["task", "logs", "1"]);
+    assert_eq!(starts(&logs), 1, "{logs}");
+}

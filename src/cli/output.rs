@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::ser::Formatter;
 
 use crate::error::{Error, Result, one_line};
 use crate::outbox::Post;
@@ -33,14 +34,20 @@ impl Output {
     pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
         self.said.set(true);
         let mut stdout = self.stdout.borrow_mut();
-        let written = serde_json::to_writer(&mut *stdout, value).map_err(io::Error::from);
+        let mut writer = serde_json::Serializer::with_formatter(&mut *stdout, HarmlessJson);
+        let written = value.serialize(&mut writer).map_err(io::Error::from);
         told(written.and_then(|()| stdout.write_all(b"\n")))
     }
 
-    /// Prints a line, made harmless.
+    /// Prints a line, made harmless: one line, whatever is in it.
     pub(super) fn line(&self, line: impl Display) -> Result<()> {
-        let line = harmless(&line.to_string());
-        told(writeln!(self.stdout.borrow_mut(), "{line}"))
+        self.lines(flat(&line.to_string()))
+    }
+
+    /// Prints a text of one or more lines, made harmless.
+    pub(super) fn lines(&self, text: impl Display) -> Result<()> {
+        let text = harmless(&text.to_string());
+        told(writeln!(self.stdout.borrow_mut(), "{text}"))
     }
 
     /// Prints an id on a line, which needs nothing to be made harmless.
@@ -70,7 +77,7 @@ impl Output {
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(headings);
         for row in rows {
-            table.add_row(row.iter().map(|cell| Cell::new(harmless(cell))));
+            table.add_row(row.iter().map(|cell| Cell::new(harmless(&flat(cell)))));
         }
         if table.is_empty() {
             return Ok(());
@@ -120,10 +127,7 @@ pub(super) fn complain(message: &impl Display) {
 /// Control characters, with which a text could move the cursor or change the terminal, are shown as what they are;
 /// so are those that change the direction of writing.
 pub(super) fn harmless(text: &str) -> String {
-    let strange = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let strange = |c: char| is_strange(c) && c != '\n' && c != '\t';
     match text.contains(strange) {
         false => text.to_owned(),
         true => text
@@ -136,6 +140,54 @@ pub(super) fn harmless(text: &str) -> String {
                 }
             })
             .collect(),
+    }
+}
+
+fn is_strange(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text on one line: what would begin another one, or another column, is shown as a space.
+fn flat(text: &str) -> String {
+    text.replace("\r\n", " ").replace(['\n', '\r', '\t'], " ")
+}
+
+/// The text with its lines after the first moved to the right, so that none of them can pass for the beginning of
+/// another entry.
+pub(super) fn indented(text: &str) -> String {
+    text.replace("\r\n", "\n").replace(['\n', '\r'], "\n    ")
+}
+
+/// JSON of which no text can change a terminal: what [`harmless`] shows as something else is escaped, which leaves the
+/// value the same.
+struct HarmlessJson;
+
+impl Formatter for HarmlessJson {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
+        let mut rest = text;
+        while let Some((at, strange)) = rest.char_indices().find(|(_, c)| is_strange(*c)) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            write!(writer, "\\u{:04x}", u32::from(strange))?;
+            rest = after.get(strange.len_utf8()..).unwrap_or_default();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
+    /// JSON as it was written: outside of its texts, what is strange is white space.
+    fn write_raw_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        json: &str,
+    ) -> io::Result<()> {
+        match json.contains(|c| is_strange(c) && !c.is_ascii_whitespace()) {
+            true => self.write_string_fragment(writer, &flat(json)),
+            false => writer.write_all(json.as_bytes()),
+        }
     }
 }
 

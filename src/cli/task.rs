@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::output::{complain, or_dash};
+use super::output::{complain, indented, or_dash};
 use super::{Context, Exit, task_add, task_run};
 use crate::enqueue::give_file;
 use crate::error::{Error, Result};
@@ -189,10 +189,10 @@ fn logs(context: &Context, id: i64) -> Result<()> {
 
 fn print_logs(context: &Context, zone: &Zone, logs: &[LogEntry]) -> Result<()> {
     logs.iter()
-        .try_for_each(|entry| context.out.line(log_text(zone, entry)))
+        .try_for_each(|entry| context.out.lines(log_text(zone, entry)))
 }
 
-/// A log entry as people read it.
+/// A log entry as people read it. Only its first line begins where an entry begins.
 pub(super) fn log_text(zone: &Zone, entry: &LogEntry) -> String {
     let details = entry
         .details
@@ -201,11 +201,12 @@ pub(super) fn log_text(zone: &Zone, entry: &LogEntry) -> String {
     let LogEntry {
         at, level, message, ..
     } = entry;
-    format!(
+    let text = format!(
         "{}  {level:<7}  {message}{}",
         zone.show(*at),
         details.unwrap_or_default()
-    )
+    );
+    indented(&text)
 }
 
 /// How far a task is, as people read it.

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdout};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{complain, harmless, is_watched, mail_errors};
+use super::output::{complain, harmless, indented, is_watched, mail_errors};
 use super::task::{Shown, log_text, progress_text};
 use super::{Context, Exit};
 use crate::drain::{self, Outcome, Wanted};
@@ -104,7 +104,9 @@ impl<'a> Live<'a> {
     fn show(&self, event: &Event<'_>) {
         match event {
             Event::Log(entry) => self.line(&log_text(&self.zone, entry)),
-            Event::Debug(message) => self.line(&format!("{:19}  debug    {message}", "")),
+            Event::Debug(message) => {
+                self.line(&indented(&format!("{:19}  debug    {message}", "")));
+            }
             Event::Progress(progress) => self.progress(progress),
         }
     }
@@ -123,7 +125,7 @@ impl<'a> Live<'a> {
         let _ = self
             .context
             .out
-            .line(line)
+            .lines(line)
             .and_then(|()| self.context.out.end());
     }
 

@@ -151,10 +151,10 @@ pub(super) fn print_mail(
         out.line(format!("{name}: {value}"))?;
     }
     out.line("")?;
-    out.line(body.strip_suffix('\n').unwrap_or(body))?;
+    out.lines(body.strip_suffix('\n').unwrap_or(body))?;
     if let Some(html) = html {
-        out.line("\n--- as HTML ---\n")?;
-        out.line(html.strip_suffix('\n').unwrap_or(html))?;
+        out.lines("\n--- as HTML ---\n")?;
+        out.lines(html.strip_suffix('\n').unwrap_or(html))?;
     }
     Ok(())
 }
