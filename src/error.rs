@@ -133,6 +133,19 @@ impl Error {
         )
     }
 
+    /// Whether what fails now may be done later: another program holds the database, or the disk is full.
+    pub fn is_temporary(&self) -> bool {
+        self.is_busy() || self.is_full()
+    }
+
+    /// Whether the disk has no room for what the database was to take.
+    pub fn is_full(&self) -> bool {
+        let (Self::Sqlite(source) | Self::Database { source, .. }) = self else {
+            return false;
+        };
+        source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+    }
+
     /// Whether another program held the database for longer than the busy timeout, so that a later try may do.
     pub fn is_busy(&self) -> bool {
         match self {

@@ -92,6 +92,25 @@ fn a_task_with_retries_is_tried_again_after_its_runner_died() {
 }
 
 #[test]
+fn a_task_that_somebody_ended_is_not_tried_again_when_its_runner_died_over_it() {
+    for (stop, status, told) in [("stop", "INTERRUPTED", 1), ("cancel", "CANCELLED", 0)] {
+        let (home, tick) = running(&["--retries", "3"], ENDLESS, &["tick"]);
+        tick.signal(Signal::STOP);
+        home.sql(&format!("UPDATE task SET stop = '{stop}'"));
+        tick.kill();
+        let answer = home.run(["tick"]);
+        assert_eq!(answer.code(), told, "{}", answer.err());
+        assert!(!answer.err().contains("tried again"), "{}", answer.err());
+        let task = home.task("1");
+        assert_eq!(
+            (&task["status"], &task["run_at"]),
+            (&json!(status), &json!(null))
+        );
+        assert_eq!(home.ok(["tick"]), "", "there is nothing left to run");
+    }
+}
+
+#[test]
 fn the_task_commands_notice_a_dead_runner_too() {
     for (command, code, status) in [
         ("restart", 0, "TO_RUN"),

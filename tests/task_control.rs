@@ -290,3 +290,22 @@ fn a_tick_that_is_told_to_leave_ends_its_handlers_and_marks_them() {
         assert_eq!(workers, 0, "it has signed off");
     }
 }
+
+#[test]
+fn a_task_that_is_claimed_and_not_started_can_be_cancelled() {
+    let home = Home::new();
+    home.ok(["config", "set", "task.max_running", "1"]);
+    home.method("quick", "exit 0");
+    home.method("slow", "echo > begun; sleep 0.4");
+    home.method("last", ENDLESS);
+    // After many quick tasks the tick claims some ahead, and the last is among them while the slow one runs.
+    let mut tasks = "{\"method\":\"quick\"}\n".repeat(300);
+    tasks.push_str("{\"method\":\"slow\"}\n{\"method\":\"last\"}\n");
+    home.write("many.jsonl", tasks);
+    home.ok(["task", "add", "--batch", "many.jsonl"]);
+    let tick = home.start(["tick"]);
+    until("the slow task has begun", || home.path("begun").exists());
+    home.ok(["task", "cancel", "302"]);
+    assert_eq!(home.status("302"), "CANCELLED");
+    assert_eq!(tick.end().ok(), "");
+}

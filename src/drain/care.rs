@@ -6,6 +6,8 @@ use super::attempt::{Cause, Watch};
 use super::signals::Signals;
 use super::{Drain, LOOK_FOR_STOPS};
 use crate::error::Result;
+use crate::task::Stop;
+use crate::worker::give_back;
 
 impl Drain<'_> {
     /// Sees to time limits, to what was asked of running tasks, and to being told to leave.
@@ -65,7 +67,11 @@ impl Drain<'_> {
                     true => Ok((version, Vec::new())),
                     false => Ok((version, store.stops_asked(worker.id)?)),
                 });
-        match looked {
+        let noticed = looked.and_then(|(version, stops)| {
+            self.give_up_unstarted(&stops)?;
+            Ok((version, stops))
+        });
+        match noticed {
             Ok((version, stops)) => {
                 self.seen_version = Some(version);
                 let asked = stops
@@ -74,8 +80,31 @@ impl Drain<'_> {
                 asked.for_each(|(task, cause)| self.ask_to_end(Some(task), cause, elapsed));
                 Ok(())
             }
-            Err(error) if error.is_busy() => Ok(()),
+            // What was not noticed now is the next time.
+            Err(error) if error.is_temporary() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Of the tasks that are to end, those that were claimed and not started are given back, and so are over.
+    fn give_up_unstarted(&mut self, stops: &[(i64, Stop)]) -> Result<()> {
+        let is_asked = |id: i64| stops.iter().any(|(asked, _)| *asked == id);
+        self.take_back(|attempt| is_asked(attempt.claim.id));
+        let waiting = self.queue.iter().chain(&self.parked);
+        let given_up: Vec<i64> = waiting
+            .map(|claim| claim.id)
+            .filter(|id| is_asked(*id))
+            .collect();
+        let (Some(worker), false) = (&self.worker, given_up.is_empty()) else {
+            return Ok(());
+        };
+        let (worker, now) = (worker.id, self.around.clock.now());
+        self.around.store.transact(|store| {
+            let mut given_up = given_up.iter();
+            given_up.try_for_each(|id| give_back(store, *id, worker, now))
+        })?;
+        self.queue.retain(|claim| !given_up.contains(&claim.id));
+        self.parked.retain(|claim| !given_up.contains(&claim.id));
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::attempt::Ended;
+use super::attempt::{Attempt, Ended};
 use super::{CLAIM_AHEAD, Drain, MOST_AHEAD, Problem, Wanted};
 use crate::error::{Error, Result};
 use crate::firing;
@@ -37,7 +37,7 @@ impl Drain<'_> {
     /// Nothing that the run remembers changes before the transaction is committed, so that it can be tried again.
     pub(super) fn flush(&mut self) -> Result<()> {
         if self.queue_is_stale() {
-            self.take_back();
+            self.take_back(|_| true);
         }
         let written = self.around.store.transact(|store| self.write(store))?;
         let took = self.elapsed().saturating_sub(self.flushed_at);
@@ -82,12 +82,12 @@ impl Drain<'_> {
         }
     }
 
-    /// What no thread has begun goes back to the queue, and with it to the others.
-    fn take_back(&mut self) {
+    /// What no thread has begun, and is wanted back, goes back to the queue.
+    pub(super) fn take_back(&mut self, wanted: impl Fn(&Attempt) -> bool) {
         let taken = self
             .pool
             .as_mut()
-            .map(super::Pool::take_back)
+            .map(|pool| pool.take_back(wanted))
             .unwrap_or_default();
         for attempt in taken.into_iter().rev() {
             let (claim, note) = attempt.unbegun();
@@ -123,7 +123,7 @@ impl Drain<'_> {
         if given_back {
             self.queue
                 .iter()
-                .try_for_each(|claim| store.unclaim_task(claim.id, worker, now))?;
+                .try_for_each(|claim| worker::give_back(store, claim.id, worker, now))?;
         }
         let places = self.free_places(store, worker)?;
         let (asked, claims) = self.claim(store, worker, places, given_back)?;

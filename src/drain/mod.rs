@@ -35,7 +35,7 @@ use crate::store::Store;
 use crate::store::task::Claim;
 use crate::task::Status;
 use crate::time::{Clock, Timestamp};
-use crate::worker::Worker;
+use crate::worker::{Worker, give_back};
 
 /// How long an end waits for others to be committed together with it.
 const GATHER: Duration = Duration::from_millis(20);
@@ -351,7 +351,7 @@ impl Drain<'_> {
         self.report_leftovers(&worker)?;
         self.around.store.transact(|store| {
             let mut parked = self.parked.iter();
-            parked.try_for_each(|claim| store.unclaim_task(claim.id, worker.id, now))?;
+            parked.try_for_each(|claim| give_back(store, claim.id, worker.id, now))?;
             store.delete_worker(worker.id)
         })?;
         self.outcome.parked |= !self.parked.is_empty();

@@ -156,13 +156,16 @@ impl Pool {
         self.shared.more.notify_one();
     }
 
-    /// Takes back what no thread has begun: the attempts to be unclaimed.
-    pub(super) fn take_back(&mut self) -> Vec<Attempt> {
-        let waiting = mem::take(&mut lock(&self.shared.waiting).tasks);
-        let taken = waiting
-            .into_iter()
-            .filter_map(|(given, _)| self.live.remove(&given.id));
-        taken.map(|live| live.attempt).collect()
+    /// Takes back what no thread has begun and is wanted back: the attempts to be unclaimed.
+    pub(super) fn take_back(&mut self, wanted: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
+        let (live, mut taken) = (&mut self.live, Vec::new());
+        lock(&self.shared.waiting).tasks.retain(|(given, _)| {
+            let found = live.get(&given.id);
+            let back = found.is_none_or(|live| wanted(&live.attempt));
+            taken.extend(back.then(|| live.remove(&given.id)).flatten());
+            !back
+        });
+        taken.into_iter().map(|live| live.attempt).collect()
     }
 
     /// Whether some task waits for a thread.

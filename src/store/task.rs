@@ -332,20 +332,26 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Gives a claimed task back that was not started; one that somebody asked to end meanwhile is over.
+    /// Gives a claimed task back that was not started; one that somebody asked to end meanwhile is over. What it is
+    /// then, and the attachment whose level it is the method of; nothing when it was not the worker's any more.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn unclaim_task(&self, id: i64, worker: i64, now: Timestamp) -> Result<()> {
-        self.execute(
+    pub fn unclaim_task(
+        &self,
+        id: i64,
+        worker: i64,
+        now: Timestamp,
+    ) -> Result<Option<(Status, Option<i64>)>> {
+        self.find(
             "UPDATE task SET status = CASE WHEN stop IS 'cancel' THEN 'CANCELLED'
                                            WHEN stop IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,
                              ended_at = iif(stop IS NULL, NULL, ?3),
                              worker_id = NULL, stop = NULL, attempt = attempt - 1, started_at = NULL
-              WHERE id = ?1 AND worker_id = ?2 AND status = 'RUNNING'",
+              WHERE id = ?1 AND worker_id = ?2 AND status = 'RUNNING' RETURNING status, attachment_id",
             params![id, worker, now],
-        )?;
-        Ok(())
+            |row| Ok((row.get("status")?, row.get("attachment_id")?)),
+        )
     }
 
     /// Ends an attempt, if it is still this worker's. Whether it was.
@@ -398,7 +404,7 @@ impl Store {
         Ok(self.find(sql, [], |_| Ok(()))?.is_some())
     }
 
-    /// Marks a running task whose worker is dead.
+    /// Marks a running task whose worker is dead; one that was to be cancelled is that.
     ///
     /// # Errors
     /// SQLite's.
@@ -451,6 +457,15 @@ impl Store {
             [worker],
             |row| Ok((row.get("id")?, row.get("stop")?)),
         )
+    }
+
+    /// What somebody asked of the worker of a running task, if anything.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn stop_asked(&self, id: i64) -> Result<Option<Stop>> {
+        let sql = "SELECT stop FROM task WHERE id = ?1 AND stop IS NOT NULL";
+        self.find(sql, [id], |row| row.get("stop"))
     }
 
     /// Asks the worker of a running task to end it. Whether it was running.

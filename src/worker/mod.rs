@@ -19,8 +19,9 @@ pub(crate) use leftovers::{MARK, gone_their_own_way, kill_all_of};
 pub use recovery::{Recovered, recover};
 
 use crate::error::{Error, Result};
+use crate::firing;
 use crate::store::Store;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 const HEADER: usize = 64;
 const NOTE: usize = 16;
@@ -167,6 +168,20 @@ impl Worker {
     pub fn sign_off(self) {
         // Litter that cannot be removed does no harm.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Gives a claimed task back that was not started. One that somebody asked to end meanwhile is over, and a level of a
+/// timer that waits for it hears of it.
+///
+/// # Errors
+/// SQLite's.
+pub(crate) fn give_back(store: &Store, task: i64, worker: i64, now: Timestamp) -> Result<()> {
+    match store.unclaim_task(task, worker, now)? {
+        Some((status, Some(attachment))) if status.is_ended() => {
+            firing::method_ended(store, attachment, task, (status, None), now).map(drop)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use super::{Life, folder_prefix, leftovers, life_of, lock_path, mark};
+use super::{Life, folder_prefix, give_back, leftovers, life_of, lock_path, mark};
 use crate::error::Result;
 use crate::firing;
 use crate::method::Methods;
 use crate::store::Store;
-use crate::task::{Level, LogEntry, next_attempt};
+use crate::task::{Level, LogEntry, Status, Stop, next_attempt};
 use crate::time::{Clock, Timestamp};
 
 /// An attempt that was running when its worker died.
@@ -25,7 +25,7 @@ pub struct Recovered {
     pub level: Option<(i64, u32)>,
 }
 
-/// Marks what dead workers had started as `INTERRUPTED`, gives back what they had only claimed, and queues
+/// Marks what dead workers had started as `INTERRUPTED`, or as `CANCELLED` where that was asked, gives back what they had only claimed, and queues
 /// the mails that they had in hand.
 ///
 /// # Errors
@@ -75,7 +75,7 @@ fn bury(
         let claimed = store.tasks_of_worker(worker)?;
         let (interrupted, unstarted): (Vec<_>, Vec<_>) = claimed.into_iter().partition(was_started);
         for (task, _) in unstarted {
-            store.unclaim_task(task, worker, clock.now())?;
+            give_back(store, task, worker, clock.now())?;
         }
         let recovered = interrupt(store, clock.now(), &interrupted)?;
         store.requeue_mails(worker)?;
@@ -96,6 +96,7 @@ fn interrupt(store: &Store, now: Timestamp, tasks: &[(i64, u32)]) -> Result<Vec<
     let mut recovered = Vec::new();
     for &(id, attempt) in tasks {
         let task = store.task(id)?;
+        let asked = store.stop_asked(id)?;
         let retries = task
             .retries
             .or_else(|| methods.find(&task.method).map(|method| method.retries));
@@ -106,13 +107,23 @@ fn interrupt(store: &Store, now: Timestamp, tasks: &[(i64, u32)]) -> Result<Vec<
             details: None,
         };
         store.put_log((id, attempt), store.last_log_seq(id)? + 1, &log)?;
-        let mut again_at = next_attempt(attempt, retries.unwrap_or(0), now);
+        let mut again_at = match asked {
+            // Somebody wanted it to end, and so it did.
+            Some(_) => None,
+            None => next_attempt(attempt, retries.unwrap_or(0), now),
+        };
         if let Some(attachment) = task.attachment
             && !firing::is_wanted(store, attachment, id, now)?
         {
             again_at = None;
         }
         store.interrupt_task(id, now, again_at)?;
+        if asked == Some(Stop::Cancel) {
+            if let Some(attachment) = task.attachment {
+                firing::method_ended(store, attachment, id, (Status::Cancelled, None), now)?;
+            }
+            continue;
+        }
         if let (Some(attachment), None) = (task.attachment, again_at) {
             firing::method_lost(store, attachment, id, now)?;
         }
