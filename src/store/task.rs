@@ -529,7 +529,7 @@ impl Store {
         )? > 0)
     }
 
-    /// How many tasks there are of each status but `COMPLETED`: those are counted by [`Store::count_tasks`].
+    /// How many tasks there are of each status that any has.
     ///
     /// # Errors
     /// SQLite's.
