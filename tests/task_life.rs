@@ -379,6 +379,50 @@ fn retention_finds_tasks_that_ended_out_of_order() {
 }
 
 #[test]
+fn a_handler_that_is_a_runner_itself_starts_handlers_of_its_own() {
+    let home = noting();
+    let runner = env!("CARGO_BIN_EXE_runner");
+    home.ok(["--db", "inner.db", "init"]);
+    home.ok([
+        "--db",
+        "inner.db",
+        "method",
+        "set",
+        "look",
+        "--",
+        "./look.sh",
+    ]);
+    kit::programs::write_program(
+        &home.path("look.sh"),
+        "tr '\\0' '\\n' < /proc/$$/environ > env",
+    );
+    for _ in 0..4 {
+        home.ok([
+            "--db",
+            "inner.db",
+            "task",
+            "add",
+            "look",
+            "--at",
+            "2020-01-01",
+        ]);
+    }
+    home.method("outer", &format!("exec {runner} --db inner.db task run 4"));
+    home.ok(["task", "add", "outer"]);
+    home.ok(["tick"]);
+    let env = home.lines("env");
+    for (name, value) in [
+        ("RUNNER_DB=", "inner.db"),
+        ("RUNNER_TASK=", "=4"),
+        ("RUNNER_METHOD=", "=look"),
+        ("RUNNER_WORKER=", "inner.db-worker-1"),
+    ] {
+        let set: Vec<_> = env.iter().filter(|set| set.starts_with(name)).collect();
+        assert!(set.len() == 1 && set[0].ends_with(value), "{set:?}");
+    }
+}
+
+#[test]
 fn retention_drops_tasks_that_are_over_for_long() {
     let mut home = noting();
     home.ok(["config", "set", "keep.tasks", "30d"]);

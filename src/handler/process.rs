@@ -27,7 +27,7 @@ pub struct Start<'a> {
     pub folder: &'a Path,
     /// What all handlers have in their environment.
     pub inherited: &'a Environment,
-    /// What it has there besides.
+    /// What it has there besides, or instead.
     pub env: &'a [(&'a str, OsString)],
 }
 

@@ -5,7 +5,7 @@
 //! handler takes in all, and more the more memory we have; so this does what `posix_spawn` does inside, with one
 //! system call more in the child.
 
-use std::ffi::{CString, OsStr, OsString, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, OsString, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -61,7 +61,8 @@ impl Environment {
     }
 }
 
-/// Starts a program as the leader of its own process group, with these variables besides the inherited ones.
+/// Starts a program as the leader of its own process group, with these variables besides the inherited ones, or in the
+/// place of those that have the same names.
 ///
 /// # Errors
 /// The system's: the program is not there, may not be run, or there is no room for another process.
@@ -78,16 +79,21 @@ pub(super) fn spawn(
         .iter()
         .map(|argument| c_string(argument.as_ref()))
         .collect::<io::Result<Vec<_>>>()?;
-    let variables = variables
+    // A name that stood twice would mean the first to one program and the last to another.
+    let kept = inherited
+        .variables
+        .iter()
+        .filter(|kept| !variables.iter().any(|(name, _)| is_named(kept, name)));
+    let set = variables
         .iter()
         .map(|(name, value)| variable(name.as_ref(), value));
-    let variables = variables.collect::<io::Result<Vec<_>>>()?;
+    let set = set.collect::<io::Result<Vec<_>>>()?;
     let pipes = [pipe()?, pipe()?, pipe()?];
     let [(child_in, input), (out, child_out), (err, child_err)] = pipes;
     let mut plan = Plan {
         programs: candidates(program.as_ref(), inherited.path.as_deref())?,
         argv: pointers(arguments.iter()),
-        envp: pointers(inherited.variables.iter().chain(&variables)),
+        envp: pointers(kept.chain(&set)),
         folder: c_string(folder.as_os_str())?,
         pipes: [
             child_in.as_raw_fd(),
@@ -121,6 +127,11 @@ fn variable(name: &OsStr, value: &OsStr) -> io::Result<CString> {
     text.push("=");
     text.push(value);
     c_string(&text)
+}
+
+fn is_named(variable: &CStr, name: &str) -> bool {
+    let rest = variable.to_bytes().strip_prefix(name.as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(b"="))
 }
 
 fn pointers<'a>(texts: impl Iterator<Item = &'a CString>) -> Vec<*const libc::c_char> {
