@@ -5,6 +5,7 @@
 mod kit;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 
 use kit::process::{Running, is_alive, until};
 use kit::runner::Home;
@@ -354,6 +355,13 @@ fn the_files_of_a_dead_tick_are_cleaned_up_by_the_next_one() {
     until("the handler has begun", || home.read("pid").ends_with('\n'));
     let laid = std::path::PathBuf::from(home.read("laid").trim());
     assert!(laid.is_dir());
+    let found = std::fs::metadata(home.db()).unwrap();
+    let named = format!("runner-{}-{}-", found.dev(), found.ino());
+    let name = laid.file_name().unwrap().to_str().unwrap();
+    assert!(
+        name.starts_with(&named),
+        "a database on another disk may have the same number: {name}"
+    );
     tick.kill();
     home.run(["tick"]);
     assert!(!laid.exists());

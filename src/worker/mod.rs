@@ -258,8 +258,9 @@ fn mark(lock: &Path) -> String {
 /// The prefix of the temporary folders that a worker lays files out in.
 pub(crate) fn folder_prefix(store: &Store, worker: i64) -> String {
     use std::os::unix::fs::MetadataExt;
-    let file = fs::metadata(store.path())
-        .map(|found| found.ino())
-        .unwrap_or(0);
-    format!("runner-{file}-{worker}-")
+    // On another disk another database may have the same number.
+    let (disk, file) = fs::metadata(store.path())
+        .map(|found| (found.dev(), found.ino()))
+        .unwrap_or_default();
+    format!("runner-{disk}-{file}-{worker}-")
 }
