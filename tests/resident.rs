@@ -204,3 +204,53 @@ fn what_it_held_when_the_tick_was_killed_is_interrupted_and_what_it_had_not_been
     assert_eq!(home.run(["tick"]).code(), 1);
     assert_eq!(statuses(&home), ["INTERRUPTED", "COMPLETED", "COMPLETED"]);
 }
+
+#[test]
+fn what_it_says_of_the_secrets_of_a_task_that_it_is_done_with_is_masked_too() {
+    let home = Home::new();
+    let each = format!(
+        r#"if [ $id = 1 ]; then
+        first=$(printf '%s' "$line" | sed 's/.*"token":"\([^"]*\)".*/\1/')
+        {DONE}
+    else
+        echo "plain $first"
+        echo "{{\"type\":\"log\",\"task\":1,\"message\":\"late $first\"}}"
+        echo "last $first" >&2
+        exit 3
+    fi"#
+    );
+    resident(&home, &[], &each);
+    home.ok(["config", "set", "task.max_running", "1"]);
+    for token in ["s3cret-one", "s3cret-two"] {
+        let hidden = format!(r#"{{"token":"{token}"}}"#);
+        home.ok(["task", "add", "Many:run", "--hidden-params", &hidden]);
+    }
+    let tick = home.run(["-v", "tick"]).all();
+    let shown = format!("{tick}\n{}", home.ok(["--json", "task", "logs", "2"]));
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(
+        shown.contains("plain ***") && shown.contains("late ***"),
+        "{shown}"
+    );
+    assert!(tick.contains("with exit status 3: last ***"), "{tick}");
+}
+
+#[test]
+fn an_end_that_cannot_be_read_is_told_in_the_log_of_its_task() {
+    let home = home(3);
+    let each = r#"case $id in
+        1) echo '{"type":"done","task":"1","ok":1}' ;;
+        2) echo '{"type":"done","task":2}'; echo '{"type":"done","ok":true}'; echo '{"type":"done","task":2,"ok":true}' ;;
+        3) echo '{"type":"done","task":3.0,"ok":"false"}' ;;
+    esac"#;
+    resident(&home, &[], each);
+    home.refused(["tick"]);
+    assert_eq!(statuses(&home), ["COMPLETED", "COMPLETED", "FAILED"]);
+    let told = home.logs("2");
+    let [(no_end, one), (no_task, other)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((no_end.as_str(), no_task.as_str()), ("warning", "warning"));
+    assert!(one.contains("whether the task came to its end"), "{one}");
+    assert!(other.contains("which task is done"), "{other}");
+}

@@ -216,6 +216,76 @@ exit 1"#,
 }
 
 #[test]
+fn hidden_values_are_masked_in_a_handler_s_input_that_it_prints_again() {
+    for hidden in [
+        r#"{"token":"s3cr\/\u00e9t-8231"}"#,
+        r#"{"token":"other","token":"s3cr/ét-8231"}"#,
+        r#"{"half":"\ud800","token":"s3cr/ét-8231","huge":1e999}"#,
+        r#"["s3cr/ét-8231",8231823182318231823182318231]"#,
+    ] {
+        let home = Home::new();
+        home.method(
+            "m",
+            r#"read -r input
+printf '%s\n' "$input" "$(printf '%s' "$input" | sed 's:s3cr/ét:s3cr\\/\\u00E9t:')"
+printf '{"type":"result","value":%s}\n' "$input""#,
+        );
+        home.ok(["task", "add", "m", "--hidden-params", hidden]);
+        let mut shown = home.run(["task", "run", "1", "1"]).all();
+        shown.push_str(&home.run(["--json", "task", "show", "1"]).all());
+        assert!(!shown.contains("8231"), "{shown}");
+        assert!(shown.contains("hidden_params"), "{shown}");
+    }
+}
+
+#[test]
+fn a_hidden_value_in_the_name_of_a_file_is_masked() {
+    for make in ["echo made > tok-s3cret-8231.txt", "true"] {
+        let home = Home::new();
+        let print = r#"echo '{"type":"file","path":"tok-s3cret-8231.txt"}'"#;
+        home.method("m", &format!("{make}; {print}"));
+        home.ok(["task", "add", "m", "--hidden-params", r#"["s3cret-8231"]"#]);
+        home.ok(["tick"]);
+        let shown = home.ok(["--json", "task", "show", "1"]);
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("tok-***.txt"), "{shown}");
+    }
+}
+
+#[test]
+fn the_beginning_of_a_hidden_value_does_not_show_at_the_end_of_a_cut_line() {
+    let home = Home::new();
+    home.method(
+        "m",
+        "head -c 65530 /dev/zero | tr '\\0' x; echo s3cret-8231 and more",
+    );
+    home.ok(["task", "add", "m", "--hidden-params", r#"["s3cret-8231"]"#]);
+    home.ok(["tick"]);
+    let [message] = &messages(&home)[..] else {
+        panic!("one log entry");
+    };
+    assert!(
+        message.ends_with("xx … [20 bytes cut]"),
+        "{}",
+        &message[65500..]
+    );
+}
+
+#[test]
+fn a_line_keeps_what_it_says_when_a_field_of_it_is_of_another_type() {
+    let home = after(
+        r#"echo '{"type":"log","level":"error","message":"no room","step":"third","task":"x"}'
+echo '{"type":"progress","step":2.7,"max":"5","label":null}'"#,
+    );
+    assert_eq!(home.logs("1"), [("error".to_owned(), "no room".to_owned())]);
+    let progress = &home.task("1")["progress"];
+    assert_eq!(
+        (&progress["step"], &progress["max"]),
+        (&json!(2), &json!(5))
+    );
+}
+
+#[test]
 fn a_handler_that_reads_no_input_is_no_trouble_however_much_there_is() {
     let home = Home::new();
     home.method("m", "exit 0");

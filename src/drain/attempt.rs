@@ -155,10 +155,10 @@ impl<'m> Ready<'m> {
         self.limit.is_some()
     }
 
-    /// The attempt, from now on under way.
-    pub(super) fn begin(self, note: usize, elapsed: Duration) -> Attempt {
+    /// The attempt, from now on under way; what it says shows nothing that `mask` hides.
+    pub(super) fn begin(self, note: usize, elapsed: Duration, mask: Mask) -> Attempt {
         Attempt {
-            record: Record::new(Mask::new(self.claim.hidden_params.as_ref())),
+            record: Record::new(mask),
             retries: self.claim.retries.unwrap_or(self.method.retries),
             claim: self.claim,
             started: elapsed,

@@ -319,14 +319,17 @@ impl Drain<'_> {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or("output");
+        let name = ended.record.hide(name.to_owned());
         let kept =
-            store.attempt(|store| store.put_task_file(task.0, FileKind::Output, name, &path));
+            store.attempt(|store| store.put_task_file(task.0, FileKind::Output, &name, &path));
         match kept {
             Err(error) if store.in_transaction() => {
+                let message =
+                    format!("the file that the handler gave back cannot be kept: {error}");
                 let entry = LogEntry {
                     at: ended.at,
                     level: Level::Error,
-                    message: format!("the file that the handler gave back cannot be kept: {error}"),
+                    message: ended.record.hide(message),
                     details: None,
                 };
                 store.put_log(task, store.last_log_seq(task.0)? + 1, &entry)

@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch, last_words};
 use crate::error::Result;
 use crate::handler::lines::Lines;
+use crate::handler::mask::Mask;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
-use crate::handler::protocol;
 use crate::handler::record::Event;
 use crate::store::task::Claim;
 use crate::task::Status;
@@ -71,8 +71,9 @@ impl Own {
                 process.give(&ready.input(around));
                 process.push_input();
                 process.end_input();
+                let mask = Mask::new(ready.claim.hidden_params.as_ref());
                 Begun::Running(Self {
-                    attempt: ready.begin(note, around.clock.elapsed()),
+                    attempt: ready.begin(note, around.clock.elapsed(), mask),
                     process,
                     out: Lines::default(),
                     err: Lines::default(),
@@ -111,7 +112,7 @@ impl Own {
         match stream {
             Stream::Out => self
                 .out
-                .feed(bytes, |line| record.hear(protocol::read(&line).1, at, show)),
+                .feed(bytes, |line| record.hear_stdout(line, at, show)),
             Stream::Err => self
                 .err
                 .feed(bytes, |line| record.hear_stderr(line, at, show)),
@@ -164,7 +165,7 @@ impl Own {
         let (id, record) = (self.attempt.claim.id, &mut self.attempt.record);
         let show_one = &mut |event: Event<'_>| show(id, event);
         if let Some(line) = self.out.end() {
-            record.hear(protocol::read(&line).1, at, show_one);
+            record.hear_stdout(line, at, show_one);
         }
         if let Some(line) = self.err.end() {
             record.hear_stderr(line, at, show_one);

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch};
 use super::own::GRACE;
+use crate::handler::mask::Mask;
 use crate::handler::protocol::Message;
 use crate::handler::record::Event;
 use crate::json::Json;
@@ -145,8 +146,9 @@ impl Pool {
             limited: ready.is_limited(),
             stop: Arc::clone(&stop),
         };
+        let mask = Mask::new(ready.claim.hidden_params.as_ref());
         let live = Live {
-            attempt: ready.begin(note, elapsed),
+            attempt: ready.begin(note, elapsed, mask),
             stop,
             end_at: None,
             give_up_at: None,

@@ -9,11 +9,12 @@ use rustix::process::Signal;
 
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch, last_words};
 use super::own::{Begun, GRACE, READ_AT_ONCE, killed_by};
-use crate::handler::lines::Lines;
+use crate::handler::lines::{Line, Lines};
+use crate::handler::mask::Mask;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
 use crate::handler::protocol::{self, Message};
 use crate::handler::record::Event;
-use crate::task::Status;
+use crate::task::{Level, Status};
 use crate::time::Timestamp;
 use crate::worker::{MARK, Worker};
 
@@ -30,6 +31,8 @@ pub(super) struct Resident {
     pipeline: usize,
     out: Lines,
     err: Lines,
+    /// What may not be shown of any task that it was ever given: it may still say it when that task is done.
+    mask: Mask,
     /// The last line on its standard error.
     last_words: Option<String>,
     /// Since when the task that it was given first is at the head.
@@ -77,6 +80,7 @@ impl Resident {
             pipeline: usize::try_from(ready.method.pipeline).unwrap_or(1).max(1),
             out: Lines::default(),
             err: Lines::default(),
+            mask: Mask::default(),
             last_words: None,
             head_since: around.clock.elapsed(),
             kill_at: None,
@@ -114,7 +118,9 @@ impl Resident {
         if self.held.is_empty() {
             self.head_since = elapsed;
         }
-        self.held.push_back(ready.begin(note, elapsed));
+        self.mask.add(ready.claim.hidden_params.as_ref());
+        self.held
+            .push_back(ready.begin(note, elapsed, self.mask.clone()));
     }
 
     /// Writes what its pipe takes.
@@ -150,7 +156,7 @@ impl Resident {
                 }
                 for line in lines {
                     match stream {
-                        Stream::Out => ended.extend(self.hear(&line, around, at, show)),
+                        Stream::Out => ended.extend(self.hear(line, around, at, show)),
                         Stream::Err => self.hear_stderr(line, at, show),
                     }
                 }
@@ -161,23 +167,27 @@ impl Resident {
     /// A line is about the task that it names, if the process holds it, else about the one that it was given first.
     fn hear(
         &mut self,
-        line: &str,
+        line: Line,
         around: &Surroundings<'_>,
         at: Timestamp,
         show: Watch<'_>,
     ) -> Option<Ended> {
-        let (task, message) = protocol::read(line);
+        let line = self.mask.whole(line);
+        let (task, message) = protocol::read(&line);
         let named = task.and_then(|id| self.held.iter().position(|attempt| attempt.claim.id == id));
         let foreign = task.is_some() && named.is_none();
-        if let Message::Done { ok } = message {
-            return match named.filter(|_| !foreign) {
-                Some(index) => self.done_with(index, ok, around, show),
-                None => None,
-            };
-        }
-        let message = match foreign {
-            true => protocol::log(crate::task::Level::Warning, line),
-            false => message,
+        let message = match (message, named) {
+            (Message::Done { ok }, Some(index)) => {
+                return self.done_with(index, ok, around, show);
+            }
+            // It is done with that one already, or never had it.
+            (Message::Done { .. }, None) if foreign => return None,
+            (Message::Done { .. }, None) => {
+                let words = format!("this line does not say which task is done: {line}");
+                protocol::log(Level::Warning, &words)
+            }
+            _ if foreign => protocol::log(Level::Warning, &line),
+            (message, _) => message,
         };
         let attempt = self.held.get_mut(named.unwrap_or(0))?;
         let id = attempt.claim.id;
@@ -213,14 +223,17 @@ impl Resident {
         Some(attempt.end(around, outcome, show))
     }
 
-    fn hear_stderr(&mut self, line: String, at: Timestamp, show: Watch<'_>) {
+    fn hear_stderr(&mut self, line: Line, at: Timestamp, show: Watch<'_>) {
         if let Some(attempt) = self.held.front_mut() {
             let id = attempt.claim.id;
             attempt
                 .record
                 .hear_stderr(line, at, &mut |event: Event<'_>| show(id, event));
             self.last_words.clone_from(&attempt.record.last_words);
-        } else if !line.trim().is_empty() {
+            return;
+        }
+        let line = self.mask.text(self.mask.whole(line));
+        if !line.trim().is_empty() {
             log::info!("{}: {line}", self.method);
             self.last_words = Some(line);
         }
@@ -286,7 +299,7 @@ impl Resident {
         let mut ended = Vec::new();
         self.listen(around, &mut [0; 16 * 1024], show, &mut ended);
         if let Some(line) = self.out.end() {
-            ended.extend(self.hear(&line, around, around.clock.now(), show));
+            ended.extend(self.hear(line, around, around.clock.now(), show));
         }
         if let Some(line) = self.err.end() {
             self.hear_stderr(line, around.clock.now(), show);

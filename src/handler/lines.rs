@@ -1,7 +1,16 @@
-//! The lines of a stream, each bounded: what is cut is said to be cut.
+//! The lines of a stream, each bounded.
 
 /// A longer line is cut; a handler may print one that has no end.
 pub const LONGEST: usize = 64 * 1024;
+
+/// A line of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its text, without its end.
+    pub text: String,
+    /// How many bytes of it were cut off.
+    pub cut: usize,
+}
 
 /// Cuts a stream of bytes into lines as they come.
 #[derive(Debug, Default)]
@@ -12,7 +21,7 @@ pub struct Lines {
 
 impl Lines {
     /// Takes what was read, and hands over each line that is complete.
-    pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(String)) {
+    pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line)) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             self.extend(line);
@@ -23,7 +32,7 @@ impl Lines {
     }
 
     /// The last line, if the stream ended in the middle of one.
-    pub fn end(&mut self) -> Option<String> {
+    pub fn end(&mut self) -> Option<Line> {
         (!self.begun.is_empty()).then(|| self.take())
     }
 
@@ -34,15 +43,14 @@ impl Lines {
         self.dropped += dropped.len();
     }
 
-    fn take(&mut self) -> String {
+    fn take(&mut self) -> Line {
         let line = self.begun.strip_suffix(b"\r").unwrap_or(&self.begun);
-        let mut text = String::from_utf8_lossy(line).into_owned();
-        if self.dropped > 0 {
-            text.push_str(&format!(" … [{} bytes cut]", self.dropped));
-        }
+        let text = String::from_utf8_lossy(line).into_owned();
         self.begun.clear();
-        self.dropped = 0;
-        text
+        Line {
+            text,
+            cut: std::mem::take(&mut self.dropped),
+        }
     }
 }
 
@@ -50,7 +58,7 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn lines(pieces: &[&[u8]]) -> Vec<String> {
+    fn lines(pieces: &[&[u8]]) -> Vec<Line> {
         let (mut lines, mut found) = (Lines::default(), Vec::new());
         for piece in pieces {
             lines.feed(piece, |line| found.push(line));
@@ -59,10 +67,14 @@ mod tests {
         found
     }
 
+    fn texts(pieces: &[&[u8]]) -> Vec<String> {
+        lines(pieces).into_iter().map(|line| line.text).collect()
+    }
+
     #[test]
     fn a_line_may_come_in_pieces_and_the_last_one_needs_no_end() {
         assert_eq!(
-            lines(&[b"on", b"e\ntwo\r\n\nfo", b"ur"]),
+            texts(&[b"on", b"e\ntwo\r\n\nfo", b"ur"]),
             ["one", "two", "", "four"]
         );
     }
@@ -71,13 +83,13 @@ mod tests {
     fn a_line_without_end_is_cut_and_says_by_how_much() {
         let long = vec![b'x'; LONGEST + 10];
         let found = lines(&[&long, b"yy\nnext\n"]);
-        assert!(found[0].ends_with("x … [12 bytes cut]"));
-        assert_eq!(found[1], "next");
+        assert_eq!((found[0].text.len(), found[0].cut), (LONGEST, 12));
+        assert_eq!((found[1].text.as_str(), found[1].cut), ("next", 0));
     }
 
     #[test]
     fn bytes_that_are_no_text_are_shown_as_such() {
-        assert_eq!(lines(&[b"a\xffb\n"]), ["a\u{fffd}b"]);
+        assert_eq!(texts(&[b"a\xffb\n"]), ["a\u{fffd}b"]);
     }
 
     proptest::proptest! {

@@ -2,6 +2,7 @@
 
 pub mod input;
 pub mod lines;
+mod literals;
 pub mod mask;
 pub mod process;
 pub mod protocol;

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use crate::error::Result;
+use crate::handler::lines::Line;
 use crate::handler::mask::Mask;
-use crate::handler::protocol::Message;
+use crate::handler::protocol::{self, Message};
 use crate::json::Json;
 use crate::store::Store;
 use crate::task::{Level, LogEntry, Progress};
@@ -54,9 +55,20 @@ impl Record {
         }
     }
 
+    /// A text that is about the attempt, without what may not be shown.
+    pub fn hide(&self, text: String) -> String {
+        self.mask.text(text)
+    }
+
+    /// Takes a line of the handler's standard output, and shows it to who watches.
+    pub fn hear_stdout(&mut self, line: Line, at: Timestamp, show: &mut dyn FnMut(Event<'_>)) {
+        let line = self.mask.whole(line);
+        self.hear(protocol::read(&line).1, at, show);
+    }
+
     /// Takes a line of the handler's standard error, and shows it to who watches.
-    pub fn hear_stderr(&mut self, line: String, at: Timestamp, show: &mut dyn FnMut(Event<'_>)) {
-        let line = self.mask.text(line);
+    pub fn hear_stderr(&mut self, line: Line, at: Timestamp, show: &mut dyn FnMut(Event<'_>)) {
+        let line = self.mask.text(self.mask.whole(line));
         if !line.trim().is_empty() {
             self.last_words = Some(line.clone());
         }
@@ -171,13 +183,13 @@ struct Log {
 #[derive(Debug, Default)]
 struct Span {
     /// Those that may still be dropped or are not written yet.
-    entries: VecDeque<Line>,
+    entries: VecDeque<Numbered>,
     count: usize,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Line {
+struct Numbered {
     seq: i64,
     bytes: usize,
     /// `None` once it is written.
@@ -202,7 +214,7 @@ impl Log {
         } else {
             &mut self.tail
         };
-        span.push(Line {
+        span.push(Numbered {
             seq: self.last,
             bytes,
             entry: Some(entry),
@@ -287,13 +299,13 @@ impl Span {
         self.count + usize::from(bytes > 0) <= KEPT_ENTRIES && self.bytes + bytes <= KEPT_BYTES
     }
 
-    fn push(&mut self, line: Line) {
+    fn push(&mut self, line: Numbered) {
         self.count += 1;
         self.bytes += line.bytes;
         self.entries.push_back(line);
     }
 
-    fn pop(&mut self) -> Option<Line> {
+    fn pop(&mut self) -> Option<Numbered> {
         let line = self.entries.pop_front()?;
         self.count -= 1;
         self.bytes -= line.bytes;
