@@ -16,6 +16,7 @@ pub mod native;
 pub mod outbox;
 pub mod report;
 pub mod settings;
+pub mod signals;
 pub mod store;
 pub mod task;
 pub mod tick;

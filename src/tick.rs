@@ -45,6 +45,9 @@ pub struct Report {
     /// Whether nothing more is to be tried: it was told to leave, or tasks are pending that it cannot start.
     #[serde(skip)]
     over: bool,
+    /// Whether its tasks were told to leave, and it has said so.
+    #[serde(skip)]
+    left: bool,
 }
 
 /// How the tasks of a tick ended.
@@ -91,7 +94,7 @@ pub fn rehearse(store: &Store, clock: &Clock, settings: &Settings) -> Result<Rep
         let run = run
             .iter()
             .map(|(task, method)| format!("run task {task} ({method})"));
-        let dropped = drop_what_is_old(store, clock, settings)?.words();
+        let dropped = drop_what_is_old(store, clock, settings, &|| true)?.words();
         Ok(happened.chain(send).chain(run).chain(dropped).collect())
     })?);
     report.elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -119,33 +122,53 @@ impl Report {
             elapsed_ms: 0,
             would: None,
             over: false,
+            left: false,
         }
     }
 
     fn run(&mut self, store: &Store, means: Means<'_>, post: &mut Post<'_>) -> Result<()> {
         let Means {
-            clock, settings, ..
+            clock,
+            settings,
+            signals,
+            ..
         } = means;
         if store.is_anything_due(clock.now())? {
             self.run_due(store, means, post)?;
         }
-        drop_what_is_old(store, clock, settings)?;
+        drop_what_is_old(store, clock, settings, &|| !signals.told_to_leave())?;
+        if signals.told_to_leave() {
+            self.leave();
+            return Ok(());
+        }
         note_tick(store, clock.now())
+    }
+
+    /// A tick that was told to leave has not come to its end, and says so once.
+    fn leave(&mut self) {
+        if !self.left {
+            let sentence = "the run was told to leave before it had done all that is due";
+            self.errors.push(Trouble::new(About::Run, sentence));
+        }
     }
 
     fn run_due(&mut self, store: &Store, means: Means<'_>, post: &mut Post<'_>) -> Result<()> {
         let Means {
-            clock, settings, ..
+            clock,
+            settings,
+            signals,
+            ..
         } = means;
+        let goes_on = || !signals.told_to_leave();
         self.recovered(recover(store, clock)?);
         loop {
-            self.fired(firing::fire_due(store, clock, settings)?);
-            let mailed = self.mailed(post.send_queued()?);
-            let ran = match store.has_ready_task(clock.now())? {
+            self.fired(firing::fire_while(store, clock, settings, &goes_on)?);
+            let mailed = self.mailed(post.send_queued(&goes_on)?);
+            let ran = match goes_on() && store.has_ready_task(clock.now())? {
                 true => self.ran(drain::drain(store, means, Wanted::Pending, None)?),
                 false => 0,
             };
-            if self.over || mailed + ran == 0 {
+            if self.over || !goes_on() || mailed + ran == 0 {
                 return Ok(());
             }
         }
@@ -192,6 +215,7 @@ impl Report {
         self.tasks.failed += outcome.failed;
         self.tasks.interrupted += outcome.interrupted;
         self.over |= outcome.left || outcome.parked;
+        self.left |= outcome.left;
         self.errors.extend(troubles(&outcome));
         outcome.completed + outcome.failed + outcome.interrupted
     }
@@ -297,29 +321,39 @@ impl Dropped {
     }
 }
 
-fn drop_what_is_old(store: &Store, clock: &Clock, settings: &Settings) -> Result<Dropped> {
+fn drop_what_is_old(
+    store: &Store,
+    clock: &Clock,
+    settings: &Settings,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Dropped> {
     let mut dropped = Dropped::default();
     let before = |keep: Option<Duration>| -> Result<Option<Timestamp>> {
         let zone = settings.zone()?;
         Ok(keep.and_then(|keep| zone.add(clock.now(), &keep.negate())))
     };
     if let Some(before) = before(settings.keep_tasks()?)? {
-        dropped.tasks = drop_all(store, Kept::Tasks, before)?;
+        dropped.tasks = drop_all(store, Kept::Tasks, before, goes_on)?;
     }
     if let Some(before) = before(settings.keep_history()?)? {
-        dropped.history = drop_all(store, Kept::History, before)?;
-        dropped.firings = drop_all(store, Kept::Firings, before)?;
-        dropped.mails = drop_all(store, Kept::Mails, before)?;
+        dropped.history = drop_all(store, Kept::History, before, goes_on)?;
+        dropped.firings = drop_all(store, Kept::Firings, before, goes_on)?;
+        dropped.mails = drop_all(store, Kept::Mails, before, goes_on)?;
     }
     Ok(dropped)
 }
 
 /// Drops all rows of a kind that are older than a time; how many.
-fn drop_all(store: &Store, kept: Kept, before: Timestamp) -> Result<usize> {
+fn drop_all(
+    store: &Store,
+    kept: Kept,
+    before: Timestamp,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<usize> {
     let mut dropped = 0;
     while let Some(last) = store.last_old(kept, before)? {
         let already = dropped;
-        loop {
+        while goes_on() {
             let some =
                 store.transact(|store| store.drop_old(kept, before, last, DROPPED_AT_ONCE))?;
             dropped += some;

@@ -5,6 +5,7 @@ use runner::drain::{Means, Outcome, Wanted, drain};
 use runner::enqueue::Enqueue;
 use runner::native::{Natives, Task};
 use runner::settings::Settings;
+use runner::signals::Signals;
 use runner::store::Store;
 use runner::task::{NewTask, Progress, Status};
 use runner::time::{Clock, Zone};
@@ -45,10 +46,12 @@ impl Program {
 
     fn drain(&self) -> Outcome {
         let (clock, settings) = (Clock::system(), Settings::default());
+        let signals = Signals::listen().unwrap();
         let means = Means {
             clock: &clock,
             settings: &settings,
             natives: &self.natives,
+            signals: &signals,
         };
         drain(&self.store, means, Wanted::Pending, None).unwrap()
     }
@@ -156,10 +159,12 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
     let path = program.store.path().to_owned();
     let run = || {
         let (clock, settings) = (Clock::system(), Settings::default());
+        let signals = Signals::listen().unwrap();
         let means = Means {
             clock: &clock,
             settings: &settings,
             natives: &program.natives,
+            signals: &signals,
         };
         drain(&Store::open(&path).unwrap(), means, Wanted::Pending, None)
             .unwrap()

@@ -309,3 +309,59 @@ fn a_task_that_is_claimed_and_not_started_can_be_cancelled() {
     assert_eq!(home.status("302"), "CANCELLED");
     assert_eq!(tick.end().ok(), "");
 }
+
+/// A tick that a shell starts in its own place, after this.
+fn tick_after(home: &Home, first: &str) -> Running {
+    let mut command = std::process::Command::new("sh");
+    let runner = env!("CARGO_BIN_EXE_runner");
+    command.args(["-c", &format!("{first}; exec {runner} tick")]);
+    command.current_dir(home.folder());
+    Running::new(command)
+}
+
+#[test]
+fn what_a_tick_was_started_to_ignore_it_ignores() {
+    let home = Home::new();
+    home.method("m", "echo $$ > pid; until [ -e go ]; do sleep 0.02; done");
+    home.ok(["task", "add", "m"]);
+    let tick = tick_after(&home, "trap '' HUP INT");
+    until("the handler has begun", || home.read("pid").ends_with('\n'));
+    tick.signal(Signal::HUP);
+    tick.signal(Signal::INT);
+    home.write("go", "");
+    assert_eq!(tick.end().ok(), "");
+    assert_eq!(home.status("1"), "COMPLETED");
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn a_tick_that_was_started_with_signals_blocked_hears_them_and_its_handlers_do_too() {
+    use std::os::unix::process::CommandExt;
+    let home = Home::new();
+    home.method("quick", "grep SigBlk /proc/self/status > blocked");
+    home.method("endless", ENDLESS);
+    home.ok(["config", "set", "task.max_running", "1"]);
+    home.ok(["task", "add", "quick"]);
+    home.ok(["task", "add", "endless"]);
+    let mut command = home.command(["tick"]);
+    // SAFETY: plain system calls, between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+            Ok(())
+        });
+    }
+    let tick = Running::new(command);
+    until("the second handler has begun", || {
+        home.read("pid").ends_with('\n')
+    });
+    assert_eq!(home.read("blocked"), "SigBlk:\t0000000000000000\n");
+    tick.signal(Signal::TERM);
+    assert!(tick.end().err().contains("told to leave"));
+    assert_eq!(
+        [home.status("1"), home.status("2")],
+        ["COMPLETED", "INTERRUPTED"]
+    );
+}

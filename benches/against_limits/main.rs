@@ -17,6 +17,7 @@ use runner::drain::{Means, Wanted, drain};
 use runner::enqueue::Enqueue;
 use runner::native::{Natives, Task};
 use runner::settings::Settings;
+use runner::signals::Signals;
 use runner::store::Store;
 use runner::task::NewTask;
 use runner::time::{Clock, Zone};
@@ -255,10 +256,12 @@ fn drain_with_functions(home: &Home, workers: usize) -> Duration {
             for _ in 0..workers {
                 scope.spawn(|| {
                     let clock = Clock::system();
+                    let signals = Signals::listen().unwrap();
                     let means = Means {
                         clock: &clock,
                         settings: &settings,
                         natives: &natives,
+                        signals: &signals,
                     };
                     drain(&home.store(), means, Wanted::Pending, None).unwrap();
                 });

@@ -34,6 +34,7 @@ use crate::drain::Means;
 use crate::error::{Error, Result, one_line};
 use crate::native::Natives;
 use crate::settings::Settings;
+use crate::signals::Signals;
 use crate::store::Store;
 use crate::time::{Clock, Zone};
 use deferred::Deferred;
@@ -161,12 +162,26 @@ impl Context {
     }
 
     /// What running tasks takes.
-    fn means<'a>(&'a self, clock: &'a Clock, settings: &'a Settings) -> Means<'a> {
+    fn means<'a>(
+        &'a self,
+        clock: &'a Clock,
+        settings: &'a Settings,
+        signals: &'a Signals,
+    ) -> Means<'a> {
         Means {
             clock,
             settings,
             natives: &self.natives,
+            signals,
         }
+    }
+
+    /// The signals that a run listens to from now on.
+    fn signals() -> Result<Signals> {
+        Signals::listen().map_err(|source| Error::Io {
+            thing: "signals".to_owned(),
+            source,
+        })
     }
 
     /// Prints the id of what was made.

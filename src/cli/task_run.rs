@@ -59,7 +59,9 @@ impl Args {
         if task.status == Status::Running {
             return Err(task.refuse("it is running already"));
         }
-        let (means, wanted) = (context.means(clock, settings), Wanted::One(self.id));
+        let wanted = Wanted::One(self.id);
+        let signals = Context::signals()?;
+        let means = context.means(clock, settings, &signals);
         let outcome = if self.debug.as_deref() == Some("1") {
             let live = Live::new(context, zone);
             let mut show = |_: i64, event: Event<'_>| live.show(&event);

@@ -22,13 +22,17 @@ impl Args {
         if self.dry_run {
             return rehearsed(context, &rehearse(&store, &clock, &settings)?);
         }
+        let signals = Context::signals()?;
         let mut post = Post::new(&store, &clock, &settings);
-        let (report, done) = tick(&store, context.means(&clock, &settings), &mut post);
+        let means = context.means(&clock, &settings, &signals);
+        let (report, done) = tick(&store, means, &mut post);
         let failure = done.err().map(|error| error.of_database(&context.db));
         if context.out.json && failure.is_none() {
             context.out.json(&report)?;
         }
-        if !output::is_watched() && report::is_wanted(&settings)? {
+        // Who wants it to leave does not wait for a mail to be sent.
+        let may_mail = !output::is_watched() && !signals.told_to_leave();
+        if may_mail && report::is_wanted(&settings)? {
             output::mail_errors(&mut post, &report.errors, failure.as_ref());
             if failure.is_none() {
                 report::settle(&store, &report.errors)?;

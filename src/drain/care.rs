@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::attempt::{Cause, Watch};
-use super::signals::Signals;
 use super::{Drain, LOOK_FOR_STOPS};
 use crate::error::Result;
+use crate::signals::Signals;
 use crate::task::Stop;
 use crate::worker::give_back;
 
@@ -13,13 +13,7 @@ impl Drain<'_> {
     /// Sees to time limits, to what was asked of running tasks, and to being told to leave.
     pub(super) fn look_after(&mut self, signals: &Signals, watch: Watch<'_>) -> Result<()> {
         let elapsed = self.elapsed();
-        if signals.told_to_leave() && !self.outcome.left {
-            self.outcome.left = true;
-            self.outcome
-                .errors
-                .push("the run was told to leave before its tasks had ended".to_owned());
-            self.ask_to_end(None, Cause::Leaving, elapsed);
-        }
+        self.heed(signals);
         if elapsed >= self.looked_at + LOOK_FOR_STOPS {
             self.looked_at = elapsed;
             self.look_for_stops(elapsed)?;
@@ -32,6 +26,17 @@ impl Drain<'_> {
             pool.enforce(&self.around, watch, &mut self.ended);
         }
         Ok(())
+    }
+
+    /// Once it is told to leave, it starts nothing more and ends its handlers.
+    pub(super) fn heed(&mut self, signals: &Signals) {
+        if signals.told_to_leave() && !self.outcome.left {
+            self.outcome.left = true;
+            self.outcome
+                .errors
+                .push("the run was told to leave before its tasks had ended".to_owned());
+            self.ask_to_end(None, Cause::Leaving, self.elapsed());
+        }
     }
 
     /// Ends the handler of a task, or all handlers.

@@ -10,14 +10,14 @@ use super::attempt::Watch;
 use super::own::Own;
 use super::pool::Pool;
 use super::resident::{MOST_DEATHS, Resident};
-use super::signals::Signals;
 use super::{Drain, GATHER, KEEP_CLAIM, LOOK_FOR_STOPS, SHOWN_AFTER, system};
 use crate::error::Result;
 use crate::handler::process::{Process, Stream};
+use crate::signals::Signals;
 
 /// What a wait ended with.
 pub(super) struct Readiness {
-    /// A signal came.
+    /// A signal came, or may have been missed: some handler may have ended.
     pub(super) signal: bool,
     /// The pipes that have something, or have ended.
     pub(super) pipes: Vec<RawFd>,
@@ -51,8 +51,10 @@ impl Drain<'_> {
         }
         let ready = wanted.iter().filter(|wanted| !wanted.revents().is_empty());
         let pipes: Vec<RawFd> = ready.map(|ready| ready.as_fd().as_raw_fd()).collect();
+        // Whoever embeds this may have taken the signal for themselves: so it is not all that is relied on.
+        let is_time = self.elapsed() >= self.looked_at + LOOK_FOR_STOPS;
         Ok(Readiness {
-            signal: pipes.contains(&signals.fd().as_raw_fd()),
+            signal: is_time || pipes.contains(&signals.fd().as_raw_fd()),
             pipes,
         })
     }

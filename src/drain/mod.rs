@@ -12,7 +12,6 @@ mod listen;
 mod own;
 mod pool;
 mod resident;
-mod signals;
 mod start;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,7 +22,6 @@ use attempt::{Attempt, Ended, Surroundings};
 use own::Own;
 use pool::Pool;
 use resident::Resident;
-use signals::Signals;
 
 use crate::error::{Error, Result};
 use crate::handler::process::inherited;
@@ -31,6 +29,7 @@ use crate::handler::record::Event;
 use crate::method::Methods;
 use crate::native::Natives;
 use crate::settings::Settings;
+use crate::signals::Signals;
 use crate::store::Store;
 use crate::store::task::Claim;
 use crate::task::Status;
@@ -121,6 +120,8 @@ pub struct Means<'a> {
     pub settings: &'a Settings,
     /// The methods that are functions of this program.
     pub natives: &'a Natives,
+    /// The signals that it listens to.
+    pub signals: &'a Signals,
 }
 
 /// Runs tasks: as many at once as `task.max_running` allows over all runs alive, or one that was asked for.
@@ -174,7 +175,7 @@ pub fn drain(
         buffer: vec![0; 64 * 1024],
         around,
     };
-    let ran = drain.run(watch.unwrap_or(&mut nobody));
+    let ran = drain.run(means.signals, watch.unwrap_or(&mut nobody));
     if ran.is_err() {
         drain.abandon();
     }
@@ -218,9 +219,9 @@ struct Drain<'a> {
 }
 
 impl Drain<'_> {
-    fn run(&mut self, watch: Watch<'_>) -> Result<()> {
-        let mut signals = Signals::listen().map_err(|source| system("signals", source))?;
+    fn run(&mut self, signals: &Signals, watch: Watch<'_>) -> Result<()> {
         loop {
+            self.heed(signals);
             if self.must_flush() {
                 self.try_flush()?;
             }
@@ -231,12 +232,12 @@ impl Drain<'_> {
                     return self.sign_off();
                 }
             }
-            let ready = self.wait(&signals)?;
+            let ready = self.wait(signals)?;
             if ready.signal {
                 signals.clear();
             }
             self.hear(&ready, watch)?;
-            self.look_after(&signals, watch)?;
+            self.look_after(signals, watch)?;
         }
     }
 

@@ -24,7 +24,7 @@ pub use dates::{settle, settle_all, settle_document, settle_to_show};
 pub use ended::{is_called_off, is_wanted, mail_failed, mail_sent, method_ended, method_lost};
 pub use ending::call_off;
 pub use outcome::{Outcome, Problem};
-pub use pass::fire_due;
+pub use pass::{fire_due, fire_while};
 pub use redefine::define;
 pub use reference::forecast_from;
 

@@ -24,6 +24,19 @@ const LEVELS_AT_ONCE: u64 = 1000;
 /// # Errors
 /// When the database fails; what was committed before is kept.
 pub fn fire_due(store: &Store, clock: &Clock, settings: &Settings) -> Result<Outcome> {
+    fire_while(store, clock, settings, &|| true)
+}
+
+/// The same, for as long as it may go on: that is asked before each document.
+///
+/// # Errors
+/// As [`fire_due`].
+pub fn fire_while(
+    store: &Store,
+    clock: &Clock,
+    settings: &Settings,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Outcome> {
     let when = (settings.zone()?, clock.now());
     let mut outcome = Outcome::default();
     settle_all(store, when, |problem| outcome.tell(problem))?;
@@ -35,10 +48,11 @@ pub fn fire_due(store: &Store, clock: &Clock, settings: &Settings) -> Result<Out
         methods: None,
         version: None,
         careful: false,
+        goes_on,
         outcome,
     };
     let mut documents = due_documents(store, when.1, i64::MIN)?;
-    while let Some(&last) = documents.last() {
+    while let Some(&last) = documents.last().filter(|_| goes_on()) {
         pass.fire(&documents)?;
         documents = due_documents(store, when.1, last)?;
     }
@@ -56,6 +70,7 @@ struct Pass<'a> {
     /// Whether each step has a savepoint of its own. Savepoints cost more than the steps: so a transaction is tried
     /// without, and when a step of it fails, done again with them.
     careful: bool,
+    goes_on: &'a dyn Fn() -> bool,
     outcome: Outcome,
 }
 
@@ -87,7 +102,7 @@ enum Visit {
 impl Pass<'_> {
     fn fire(&mut self, documents: &[i64]) -> Result<()> {
         let (store, mut left) = (self.store, documents);
-        while !left.is_empty() {
+        while !left.is_empty() && (self.goes_on)() {
             self.careful = false;
             let (batch, done) = match store.transact(|_| self.batch(left)) {
                 Err(error) if !error.is_about_the_database() => {
@@ -107,7 +122,7 @@ impl Pass<'_> {
         self.forget_what_changed()?;
         let mut batch = Batch::default();
         for (done, &document) in documents.iter().enumerate() {
-            if batch.is_full() || !self.document(document, &mut batch)? {
+            if batch.is_full() || !(self.goes_on)() || !self.document(document, &mut batch)? {
                 return Ok((batch, done));
             }
         }

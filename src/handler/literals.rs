@@ -130,7 +130,7 @@ fn escape(text: &str) -> Option<(char, usize)> {
         b'r' => '\r',
         b'b' => '\u{8}',
         b'f' => '\u{c}',
-        b'u' => return Some(unicode(text)?),
+        b'u' => return unicode(text),
         b'"' => '"',
         b'\\' => '\\',
         b'/' => '/',

@@ -200,7 +200,8 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
             && libc::chdir(plan.folder.as_ptr()) == 0;
         if ready {
             default_signals();
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const plan.signals, ptr::null_mut());
+            let none = empty_signals();
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
             plan.error = execute(plan);
         } else {
             plan.error = *libc::__errno_location();
@@ -229,7 +230,7 @@ unsafe fn place(pipes: [RawFd; 3]) -> bool {
         .all(|(standard, pipe)| pipe >= 0 && unsafe { libc::dup2(pipe, standard) } == standard)
 }
 
-/// What we ignore or handle, the handler does not.
+/// What we ignore or handle, the handler does not; nor is anything blocked for it that was blocked for us.
 #[allow(unsafe_code)]
 unsafe fn default_signals() {
     for signal in [

@@ -115,17 +115,31 @@ fn name_timeout(error: io::Error) -> io::Error {
     }
 }
 
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(self.deadline.left()?))?;
-        self.socket.read(buffer).map_err(name_timeout)
+        // A signal interrupts a call that has a timeout, whatever its handler says of that.
+        again(|| {
+            self.socket.set_read_timeout(Some(self.deadline.left()?))?;
+            self.socket.read(buffer).map_err(name_timeout)
+        })
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(self.deadline.left()?))?;
-        self.socket.write(bytes).map_err(name_timeout)
+        again(|| {
+            self.socket.set_write_timeout(Some(self.deadline.left()?))?;
+            self.socket.write(bytes).map_err(name_timeout)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -67,11 +67,12 @@ impl<'a> Post<'a> {
         }
     }
 
-    /// Sends what waits in the outbox, for some seconds at most; each mail is tried once by a run.
+    /// Sends what waits in the outbox, for some seconds at most, and for as long as it may go on; each mail is tried once
+    /// by a run.
     ///
     /// # Errors
     /// SQLite's. A mail that went wrong is in the round's troubles.
-    pub fn send_queued(&mut self) -> Result<Round> {
+    pub fn send_queued(&mut self, goes_on: &dyn Fn() -> bool) -> Result<Round> {
         let mut round = Round::default();
         let waiting = |post: &Self| post.store.has_queued_mail(post.tried, post.clock.now());
         if self.down.is_some() || !waiting(self)? {
@@ -80,7 +81,7 @@ impl<'a> Post<'a> {
         let until = self.clock.elapsed() + TURN;
         let mut tried = None;
         loop {
-            let wanted = self.clock.elapsed() < until && self.sender().is_ok();
+            let wanted = goes_on() && self.clock.elapsed() < until && self.sender().is_ok();
             if !wanted && tried.is_none() {
                 break;
             }

@@ -1,0 +1,99 @@
+//! The signals that a run listens to: a child that ended, and somebody who wants it to leave.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::SigId;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level;
+
+/// What asks a run to leave.
+const REQUESTS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
+
+/// Signals as something that can be waited on together with pipes, for as long as it lives.
+#[derive(Debug)]
+pub struct Signals {
+    wake: UnixStream,
+    leave: Arc<AtomicBool>,
+    registered: Vec<SigId>,
+}
+
+impl Signals {
+    /// Listens from now on. A request to leave that the run was started to ignore, as nohup(1) does, stays ignored; one
+    /// that it was started with blocked would never come, and neither would the end of a child: so they are let through.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn listen() -> io::Result<Self> {
+        let (wake, write) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        let mut signals = Self {
+            wake,
+            leave: Arc::new(AtomicBool::new(false)),
+            registered: Vec::new(),
+        };
+        let requests = REQUESTS.into_iter().filter(|signal| !is_ignored(*signal));
+        for signal in requests {
+            let leave = signal_hook::flag::register(signal, Arc::clone(&signals.leave))?;
+            let wakes = low_level::pipe::register(signal, write.try_clone()?)?;
+            signals.registered.extend([leave, wakes]);
+        }
+        let wakes = low_level::pipe::register(SIGCHLD, write)?;
+        signals.registered.push(wakes);
+        let_through();
+        Ok(signals)
+    }
+
+    /// What becomes readable when a signal came.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Takes note of the signals that came, so that the next wait waits for others.
+    pub fn clear(&self) {
+        let mut bytes = [0; 64];
+        while (&self.wake)
+            .read(&mut bytes)
+            .is_ok_and(|read| read == bytes.len())
+        {}
+    }
+
+    /// Whether somebody wants the run to leave: then it begins nothing any more.
+    pub fn told_to_leave(&self) -> bool {
+        self.leave.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for &id in &self.registered {
+            low_level::unregister(id);
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: an action is plain data, for which all zeros is a value; nothing is set, and what is set is written there.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[allow(unsafe_code)]
+fn let_through() {
+    // SAFETY: a set of signals is plain data, for which all zeros is a value; the calls only read and write it.
+    unsafe {
+        let mut wanted: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut wanted, SIGCHLD);
+        for signal in REQUESTS {
+            libc::sigaddset(&raw mut wanted, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const wanted, std::ptr::null_mut());
+    }
+}
