@@ -138,12 +138,19 @@ impl Error {
         self.is_busy() || self.is_full()
     }
 
+    /// Whether the system has no room now for what was asked of it, and may have later.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if crate::handler::process::is_shortage(source))
+    }
+
     /// Whether the disk has no room for what the database was to take.
     pub fn is_full(&self) -> bool {
         let (Self::Sqlite(source) | Self::Database { source, .. }) = self else {
             return false;
         };
+        let code = source.sqlite_error().map(|error| error.extended_code);
         source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            || code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
     }
 
     /// Whether another program held the database for longer than the busy timeout, so that a later try may do.

@@ -21,6 +21,7 @@ echo bye >> said"#
     home.method_with("Many:run", &all, &script);
 }
 
+const FIRST_ID: &str = r#"id=$(printf '%s' "$line" | sed 's/{"task":\([0-9]*\).*/\1/')"#;
 const DONE: &str = r#"echo "{\"type\":\"done\",\"task\":$id,\"ok\":true}""#;
 
 fn home(tasks: usize) -> Home {
@@ -253,4 +254,52 @@ fn an_end_that_cannot_be_read_is_told_in_the_log_of_its_task() {
     assert_eq!((no_end.as_str(), no_task.as_str()), ("warning", "warning"));
     assert!(one.contains("whether the task came to its end"), "{one}");
     assert!(other.contains("which task is done"), "{other}");
+}
+
+#[test]
+fn one_that_closes_its_input_is_ended_and_the_tasks_that_it_never_heard_of_have_another() {
+    let home = home(3);
+    let script = format!(
+        "echo $$ >> processes; read -r line\n{FIRST_ID}\nexec 0<&-; {DONE}; [ $id = 3 ] || exec sleep 300"
+    );
+    home.method_with("Many:run", &["--resident"], &script);
+    assert_eq!(home.ok(["tick"]), "");
+    assert_eq!(statuses(&home), ["COMPLETED"; 3]);
+    assert_eq!(processes(&home), 3);
+}
+
+#[test]
+fn one_that_closes_its_output_is_ended_and_its_task_is_interrupted() {
+    let home = home(2);
+    let script = format!(
+        "echo $$ >> processes; read -r line\n{FIRST_ID}\n[ $id = 2 ] || exec 1>&- sleep 300\n{DONE}"
+    );
+    home.method_with("Many:run", &["--resident"], &script);
+    let said = home.refused(["tick"]);
+    assert!(said.contains("since it had closed its output"), "{said}");
+    assert_eq!(statuses(&home), ["INTERRUPTED", "COMPLETED"]);
+}
+
+#[test]
+fn what_was_never_written_to_one_that_died_is_run_by_another() {
+    let home = Home::new();
+    home.ok(["config", "set", "task.max_running", "1"]);
+    let script = format!(
+        "echo $$ >> processes; [ $(wc -l < processes) -gt 1 ] || {{ until [ -e go ]; do sleep 0.02; done; exit 1; }}
+while read -r line; do\n{FIRST_ID}\n{DONE}; done"
+    );
+    home.method_with("Many:run", &["--resident", "--pipeline", "3"], &script);
+    // The first does not fit into the pipe: what comes after it waits.
+    let big = format!(
+        r#"{{"method":"Many:run","params":"{}"}}"#,
+        "x".repeat(200_000)
+    );
+    let small = r#"{"method":"Many:run"}"#;
+    home.write("many.jsonl", format!("{big}\n{small}\n{small}\n"));
+    home.ok(["task", "add", "--batch", "many.jsonl"]);
+    let tick = home.start(["tick"]);
+    until("the last task is claimed", || home.status("3") == "RUNNING");
+    home.write("go", "");
+    assert_eq!(tick.end().code(), 1);
+    assert_eq!(statuses(&home), ["INTERRUPTED", "COMPLETED", "COMPLETED"]);
 }

@@ -5,6 +5,7 @@
 mod kit;
 
 use kit::process::{Running, is_alive, until};
+use kit::programs::is_installed;
 use kit::runner::Home;
 use rustix::process::Signal;
 use serde_json::json;
@@ -364,4 +365,21 @@ fn a_tick_that_was_started_with_signals_blocked_hears_them_and_its_handlers_do_t
         [home.status("1"), home.status("2")],
         ["COMPLETED", "INTERRUPTED"]
     );
+}
+
+#[test]
+fn a_handler_that_left_its_process_group_is_ended_too() {
+    if !is_installed("python3") {
+        return;
+    }
+    let (home, tick) = running(
+        "exec python3 -c 'import os, time
+os.setpgid(0, os.getpgid(os.getppid()))
+print(os.getpid(), file=open(\"pid\", \"w\"), flush=True)
+time.sleep(300)'",
+    );
+    home.ok(["task", "stop", "1"]);
+    assert_eq!(home.status("1"), "INTERRUPTED");
+    assert!(!is_alive(handler(&home)));
+    tick.end().refused();
 }

@@ -324,6 +324,25 @@ fn a_process_that_a_handler_leaves_behind_holds_up_nobody_and_is_ended() {
 }
 
 #[test]
+fn all_that_a_handler_wrote_into_a_large_pipe_before_it_ended_is_read() {
+    if !is_installed("python3") {
+        return;
+    }
+    let home = after(
+        "exec python3 -c 'import fcntl, os
+size = fcntl.fcntl(1, 1031, 1 << 20)
+text = \"\".join(\"%d %s\\n\" % (n, \"x\" * 50000) for n in range(20))
+os.write(1, text.encode())'",
+    );
+    let begins: Vec<_> = messages(&home)
+        .iter()
+        .map(|message| message.split(' ').next().unwrap_or_default().to_owned())
+        .collect();
+    let expected: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!(begins, expected);
+}
+
+#[test]
 fn a_process_that_went_its_own_way_is_left_alone_and_told() {
     // The handler waits until the other one has left its group.
     let home = after(

@@ -1,6 +1,6 @@
 //! One attempt at a task, whoever does the work: a process of its own, a resident handler or a function.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
+use super::own::Begun;
 use crate::error::{Error, Result};
 use crate::handler::input::Input;
 use crate::handler::mask::Mask;
@@ -59,7 +60,31 @@ pub(super) struct Ready<'m> {
     pub(super) file: Option<PathBuf>,
     pub(super) document: Option<Json>,
     limit: Option<Duration>,
-    folder: Option<TempDir>,
+    folder: Option<Folder>,
+}
+
+/// What keeps a claimed task from being started.
+pub(super) enum Unready {
+    /// Something is missing: only this task has failed.
+    Over(Box<Ended>),
+    /// The machine has no room for it now: the task waits for another time.
+    Shortage(Box<Claim>, String),
+}
+
+/// A folder that a task's file lies in, and that goes with it.
+#[derive(Debug)]
+pub(super) struct Folder {
+    folder: TempDir,
+    file: PathBuf,
+}
+
+/// To look into a folder before it is removed takes a file descriptor, and there may be none left. Whatever this leaves
+/// the folder itself removes.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+        let _ = fs::remove_dir(self.folder.path());
+    }
 }
 
 /// An attempt that is under way.
@@ -72,9 +97,11 @@ pub(super) struct Attempt {
     pub(super) limit: Option<Duration>,
     /// Why it is being ended, if it is.
     pub(super) cause: Option<Cause>,
+    /// Where its line begins in all that its resident handler was given to read.
+    pub(super) told_from: u64,
     retries: u32,
     note: usize,
-    folder: Option<TempDir>,
+    folder: Option<Folder>,
 }
 
 /// An attempt that is over, and not yet in the database as such.
@@ -91,42 +118,48 @@ pub(super) struct Ended {
     /// The note of its start.
     pub(super) note: Option<usize>,
     /// Kept until a file in it is stored.
-    pub(super) _folder: Option<TempDir>,
+    pub(super) _folder: Option<Folder>,
 }
 
 impl<'m> Ready<'m> {
     /// Gathers what the handler of a claimed task needs.
     ///
     /// # Errors
-    /// The end of the attempt, when something is missing: then only this task has failed.
+    /// What keeps it from being started.
     pub(super) fn new(
         around: &Surroundings<'_>,
         worker: i64,
         method: Result<&'m Method>,
         claim: Claim,
-    ) -> Result<Self, Box<Ended>> {
+    ) -> Result<Self, Unready> {
+        let failed = |claim, retries, error: Error| {
+            Unready::Over(fail(around, claim, retries, error.to_string()))
+        };
         let method = match method {
             Ok(method) => method,
-            Err(error) => return Err(fail(around, claim, 0, error.to_string())),
+            Err(error) => return Err(failed(claim, 0, error)),
         };
         let retries = claim.retries.unwrap_or(method.retries);
         let gathered = time_limit(around, method, &claim).and_then(|limit| {
-            let (folder, file) = lay_out(around.store, worker, &claim)?;
+            let folder = lay_out(around.store, worker, &claim)?;
             let document = claim
                 .document
                 .map(|id| around.store.document_for_handler(id));
-            Ok((limit, folder, file, document.transpose()?.flatten()))
+            Ok((limit, folder, document.transpose()?.flatten()))
         });
         match gathered {
-            Ok((limit, folder, file, document)) => Ok(Self {
+            Ok((limit, folder, document)) => Ok(Self {
                 claim,
                 method,
-                file,
+                file: folder.as_ref().map(|folder| folder.file.clone()),
                 document,
                 limit,
                 folder,
             }),
-            Err(error) => Err(fail(around, claim, retries, error.to_string())),
+            Err(error) if error.is_shortage() => {
+                Err(Unready::Shortage(Box::new(claim), error.to_string()))
+            }
+            Err(error) => Err(failed(claim, retries, error)),
         }
     }
 
@@ -164,9 +197,15 @@ impl<'m> Ready<'m> {
             started: elapsed,
             limit: self.limit,
             cause: None,
+            told_from: 0,
             note,
             folder: self.folder,
         }
+    }
+
+    /// The machine has no room for it now, for this reason: another time it may have.
+    pub(super) fn wait<T>(self, reason: &str) -> Begun<T> {
+        Begun::Shortage(self.claim, reason.to_owned())
     }
 
     /// The attempt is over before it began, for this reason.
@@ -211,23 +250,23 @@ fn time_limit(
 }
 
 /// A task's file, in a folder that only we may enter.
-fn lay_out(
-    store: &Store,
-    worker: i64,
-    claim: &Claim,
-) -> Result<(Option<TempDir>, Option<PathBuf>)> {
+fn lay_out(store: &Store, worker: i64, claim: &Claim) -> Result<Option<Folder>> {
     if !claim.has_file {
-        return Ok((None, None));
+        return Ok(None);
     }
     let folder = tempfile::Builder::new()
         .prefix(&worker::folder_prefix(store, worker))
         .tempdir()
         .map_err(|source| Error::io(&std::env::temp_dir(), source))?;
+    let mut laid = Folder {
+        file: folder.path().to_owned(),
+        folder,
+    };
     let name = store.get_task_file(claim.id, FileKind::Input, |name| {
-        new_file(&folder.path().join(name))
+        laid.file.push(name);
+        new_file(&laid.file)
     })?;
-    let file = name.map(|name| folder.path().join(name));
-    Ok((Some(folder), file))
+    Ok(name.map(|_| laid))
 }
 
 fn new_file(path: &Path) -> Result<File> {
@@ -255,9 +294,7 @@ impl Attempt {
         if let Some(reason) = reason
             && (self.record.last_error.is_none() || status != Status::Failed)
         {
-            let id = self.claim.id;
-            self.record
-                .say(Level::Error, reason, at, &mut |event| show(id, event));
+            self.say(Level::Error, &reason, at, show);
         }
         let stopped = matches!(self.cause, Some(Cause::Asked(_)));
         Ended {
@@ -271,6 +308,13 @@ impl Attempt {
             record: self.record,
             _folder: self.folder,
         }
+    }
+
+    /// Logs what the runner itself has to say of it.
+    pub(super) fn say(&mut self, level: Level, words: &str, at: Timestamp, show: Watch<'_>) {
+        let id = self.claim.id;
+        self.record
+            .say(level, words.to_owned(), at, &mut |event| show(id, event));
     }
 
     /// The note of its start, when it turns out that it was never begun.

@@ -6,7 +6,7 @@ use super::attempt::{Cause, Watch};
 use super::{Drain, LOOK_FOR_STOPS};
 use crate::error::Result;
 use crate::signals::Signals;
-use crate::task::Stop;
+use crate::task::{Level, Stop};
 use crate::worker::give_back;
 
 impl Drain<'_> {
@@ -22,6 +22,17 @@ impl Drain<'_> {
         self.residents
             .iter_mut()
             .for_each(|resident| resident.enforce(elapsed));
+        let at = self.around.clock.now();
+        for own in &mut self.own {
+            if let Some(words) = own.process.out_of_reach() {
+                own.attempt.say(Level::Warning, &words, at, watch);
+            }
+        }
+        for resident in &mut self.residents {
+            if let Some(words) = resident.process.out_of_reach() {
+                resident.say(&words, at, watch);
+            }
+        }
         if let Some(pool) = &mut self.pool {
             pool.enforce(&self.around, watch, &mut self.ended);
         }

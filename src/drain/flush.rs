@@ -1,5 +1,6 @@
 //! What a run writes: one transaction for the ends of attempts, for what others say, and for the next claims.
 
+use std::io;
 use std::path::Path;
 
 use super::attempt::{Attempt, Ended};
@@ -89,7 +90,23 @@ impl Drain<'_> {
             .as_mut()
             .map(|pool| pool.take_back(wanted))
             .unwrap_or_default();
-        for attempt in taken.into_iter().rev() {
+        self.unbegin(taken);
+    }
+
+    /// What resident handlers have not heard of and never will, or must not, goes back to the queue. Whether there was any.
+    pub(super) fn take_back_untold(&mut self, is_lost: bool) -> bool {
+        let residents = self.residents.iter_mut();
+        let untold: Vec<Attempt> = residents
+            .flat_map(|resident| resident.untold(is_lost))
+            .collect();
+        let any = !untold.is_empty();
+        self.unbegin(untold);
+        any
+    }
+
+    /// These attempts turn out not to have begun: their tasks go back to the queue.
+    pub(super) fn unbegin(&mut self, attempts: Vec<Attempt>) {
+        for attempt in attempts.into_iter().rev() {
             let (claim, note) = attempt.unbegun();
             if let Some(worker) = &mut self.worker {
                 worker.forget(note);
@@ -320,8 +337,12 @@ impl Drain<'_> {
             .and_then(|name| name.to_str())
             .unwrap_or("output");
         let name = ended.record.hide(name.to_owned());
-        let kept =
-            store.attempt(|store| store.put_task_file(task.0, FileKind::Output, &name, &path));
+        let kept = match self.no_room_for_files {
+            true => Err(Error::io(&path, io::ErrorKind::StorageFull.into())),
+            false => {
+                store.attempt(|store| store.put_task_file(task.0, FileKind::Output, &name, &path))
+            }
+        };
         match kept {
             Err(error) if store.in_transaction() => {
                 let message =

@@ -72,12 +72,14 @@ impl Drain<'_> {
         let words = self.attempts().any(|attempt| attempt.record.is_unwritten());
         let words = words.then(|| self.flushed_at + SHOWN_AFTER);
         let claim = (!self.queue.is_empty()).then(|| self.claimed_at + KEEP_CLAIM);
+        let write = match &self.held_up {
+            Some(held_up) => Some(held_up.try_at),
+            None => ends.into_iter().chain(words).chain(claim).min(),
+        };
         let look = self.looked_at + LOOK_FOR_STOPS;
         own.chain(residents)
             .chain(natives)
-            .chain(ends)
-            .chain(words)
-            .chain(claim)
+            .chain(write)
             .fold(look, Duration::min)
     }
 
@@ -102,6 +104,7 @@ impl Drain<'_> {
                 None => index += 1,
             }
         }
+        let mut untold = Vec::new();
         index = 0;
         while let Some(resident) = self.residents.get_mut(index) {
             resident.push();
@@ -110,8 +113,9 @@ impl Drain<'_> {
             }
             match ready.signal.then(|| resident.process.ended()).flatten() {
                 Some(exit) => {
-                    let resident = self.residents.swap_remove(index);
+                    let mut resident = self.residents.swap_remove(index);
                     note_death(&mut self.deaths, &mut self.outcome.errors, &resident);
+                    untold.extend(resident.untold(true));
                     self.ended.extend(resident.end(exit, &self.around, watch));
                 }
                 None => index += 1,
@@ -120,6 +124,8 @@ impl Drain<'_> {
         if let Some(pool) = &mut self.pool {
             pool.listen(&self.around, watch, &mut self.ended);
         }
+        self.unbegin(untold);
+        self.take_back_untold(false);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use attempt::Watch;
 use attempt::{Attempt, Ended, Surroundings};
-use own::Own;
+use own::{GRACE, Own};
 use pool::Pool;
 use resident::Resident;
 
@@ -50,8 +50,8 @@ const CLAIM_AHEAD: Duration = Duration::from_millis(40);
 const MOST_AHEAD: usize = 1000;
 /// How many tasks whose resident handler keeps dying are kept from running before nothing more is claimed.
 const MOST_PARKED: usize = 1000;
-/// For how long a database that others hold is tried again while handlers are at work.
-const BUSY_PATIENCE: u32 = 12;
+/// How often a database is tried again that others hold or that has no room, while handlers are at work.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Which tasks to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +169,8 @@ pub fn drain(
         seen_version: None,
         rate: 0.0,
         claim_next: true,
-        busy: 0,
+        held_up: None,
+        no_room_for_files: false,
         short: false,
         outcome: Outcome::default(),
         buffer: vec![0; 64 * 1024],
@@ -211,11 +212,20 @@ struct Drain<'a> {
     rate: f64,
     /// Whether there may be something to claim.
     claim_next: bool,
-    busy: u32,
+    /// Set while the database takes nothing.
+    held_up: Option<HeldUp>,
+    /// Whether the files that handlers gave back are too much for the disk: then all else is written without them.
+    no_room_for_files: bool,
     /// Whether the machine had no room for another process: then no more are started by this run.
     short: bool,
     outcome: Outcome,
     buffer: Vec<u8>,
+}
+
+/// The database is held by others, or its disk is full.
+struct HeldUp {
+    since: Duration,
+    try_at: Duration,
 }
 
 impl Drain<'_> {
@@ -299,6 +309,9 @@ impl Drain<'_> {
     }
 
     fn must_flush(&self) -> bool {
+        if let Some(held_up) = &self.held_up {
+            return self.elapsed() >= held_up.try_at;
+        }
         let since = |then: Duration| self.elapsed().saturating_sub(then);
         let has_place =
             self.busy_places() < self.places || self.is_idle() || self.resident_room() > 0;
@@ -328,20 +341,43 @@ impl Drain<'_> {
             .for_each(|resident| resident.let_go(elapsed));
     }
 
-    /// A database that others hold too long is tried again: the handlers are at work and can be heard meanwhile.
+    /// A database that others hold for long, or whose disk is full, is tried again and again: the handlers are at work and
+    /// can be heard meanwhile, and what becomes of them is kept in mind.
     fn try_flush(&mut self) -> Result<()> {
-        match self.flush() {
-            Err(error) if error.is_busy() && self.worker.is_some() && self.busy < BUSY_PATIENCE => {
-                self.busy += 1;
-                self.flushed_at = self.elapsed();
-                log::warn!("{error}");
+        let mut flushed = self.flush();
+        let has_files = || self.ended.iter().any(|ended| ended.record.output.is_some());
+        if flushed.as_ref().is_err_and(Error::is_full) && has_files() {
+            self.no_room_for_files = true;
+            flushed = self.flush();
+            self.no_room_for_files = false;
+        }
+        match flushed {
+            Err(error) if error.is_temporary() && self.has_to_wait() => {
+                let now = self.elapsed();
+                if self.held_up.is_none() {
+                    log::warn!(
+                        "{error}; the handlers go on, and what becomes of them is noted as soon as it can be"
+                    );
+                }
+                let since = self.held_up.as_ref().map_or(now, |held_up| held_up.since);
+                let try_at = now + TRY_AGAIN;
+                self.held_up = Some(HeldUp { since, try_at });
                 Ok(())
             }
-            done => {
-                self.busy = 0;
-                done
+            flushed => {
+                self.held_up = None;
+                flushed
             }
         }
+    }
+
+    /// Whether something would be lost by giving up now. Who is told to leave does not wait for ever.
+    fn has_to_wait(&self) -> bool {
+        let waited = self.held_up.as_ref().map_or(Duration::ZERO, |held_up| {
+            self.elapsed().saturating_sub(held_up.since)
+        });
+        let has_something = !self.is_idle() || !self.ended.is_empty();
+        self.worker.is_some() && has_something && (!self.outcome.left || waited < GRACE)
     }
 
     fn sign_off(&mut self) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::handler::mask::Mask;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
 use crate::handler::record::Event;
 use crate::store::task::Claim;
-use crate::task::Status;
+use crate::task::{Level, Status};
 use crate::time::Timestamp;
 use crate::worker::{self, MARK, Worker};
 
@@ -23,6 +23,10 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// How much of a handler's output is read at a time, so that a flood on one pipe does not hold up the others.
 pub(super) const READ_AT_ONCE: usize = 256 * 1024;
+
+/// Why the output of a handler that has ended is not read to its end.
+pub(super) const OTHERS_WRITE: &str =
+    "its handler has ended, and what other processes still write to its output is not read";
 
 /// A handler at work on its only task.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ pub(super) enum Begun<T> {
     Running(T),
     /// It cannot be started: the attempt is over.
     Over(Box<Ended>),
-    /// The machine has no room for another process now: the task waits for another time.
+    /// The machine has no room for it now: the task waits for another time.
     Shortage(Claim, String),
 }
 
@@ -59,7 +63,10 @@ impl Own {
         if around.debug {
             env.push(("RUNNER_DEBUG", "1".into()));
         }
-        let note = worker.note_start((ready.claim.id, ready.claim.attempt))?;
+        let note = match worker.note_start((ready.claim.id, ready.claim.attempt)) {
+            Err(error) if error.is_shortage() => return Ok(ready.wait(&error.to_string())),
+            note => note?,
+        };
         let started = Process::start(&Start {
             argv: &argv,
             folder: &around.folder,
@@ -84,7 +91,7 @@ impl Own {
                 worker.forget(note);
                 let reason = cannot_start(argv.first().map_or("", String::as_str), &error);
                 match is_shortage(&error) {
-                    true => Begun::Shortage(ready.claim, reason),
+                    true => ready.wait(&reason),
                     false => Begun::Over(ready.fail(around, reason)),
                 }
             }
@@ -94,16 +101,29 @@ impl Own {
     /// Reads what the handler has printed.
     pub(super) fn listen(&mut self, buffer: &mut [u8], at: Timestamp, show: Watch<'_>) {
         for stream in [Stream::Out, Stream::Err] {
-            let mut total = 0;
-            while total < READ_AT_ONCE {
-                let read = self.process.read(stream, buffer);
-                if read == 0 {
-                    break;
-                }
-                total += read;
-                self.take(stream, buffer.get(..read).unwrap_or_default(), at, show);
-            }
+            self.read(stream, READ_AT_ONCE, buffer, at, show);
         }
+    }
+
+    /// Reads so much at least, if it is there. Whether it was.
+    fn read(
+        &mut self,
+        stream: Stream,
+        most: usize,
+        buffer: &mut [u8],
+        at: Timestamp,
+        show: Watch<'_>,
+    ) -> bool {
+        let mut total = 0;
+        while total < most {
+            let read = self.process.read(stream, buffer);
+            if read == 0 {
+                return false;
+            }
+            total += read;
+            self.take(stream, buffer.get(..read).unwrap_or_default(), at, show);
+        }
+        true
     }
 
     fn take(&mut self, stream: Stream, bytes: &[u8], at: Timestamp, show: Watch<'_>) {
@@ -128,13 +148,13 @@ impl Own {
         }
     }
 
-    /// Does what has become due: the end of its time, the end of its grace.
+    /// Does what has become due: the end of its time, the end of its grace, again and again while it lives.
     pub(super) fn enforce(&mut self, elapsed: Duration) {
         if self.limit().is_some_and(|limit| elapsed >= limit) {
             self.ask_to_end(Cause::TimedOut, elapsed);
         }
         if self.kill_at.is_some_and(|kill_at| elapsed >= kill_at) {
-            self.kill_at = None;
+            self.kill_at = Some(elapsed + GRACE);
             self.process.signal(Signal::KILL);
         }
     }
@@ -161,7 +181,13 @@ impl Own {
         show: Watch<'_>,
     ) -> Ended {
         let at = around.clock.now();
-        self.listen(&mut [0; 16 * 1024], at, show);
+        for stream in [Stream::Out, Stream::Err] {
+            // What is in the pipe now, and not what others still write.
+            let (most, buffer) = (self.process.capacity(stream), &mut [0; 16 * 1024]);
+            if self.read(stream, most, buffer, at, show) && self.read(stream, 1, buffer, at, show) {
+                self.attempt.say(Level::Warning, OTHERS_WRITE, at, show);
+            }
+        }
         let (id, record) = (self.attempt.claim.id, &mut self.attempt.record);
         let show_one = &mut |event: Event<'_>| show(id, event);
         if let Some(line) = self.out.end() {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::LOOK_FOR_STOPS;
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch, last_words};
-use super::own::{Begun, GRACE, READ_AT_ONCE, killed_by};
+use super::own::{Begun, GRACE, OTHERS_WRITE, READ_AT_ONCE, killed_by};
 use crate::handler::lines::{Line, Lines};
 use crate::handler::mask::Mask;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
@@ -38,6 +39,10 @@ pub(super) struct Resident {
     /// Since when the task that it was given first is at the head.
     head_since: Duration,
     kill_at: Option<Duration>,
+    /// Since when its output is closed.
+    silent_since: Option<Duration>,
+    /// Whether it is ended because it had closed its output.
+    unheard: bool,
     /// Whether it was told that nothing more comes.
     leaving: bool,
     /// How many tasks it has been done with.
@@ -68,7 +73,7 @@ impl Resident {
                 let program = ready.method.command.first().map_or("", String::as_str);
                 let reason = cannot_start(program, &error);
                 return match is_shortage(&error) {
-                    true => Begun::Shortage(ready.claim, reason),
+                    true => ready.wait(&reason),
                     false => Begun::Over(ready.fail(around, reason)),
                 };
             }
@@ -84,6 +89,8 @@ impl Resident {
             last_words: None,
             head_since: around.clock.elapsed(),
             kill_at: None,
+            silent_since: None,
+            unheard: false,
             leaving: false,
             done: 0,
         };
@@ -93,7 +100,8 @@ impl Resident {
 
     /// How many more tasks it can be given.
     pub(super) fn room(&self) -> usize {
-        match self.leaving || self.kill_at.is_some() {
+        let is_ending = self.leaving || self.kill_at.is_some();
+        match is_ending || self.process.is_deaf() || self.process.is_silent() {
             true => 0,
             false => self.pipeline.saturating_sub(self.held.len()),
         }
@@ -113,14 +121,54 @@ impl Resident {
         ready: Ready<'_>,
     ) {
         let note = worker.note_start_later((ready.claim.id, ready.claim.attempt));
+        let told_from = self.process.given();
         self.process.give(&ready.input(around));
         let elapsed = around.clock.elapsed();
         if self.held.is_empty() {
             self.head_since = elapsed;
         }
         self.mask.add(ready.claim.hidden_params.as_ref());
-        self.held
-            .push_back(ready.begin(note, elapsed, self.mask.clone()));
+        let mut attempt = ready.begin(note, elapsed, self.mask.clone());
+        attempt.told_from = told_from;
+        self.held.push_back(attempt);
+    }
+
+    /// Takes back the tasks that it has not heard of, when it never will: it does not read any more, or is gone, or must
+    /// not be told. One that somebody wants to end does so with the process.
+    pub(super) fn untold(&mut self, is_lost: bool) -> Vec<Attempt> {
+        if !is_lost && !self.process.is_deaf() {
+            return Vec::new();
+        }
+        let told = self.process.written();
+        let first = self
+            .held
+            .partition_point(|attempt| attempt.told_from < told);
+        if let Some(attempt) = self.held.get(first) {
+            self.process.take_back(attempt.told_from);
+        }
+        let untold = self.held.split_off(first).into_iter();
+        let (asked, untold) =
+            untold.partition(|attempt| matches!(attempt.cause, Some(Cause::Asked(_))));
+        let asked: Vec<Attempt> = asked;
+        self.held.extend(asked);
+        untold
+    }
+
+    /// Ends it when it is of no more use: it cannot be told of another task, or cannot say what became of one. One that is
+    /// about to end has closed its output as well, and has a moment for that.
+    fn end_service(&mut self, elapsed: Duration) {
+        if self.leaving || self.kill_at.is_some() {
+            return;
+        }
+        let has_nothing = self.process.is_deaf() && self.held.is_empty();
+        if self.process.is_silent() {
+            let since = *self.silent_since.get_or_insert(elapsed);
+            self.unheard = elapsed >= since + LOOK_FOR_STOPS;
+        }
+        if has_nothing || self.unheard {
+            self.kill_at = Some(elapsed + GRACE);
+            self.process.signal(Signal::TERM);
+        }
     }
 
     /// Writes what its pipe takes.
@@ -139,29 +187,41 @@ impl Resident {
         show: Watch<'_>,
         ended: &mut Vec<Ended>,
     ) {
-        let at = around.clock.now();
         for stream in [Stream::Err, Stream::Out] {
-            let mut total = 0;
-            while total < READ_AT_ONCE {
-                let read = self.process.read(stream, buffer);
-                if read == 0 {
-                    break;
-                }
-                total += read;
-                let bytes = buffer.get(..read).unwrap_or_default();
-                let mut lines = Vec::new();
+            self.read((stream, READ_AT_ONCE), around, buffer, show, ended);
+        }
+    }
+
+    /// Reads so much at least, if it is there. Whether it was.
+    fn read(
+        &mut self,
+        (stream, most): (Stream, usize),
+        around: &Surroundings<'_>,
+        buffer: &mut [u8],
+        show: Watch<'_>,
+        ended: &mut Vec<Ended>,
+    ) -> bool {
+        let (at, mut total) = (around.clock.now(), 0);
+        while total < most {
+            let read = self.process.read(stream, buffer);
+            if read == 0 {
+                return false;
+            }
+            total += read;
+            let bytes = buffer.get(..read).unwrap_or_default();
+            let mut lines = Vec::new();
+            match stream {
+                Stream::Out => self.out.feed(bytes, |line| lines.push(line)),
+                Stream::Err => self.err.feed(bytes, |line| lines.push(line)),
+            }
+            for line in lines {
                 match stream {
-                    Stream::Out => self.out.feed(bytes, |line| lines.push(line)),
-                    Stream::Err => self.err.feed(bytes, |line| lines.push(line)),
-                }
-                for line in lines {
-                    match stream {
-                        Stream::Out => ended.extend(self.hear(line, around, at, show)),
-                        Stream::Err => self.hear_stderr(line, at, show),
-                    }
+                    Stream::Out => ended.extend(self.hear(line, around, at, show)),
+                    Stream::Err => self.hear_stderr(line, at, show),
                 }
             }
         }
+        true
     }
 
     /// A line is about the task that it names, if the process holds it, else about the one that it was given first.
@@ -239,6 +299,13 @@ impl Resident {
         }
     }
 
+    /// Logs what the runner itself has to say of it, with the task at its head.
+    pub(super) fn say(&mut self, words: &str, at: Timestamp, show: Watch<'_>) {
+        if let Some(attempt) = self.held.front_mut() {
+            attempt.say(Level::Warning, words, at, show);
+        }
+    }
+
     /// Ends one of its tasks, and so the process: there is no other way to make it let go.
     pub(super) fn ask_to_end(&mut self, task: Option<i64>, cause: Cause, elapsed: Duration) {
         for attempt in self
@@ -263,8 +330,9 @@ impl Resident {
         }
     }
 
-    /// Does what has become due: the time limit of the task at its head, the end of its grace.
+    /// Does what has become due: the end of its service, the time limit of the task at its head, the end of its grace.
     pub(super) fn enforce(&mut self, elapsed: Duration) {
+        self.end_service(elapsed);
         if self.limit().is_some_and(|limit| elapsed >= limit) {
             let head = self.held.front().map(|attempt| attempt.claim.id);
             self.ask_to_end(head, Cause::TimedOut, elapsed);
@@ -297,7 +365,15 @@ impl Resident {
         show: Watch<'_>,
     ) -> Vec<Ended> {
         let mut ended = Vec::new();
-        self.listen(around, &mut [0; 16 * 1024], show, &mut ended);
+        for stream in [Stream::Err, Stream::Out] {
+            // What is in the pipe now, and not what others still write.
+            let (most, buffer) = (self.process.capacity(stream), &mut [0; 16 * 1024]);
+            if self.read((stream, most), around, buffer, show, &mut ended)
+                && self.read((stream, 1), around, buffer, show, &mut ended)
+            {
+                self.say(OTHERS_WRITE, around.clock.now(), show);
+            }
+        }
         if let Some(line) = self.out.end() {
             ended.extend(self.hear(line, around, around.clock.now(), show));
         }
@@ -305,6 +381,7 @@ impl Resident {
             self.hear_stderr(line, around.clock.now(), show);
         }
         let how = match exit.code() {
+            _ if self.unheard => "since it had closed its output".to_owned(),
             Some(code) => format!("with exit status {code}"),
             None => killed_by(exit),
         };

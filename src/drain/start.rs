@@ -1,6 +1,6 @@
 //! Starting what is claimed, each task by the kind of handler that its method has.
 
-use super::attempt::Ready;
+use super::attempt::{Ready, Unready};
 use super::own::{Begun, Own};
 use super::pool::Pool;
 use super::resident::{MOST_DEATHS, Resident};
@@ -11,21 +11,33 @@ use crate::store::task::Claim;
 impl Drain<'_> {
     /// Starts what is claimed, as far as there are places. What finds none keeps its turn.
     pub(super) fn start_queued(&mut self) -> Result<()> {
-        let mut no_place = Vec::new();
-        while self.may_start()
-            && let Some(claim) = self.queue.pop_front()
-        {
-            no_place.extend(self.start(claim)?);
+        loop {
+            let mut no_place = Vec::new();
+            while self.may_start()
+                && let Some(claim) = self.queue.pop_front()
+            {
+                no_place.extend(self.start(claim)?);
+            }
+            no_place
+                .into_iter()
+                .rev()
+                .for_each(|claim| self.queue.push_front(claim));
+            let noted = match &mut self.worker {
+                Some(worker) => worker.write_notes(),
+                None => Ok(()),
+            };
+            match noted {
+                Err(error) if error.is_shortage() => {
+                    self.take_back_untold(true);
+                    self.tell_shortage(&error.to_string());
+                }
+                noted => noted?,
+            }
+            self.residents.iter_mut().for_each(Resident::push);
+            if !self.take_back_untold(false) {
+                return Ok(());
+            }
         }
-        no_place
-            .into_iter()
-            .rev()
-            .for_each(|claim| self.queue.push_front(claim));
-        if let Some(worker) = &mut self.worker {
-            worker.write_notes()?;
-        }
-        self.residents.iter_mut().for_each(Resident::push);
-        Ok(())
     }
 
     fn may_start(&self) -> bool {
@@ -58,10 +70,7 @@ impl Drain<'_> {
         };
         let ready = match Ready::new(&self.around, worker.id, method, claim) {
             Ok(ready) => ready,
-            Err(ended) => {
-                self.ended.push(*ended);
-                return Ok(None);
-            }
+            Err(unready) => return Ok(self.unready(unready)),
         };
         if native {
             return self.start_native(ready, free).map(|()| None);
@@ -124,10 +133,7 @@ impl Drain<'_> {
         }
         let ready = match Ready::new(&self.around, worker.id, Ok(method), claim) {
             Ok(ready) => ready,
-            Err(ended) => {
-                self.ended.push(*ended);
-                return Ok(None);
-            }
+            Err(unready) => return Ok(self.unready(unready)),
         };
         match serving {
             // A process that is busy with others waits for a free place before it is doubled.
@@ -143,11 +149,25 @@ impl Drain<'_> {
         Ok(None)
     }
 
+    /// Takes note of a task that is not started; hands it back when it is to wait.
+    fn unready(&mut self, unready: Unready) -> Option<Claim> {
+        match unready {
+            Unready::Over(ended) => {
+                self.ended.push(*ended);
+                None
+            }
+            Unready::Shortage(claim, reason) => Some(self.run_short(*claim, &reason)),
+        }
+    }
+
     fn run_short(&mut self, claim: Claim, reason: &str) -> Claim {
-        let sentence = format!("task {}: {reason}; it stays pending", claim.id);
-        self.outcome.errors.push(sentence);
+        self.tell_shortage(&format!("task {}: {reason}; it stays pending", claim.id));
+        claim
+    }
+
+    fn tell_shortage(&mut self, sentence: &str) {
+        self.outcome.errors.push(sentence.to_owned());
         self.outcome.parked = true;
         self.short = true;
-        claim
     }
 }

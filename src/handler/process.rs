@@ -3,6 +3,7 @@
 //! Each is the leader of a process group of its own, and on Linux is killed with the thread that started it. Its pipes
 //! never block the runner: a handler that reads nothing, or a grandchild that keeps a pipe open, holds up nobody.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -12,8 +13,10 @@ use std::process::ExitStatus;
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
+use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgid, kill_process, kill_process_group,
+    waitid, waitpid,
 };
 
 use super::spawn::{Environment, spawn};
@@ -55,8 +58,21 @@ pub enum Stream {
 pub struct Process {
     pid: Pid,
     input: Option<(OwnedFd, Vec<u8>)>,
+    /// How many bytes it was given to read, and how many of them are in its pipe or read.
+    given: u64,
+    written: u64,
     out: Option<OwnedFd>,
     err: Option<OwnedFd>,
+    reach: Cell<Reach>,
+}
+
+/// Whether a process can be signalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Within,
+    Out,
+    /// Somebody was told that it is out of reach.
+    Told,
 }
 
 /// The environment that all handlers inherit.
@@ -77,8 +93,11 @@ impl Process {
         Ok(Self {
             pid: spawned.pid,
             input: Some((spawned.input, Vec::new())),
+            given: 0,
+            written: 0,
             out: Some(spawned.out),
             err: Some(spawned.err),
+            reach: Cell::new(Reach::Within),
         })
     }
 
@@ -87,6 +106,36 @@ impl Process {
         if let Some((_, waiting)) = &mut self.input {
             waiting.extend_from_slice(bytes);
         }
+        self.given += bytes.len() as u64;
+    }
+
+    /// Takes back what it was given from here on, as far as it is not written.
+    pub fn take_back(&mut self, from: u64) {
+        if let (Some((_, waiting)), Some(kept)) = (&mut self.input, from.checked_sub(self.written))
+        {
+            waiting.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+            self.given = self.given.min(from);
+        }
+    }
+
+    /// How many bytes it was given to read so far.
+    pub fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// How many of them it may have read.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether it does not read any more, or was told that nothing comes.
+    pub fn is_deaf(&self) -> bool {
+        self.input.is_none()
+    }
+
+    /// Whether nothing comes from its standard output any more.
+    pub fn is_silent(&self) -> bool {
+        self.out.is_none()
     }
 
     /// Writes what the pipe takes now. A handler that does not read its input is no error.
@@ -96,7 +145,10 @@ impl Process {
         };
         while !waiting.is_empty() {
             match rustix::io::write(&*pipe, waiting) {
-                Ok(written) => drop(waiting.drain(..written)),
+                Ok(written) => {
+                    self.written += written as u64;
+                    waiting.drain(..written);
+                }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
                 Err(_) => {
@@ -160,12 +212,19 @@ impl Process {
         0
     }
 
+    /// How much may be in one of its pipes: when it has ended, more than this is not its own.
+    pub fn capacity(&self, stream: Stream) -> usize {
+        let size = self.output(stream).map(fcntl_getpipe_size);
+        size.and_then(Result::ok).unwrap_or(0)
+    }
+
     /// How it ended, if it did. What it left running in its group is killed, while nobody else can have its number.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::Pid(self.pid), options) {
             Ok(None) => return None,
-            Ok(Some(_)) => self.signal(Signal::KILL),
+            // A group that is gone needs no signal.
+            Ok(Some(_)) => drop(kill_process_group(self.pid, Signal::KILL)),
             Err(_) => {}
         }
         match waitpid(Some(self.pid), WaitOptions::NOHANG) {
@@ -175,10 +234,25 @@ impl Process {
         }
     }
 
-    /// Sends a signal to all processes of the group.
+    /// Sends a signal to all processes of the group, and to its leader also when that has left it.
     pub fn signal(&self, signal: Signal) {
-        // A group that is gone needs no signal.
-        let _ = kill_process_group(self.pid, signal);
+        let mut sent = kill_process_group(self.pid, signal);
+        if getpgid(Some(self.pid)).is_ok_and(|group| group != self.pid) {
+            sent = kill_process(self.pid, signal);
+        }
+        if sent == Err(Errno::PERM) && self.reach.get() == Reach::Within {
+            self.reach.set(Reach::Out);
+        }
+    }
+
+    /// Why it cannot be ended, once it has turned out that it cannot; told once.
+    pub fn out_of_reach(&self) -> Option<String> {
+        let is_news = self.reach.get() == Reach::Out;
+        is_news.then(|| {
+            self.reach.set(Reach::Told);
+            let pid = self.pid.as_raw_nonzero();
+            format!("its process {pid} cannot be ended: it runs as another user, who may")
+        })
     }
 }
 
@@ -199,10 +273,13 @@ pub fn cannot_start(program: &str, error: &io::Error) -> String {
     )
 }
 
-/// Whether it is the machine that has no room for another process, and not the program that cannot be run.
+/// Whether it is the machine that has no room now, for another process, file or byte, and not what was asked of it that
+/// cannot be.
 pub fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
-    error
-        .raw_os_error()
-        .is_some_and(|code| shortages.contains(&Errno::from_raw_os_error(code)))
+    let shortages = [Errno::AGAIN, Errno::MFILE, Errno::NFILE];
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+    matches!(error.kind(), OutOfMemory | QuotaExceeded | StorageFull)
+        || error
+            .raw_os_error()
+            .is_some_and(|code| shortages.contains(&Errno::from_raw_os_error(code)))
 }

@@ -73,7 +73,7 @@ impl Store {
             .connection
             .blob_open(MAIN_DB, "task_file", "content", row, false)?;
         let copied = io::copy(&mut io::Read::take(&mut content, found.len()), &mut blob)
-            .map_err(|source| Error::io(path, source))?;
+            .map_err(|source| not_copied(path, source))?;
         match copied == found.len() {
             true => Ok(()),
             false => Err(Error::invalid(
@@ -105,11 +105,16 @@ impl Store {
         let mut blob = self
             .connection
             .blob_open(MAIN_DB, "task_file", "content", row, true)?;
-        io::copy(&mut blob, &mut file).map_err(|source| Error::Io {
-            thing: name.clone(),
-            source,
-        })?;
+        io::copy(&mut blob, &mut file).map_err(|source| not_copied(Path::new(&name), source))?;
         Ok(Some(name))
+    }
+}
+
+/// What went wrong may be the database's, or the file's.
+fn not_copied(path: &Path, source: io::Error) -> Error {
+    match source.downcast() {
+        Ok(source) => Error::Sqlite(source),
+        Err(source) => Error::io(path, source),
     }
 }
 

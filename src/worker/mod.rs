@@ -127,15 +127,18 @@ impl Worker {
     /// # Errors
     /// When one cannot be written: then none of their attempts must start.
     pub(crate) fn write_notes(&mut self) -> Result<()> {
-        self.to_note.sort_unstable_by_key(|(place, _)| *place);
-        for neighbours in self.to_note.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
+        let mut notes = std::mem::take(&mut self.to_note);
+        notes.sort_unstable_by_key(|(place, _)| *place);
+        for neighbours in notes.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
             let place = neighbours.first().map_or(0, |(place, _)| *place);
             let tasks = neighbours.iter().map(|(_, task)| *task);
             self.notes
                 .write_all(place, tasks)
                 .map_err(|source| Error::io(&self.path, source))?;
         }
-        self.to_note.clear();
+        // The room is used again.
+        notes.clear();
+        self.to_note = notes;
         Ok(())
     }
 
