@@ -266,3 +266,28 @@ fn a_large_batch_leaves_the_schemas_triggers_at_work() {
         "TO_RUN0,WAITING0,TO_RUN1,TO_RUN0,TO_RUN0"
     );
 }
+
+#[test]
+fn bytes_that_are_no_text_and_numbers_at_their_end_hold_up_no_tick_and_no_list() {
+    let home = home();
+    home.sql(
+        r#"INSERT INTO method (name, command) VALUES (CAST(x'6cff' AS TEXT), CAST(x'5b222f62696e2f6563686f222c2241ff225d' AS TEXT));
+           INSERT INTO task (method, attempt) VALUES ('m', 4294967294);
+           INSERT INTO task (method, progress) VALUES ('m', CAST(x'7b226c6162656c223a22ff227d' AS TEXT));
+           INSERT INTO task_log (task_id, seq, attempt, at, level, message)
+           VALUES (1, 1, 1, '2026-04-10 09:00:00', 'info', CAST(x'ff' AS TEXT));
+           INSERT INTO task_file (task_id, kind, name, content) VALUES (1, 'input', CAST(x'61ff' AS TEXT), x'')"#,
+    );
+    assert!(home.ok(["method", "list"]).contains("l\u{fffd}"));
+    assert_eq!(home.ok(["task", "add", "m"]), "3");
+    assert_eq!(
+        home.json(["task", "list"])[1]["progress"]["label"],
+        "\u{fffd}"
+    );
+    assert_eq!(home.ok(["tick"]), "");
+    for task in ["1", "2", "3"] {
+        assert_eq!(home.status(task), "COMPLETED");
+    }
+    assert_eq!(home.logs("1")[0].1, "\u{fffd}");
+    assert_eq!(home.ok(["task", "file", "1", "--input", "-"]), "");
+}

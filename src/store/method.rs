@@ -5,6 +5,7 @@ use rusqlite::{Row, named_params};
 use crate::error::{OrNotFound, Result};
 use crate::method::{Method, Methods};
 use crate::store::Store;
+use crate::store::text::{text, text_or_null};
 
 impl Store {
     /// All methods, by name.
@@ -57,11 +58,10 @@ impl Store {
 }
 
 fn method(row: &Row<'_>) -> rusqlite::Result<Method> {
-    let command: String = row.get("command")?;
     Ok(Method {
-        name: row.get("name")?,
-        command: argv(&command),
-        timeout: row.get("timeout")?,
+        name: text(row, "name")?,
+        command: argv(&text(row, "command")?),
+        timeout: text_or_null(row, "timeout")?,
         retries: row.get("retries")?,
         resident: row.get("resident")?,
         pipeline: row.get("pipeline")?,

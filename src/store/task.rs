@@ -8,7 +8,7 @@ use rusqlite::{Row, Statement, ToSql, params};
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
 use crate::store::Store;
-use crate::store::text::{text, text_or_null};
+use crate::store::text::{readable, text, text_or_null};
 use crate::task::{Progress, Status, Stop, Task};
 use crate::time::Timestamp;
 
@@ -116,8 +116,8 @@ const COLUMNS: &str =
     (SELECT name FROM task_file WHERE task_id = task.id AND kind = 'output') AS output";
 
 const CLAIMED: &str =
-    "id, method, params, hidden_params, attempt + 1 AS attempt, retries, timeout, document_id, attachment_id,
-    coalesce(run_at, created_at) AS due_at,
+    "id, method, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, document_id,
+    attachment_id, coalesce(run_at, created_at) AS due_at,
     EXISTS (SELECT 1 FROM task_file WHERE task_id = task.id AND kind = 'input') AS has_file";
 
 impl Store {
@@ -280,7 +280,7 @@ impl Store {
             "SELECT id, method FROM task WHERE status = 'TO_RUN' AND (held = 0 OR run_at <= ?1)
               ORDER BY priority DESC, id",
             [now],
-            |row| Ok((row.get("id")?, row.get("method")?)),
+            |row| Ok((row.get("id")?, text(row, "method")?)),
         )
     }
 
@@ -322,12 +322,12 @@ impl Store {
         let claimed = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         let now = now.to_sql();
         let mut mark = self.sql(
-            "UPDATE task SET status = 'RUNNING', held = 0, worker_id = ?2, attempt = attempt + 1, started_at = ?3,
+            "UPDATE task SET status = 'RUNNING', held = 0, worker_id = ?2, attempt = ?4, started_at = ?3,
                              ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
               WHERE id = ?1",
         )?;
         for claim in &claimed {
-            mark.execute(params![claim.id, worker, now])?;
+            mark.execute(params![claim.id, worker, now, claim.attempt])?;
         }
         Ok(claimed)
     }
@@ -643,6 +643,6 @@ impl ToSql for Progress {
 impl rusqlite::types::FromSql for Progress {
     fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
         // Plain SQL may have put anything there that is JSON: what is no progress shows none.
-        Ok(serde_json::from_str(value.as_str()?).unwrap_or_default())
+        Ok(serde_json::from_str(&readable(value)?).unwrap_or_default())
     }
 }

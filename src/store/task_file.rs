@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::store::text::text;
 
 /// SQLite holds a little more than this in one row.
 const LARGEST: u64 = 900_000_000;
@@ -96,7 +97,7 @@ impl Store {
         let found = self.find(
             "SELECT id, name FROM task_file WHERE task_id = ?1 AND kind = ?2",
             params![task, kind.word()],
-            |row| Ok((row.get::<_, i64>("id")?, row.get::<_, String>("name")?)),
+            |row| Ok((row.get::<_, i64>("id")?, text(row, "name")?)),
         )?;
         let Some((row, name)) = found else {
             return Ok(None);

@@ -4,6 +4,7 @@ use rusqlite::{Row, params};
 
 use crate::error::Result;
 use crate::store::Store;
+use crate::store::text::text;
 use crate::task::LogEntry;
 
 impl Store {
@@ -91,7 +92,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
     Ok(LogEntry {
         at: row.get("at")?,
         level: row.get("level")?,
-        message: row.get("message")?,
+        message: text(row, "message")?,
         details: row.get("details")?,
     })
 }
