@@ -4,7 +4,7 @@
 mod kit;
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use kit::runner::Home;
 use rusqlite::Connection;
@@ -152,4 +152,57 @@ fn a_database_that_is_made_of_an_empty_file_is_its_owners_alone() {
         assert!(told.contains("belongs to another user"), "{told}");
         assert_eq!(fs::metadata(home.db()).unwrap().len(), 0);
     }
+}
+
+#[test]
+fn what_root_makes_beside_the_database_of_another_user_is_that_users() {
+    let home = home(0o755);
+    home.ok(["task", "add", "m"]);
+    give_away(&home, "runner.db");
+    if fs::metadata(home.db()).unwrap().uid() != STRANGER {
+        return;
+    }
+    home.method("m", "ls -n \"$RUNNER_DB\"* > beside; touch ran");
+    home.ok(["--trust-database", "tick"]);
+    assert!(home.path("ran").exists());
+    let beside = home.read("beside");
+    let is_given = |line: &str| line.split_whitespace().nth(2) == Some("65534");
+    assert!(beside.contains("-worker-1"), "{beside}");
+    assert!(beside.lines().all(is_given), "{beside}");
+    assert_eq!(
+        fs::metadata(home.path("runner.db-tick")).unwrap().uid(),
+        STRANGER
+    );
+}
+
+#[test]
+fn a_database_with_two_names_is_not_run_by_either() {
+    let home = home(0o755);
+    home.ok(["task", "add", "m"]);
+    fs::hard_link(home.db(), home.path("other.db")).unwrap();
+    for command in [
+        &["tick"][..],
+        &["--db", "other.db", "tick"],
+        &["--trust-database", "task", "run", "1"],
+    ] {
+        let told = home.refused(command);
+        assert!(told.contains("has 2 names (hard links)"), "{told}");
+    }
+    assert!(!home.path("ran").exists());
+    fs::remove_file(home.path("other.db")).unwrap();
+    home.ok(["tick"]);
+    assert!(home.path("ran").exists());
+}
+
+#[test]
+fn a_database_that_is_moved_while_a_tick_runs_is_told() {
+    let home = home(0o755);
+    home.method("m", "mv runner.db moved.db; touch ran");
+    home.ok(["task", "add", "m"]);
+    let told = home.refused(["tick"]);
+    assert!(
+        told.contains("was moved or replaced while the tick ran"),
+        "{told}"
+    );
+    assert!(home.path("ran").exists());
 }

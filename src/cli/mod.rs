@@ -148,6 +148,7 @@ impl Context {
 
     /// For commands that run what is in the database.
     fn store_to_run(&self) -> Result<Store> {
+        Store::check_names(&self.db)?;
         match self.trusted {
             true => Store::open(&self.db),
             false => Store::open_to_run(&self.db),

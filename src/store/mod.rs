@@ -28,7 +28,7 @@ pub mod worker;
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
@@ -54,6 +54,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// The disk and the number of its file.
+    file: Option<(u64, u64)>,
     run: i64,
     knows_titles: Cell<bool>,
 }
@@ -188,6 +190,7 @@ impl Store {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            file: identity(path),
             run: random(),
             knows_titles: Cell::new(false),
         })
@@ -210,6 +213,7 @@ impl Store {
         )
         .map(|store| Self {
             path: path.to_owned(),
+            file: identity(path),
             ..store
         })
     }
@@ -363,14 +367,48 @@ impl Store {
     }
 
     /// Opens a file that goes with the database, for its owner alone when it is made. A link in its place is refused:
-    /// it could lead to any other file of ours.
+    /// it could lead to any other file of ours. What root makes is given to the owner of the database, as SQLite does with
+    /// its own: else the owner's next run could not open it.
     ///
     /// # Errors
     /// The system's.
     pub fn open_beside(&self, ending: &str, how: &mut OpenOptions) -> io::Result<File> {
-        how.mode(0o600)
+        let file = how
+            .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(self.beside(ending))
+            .open(self.beside(ending))?;
+        if rustix::process::geteuid().is_root() {
+            let (made, owner) = (file.metadata()?, fs::metadata(&self.path)?);
+            // A file with another name as well is not one of ours.
+            if made.uid() == 0 && owner.uid() != 0 && made.is_file() && made.nlink() == 1 {
+                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            }
+        }
+        Ok(file)
+    }
+
+    /// Refuses a database with several names: SQLite keeps a log beside each of them, and what it writes by one ruins what
+    /// it knows by another.
+    ///
+    /// # Errors
+    /// When it has several.
+    pub fn check_names(path: &Path) -> Result<()> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() && found.nlink() > 1 => {
+                let reason = format!(
+                    "this database has {} names (hard links), and to use it by two of them ruins it: keep one of those that 'find DIR -samefile FILE' shows, and remove the others",
+                    found.nlink()
+                );
+                Err(Error::invalid(path.display().to_string(), reason))
+            }
+            // What is wrong with it otherwise is told when it is opened.
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the file that was opened still is where it was.
+    pub fn is_in_place(&self) -> bool {
+        self.file == identity(&self.path)
     }
 
     /// A number that changes whenever another connection has changed the database.
@@ -443,6 +481,11 @@ impl Store {
     fn last_id(&self) -> i64 {
         self.connection.last_insert_rowid()
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// From the keys that std makes for its hash tables, which the system's own source of randomness seeds.
