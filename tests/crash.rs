@@ -366,3 +366,49 @@ fn the_files_of_a_dead_tick_are_cleaned_up_by_the_next_one() {
     home.run(["tick"]);
     assert!(!laid.exists());
 }
+
+#[test]
+fn the_lock_file_of_a_tick_that_died_when_it_had_signed_off_is_removed() {
+    let home = Home::new();
+    home.method("m", "exit 0");
+    home.ok(["task", "add", "m"]);
+    home.ok(["tick"]);
+    home.write("runner.db-worker-1", "");
+    home.write("runner.db-worker-2", "");
+    home.sql("UPDATE sqlite_sequence SET seq = 2 WHERE name = 'worker'");
+    let held = std::fs::File::open(home.path("runner.db-worker-2")).unwrap();
+    held.lock().unwrap();
+    home.ok(["task", "add", "m"]);
+    home.ok(["tick"]);
+    assert!(!home.path("runner.db-worker-1").exists());
+    assert!(home.path("runner.db-worker-2").exists(), "somebody lives");
+}
+
+#[test]
+fn a_tick_that_may_not_look_at_the_lock_of_a_worker_takes_it_for_alive() {
+    let home = Home::new();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    home.method("m", ENDLESS);
+    home.ok(["task", "add", "m"]);
+    let tick = home.start(["tick"]);
+    until("the handler has begun", || home.read("pid").ends_with('\n'));
+    for name in ["", "runner.db", "runner.db-wal", "runner.db-shm"] {
+        std::os::unix::fs::chown(home.path(name), Some(65534), Some(65534)).unwrap();
+    }
+    let runner = home.path("runner");
+    std::fs::copy(env!("CARGO_BIN_EXE_runner"), &runner).unwrap();
+    let mut other = std::process::Command::new(&runner);
+    std::os::unix::process::CommandExt::uid(&mut other, 65534);
+    other.arg("tick").current_dir(home.folder());
+    let answer = Running::new(other).end();
+    assert_eq!(answer.code(), 0, "{}", answer.err());
+    assert!(
+        answer.err().contains("it is taken for alive"),
+        "{}",
+        answer.err()
+    );
+    assert_eq!(home.status("1"), "RUNNING");
+    tick.kill();
+}

@@ -76,6 +76,7 @@ impl Worker {
     /// When the lock file cannot be made, or as SQLite says.
     pub fn register(store: &Store, clock: &Clock) -> Result<Self> {
         let id = store.insert_worker(std::process::id(), clock.now())?;
+        recovery::remove_litter(store, id)?;
         let path = lock_path(store, id);
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(true);
@@ -211,6 +212,14 @@ fn life_of(store: &Store, worker: i64) -> Result<Life> {
     let file = match store.open_beside(&lock_ending(worker), &mut how) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unknown),
+        // Another user's run: its lock can be looked at by nobody else.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            log::warn!(
+                "{}: no permission to see whether worker {worker} lives; it is taken for alive",
+                path.display()
+            );
+            return Ok(Life::Alive);
+        }
         Err(error) => return Err(Error::io(path, error)),
     };
     match file.try_lock() {

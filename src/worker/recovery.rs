@@ -141,6 +141,26 @@ fn interrupt(store: &Store, now: Timestamp, tasks: &[(i64, u32)]) -> Result<Vec<
     Ok(recovered)
 }
 
+/// How many of the workers before it a new one cleans up after.
+const LITTER: i64 = 8;
+
+/// Removes the files of the last workers that have signed off and died before they could do so themselves.
+pub(super) fn remove_litter(store: &Store, worker: i64) -> Result<()> {
+    let earlier = (worker - LITTER).max(1)..worker;
+    let left = earlier.filter(|earlier| lock_path(store, *earlier).exists());
+    let left: Vec<i64> = left.collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let known = store.workers()?;
+    for earlier in left.into_iter().filter(|earlier| !known.contains(earlier)) {
+        if let Ok(Life::Dead { .. }) = life_of(store, earlier) {
+            let _ = fs::remove_file(lock_path(store, earlier));
+        }
+    }
+    Ok(())
+}
+
 /// The files of tasks that were laid out for handlers which died with their runner.
 fn remove_folders(prefix: &str) {
     let user = rustix::process::geteuid().as_raw();
