@@ -1,5 +1,6 @@
 //! The signals that a run listens to: a child that ended, and somebody who wants it to leave.
 
+use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -10,52 +11,56 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level;
 
+use crate::error::{Error, Result};
+
 /// What asks a run to leave.
 const REQUESTS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
+/// The signals of a run, from the moment on that it begins something: a run that finds nothing to do need not listen, and
+/// is ended by them as any program is.
+#[derive(Debug, Default)]
+pub struct Signals {
+    listening: OnceCell<Listening>,
+}
+
 /// Signals as something that can be waited on together with pipes, for as long as it lives.
 #[derive(Debug)]
-pub struct Signals {
+struct Listening {
     wake: UnixStream,
     leave: Arc<AtomicBool>,
     registered: Vec<SigId>,
 }
 
 impl Signals {
-    /// Listens from now on. A request to leave that the run was started to ignore, as nohup(1) does, stays ignored; one
-    /// that it was started with blocked would never come, and neither would the end of a child: so they are let through.
+    /// Listens from now on, if it does not yet. A request to leave that the run was started to ignore, as nohup(1) does,
+    /// stays ignored; one that it was started with blocked would never come, and neither would the end of a child: so
+    /// they are let through.
     ///
     /// # Errors
     /// The system's.
-    pub fn listen() -> io::Result<Self> {
-        let (wake, write) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        let mut signals = Self {
-            wake,
-            leave: Arc::new(AtomicBool::new(false)),
-            registered: Vec::new(),
-        };
-        let requests = REQUESTS.into_iter().filter(|signal| !is_ignored(*signal));
-        for signal in requests {
-            let leave = signal_hook::flag::register(signal, Arc::clone(&signals.leave))?;
-            let wakes = low_level::pipe::register(signal, write.try_clone()?)?;
-            signals.registered.extend([leave, wakes]);
+    pub fn listen(&self) -> Result<()> {
+        if self.listening.get().is_none() {
+            let listening = Listening::new().map_err(|source| Error::Io {
+                thing: "signals".to_owned(),
+                source,
+            })?;
+            self.listening.get_or_init(|| listening);
         }
-        let wakes = low_level::pipe::register(SIGCHLD, write)?;
-        signals.registered.push(wakes);
-        let_through();
-        Ok(signals)
+        Ok(())
     }
 
-    /// What becomes readable when a signal came.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    /// What becomes readable when a signal came, while it listens.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.listening.get()?.wake.as_fd())
     }
 
     /// Takes note of the signals that came, so that the next wait waits for others.
     pub fn clear(&self) {
+        let Some(listening) = self.listening.get() else {
+            return;
+        };
         let mut bytes = [0; 64];
-        while (&self.wake)
+        while (&listening.wake)
             .read(&mut bytes)
             .is_ok_and(|read| read == bytes.len())
         {}
@@ -63,11 +68,34 @@ impl Signals {
 
     /// Whether somebody wants the run to leave: then it begins nothing any more.
     pub fn told_to_leave(&self) -> bool {
-        self.leave.load(Ordering::Relaxed)
+        let listening = self.listening.get();
+        listening.is_some_and(|listening| listening.leave.load(Ordering::Relaxed))
     }
 }
 
-impl Drop for Signals {
+impl Listening {
+    fn new() -> io::Result<Self> {
+        let (wake, write) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        let mut listening = Self {
+            wake,
+            leave: Arc::new(AtomicBool::new(false)),
+            registered: Vec::new(),
+        };
+        let requests = REQUESTS.into_iter().filter(|signal| !is_ignored(*signal));
+        for signal in requests {
+            let leave = signal_hook::flag::register(signal, Arc::clone(&listening.leave))?;
+            let wakes = low_level::pipe::register(signal, write.try_clone()?)?;
+            listening.registered.extend([leave, wakes]);
+        }
+        let wakes = low_level::pipe::register(SIGCHLD, write)?;
+        listening.registered.push(wakes);
+        let_through();
+        Ok(listening)
+    }
+}
+
+impl Drop for Listening {
     fn drop(&mut self) {
         for &id in &self.registered {
             low_level::unregister(id);

@@ -164,6 +164,7 @@ impl Report {
             signals,
             ..
         } = means;
+        signals.listen()?;
         let goes_on = || !signals.told_to_leave();
         self.recovered(recover(store, clock)?);
         loop {

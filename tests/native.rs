@@ -46,7 +46,7 @@ impl Program {
 
     fn drain(&self) -> Outcome {
         let (clock, settings) = (Clock::system(), Settings::default());
-        let signals = Signals::listen().unwrap();
+        let signals = Signals::default();
         let means = Means {
             clock: &clock,
             settings: &settings,
@@ -159,7 +159,7 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
     let path = program.store.path().to_owned();
     let run = || {
         let (clock, settings) = (Clock::system(), Settings::default());
-        let signals = Signals::listen().unwrap();
+        let signals = Signals::default();
         let means = Means {
             clock: &clock,
             settings: &settings,

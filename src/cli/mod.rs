@@ -177,14 +177,6 @@ impl Context {
         }
     }
 
-    /// The signals that a run listens to from now on.
-    fn signals() -> Result<Signals> {
-        Signals::listen().map_err(|source| Error::Io {
-            thing: "signals".to_owned(),
-            source,
-        })
-    }
-
     /// Prints the id of what was made.
     fn id(&self, id: i64) -> Result<()> {
         match self.out.json {

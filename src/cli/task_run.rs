@@ -14,6 +14,7 @@ use crate::handler::record::Event;
 use crate::outbox::Post;
 use crate::report;
 use crate::settings::Settings;
+use crate::signals::Signals;
 use crate::store::Store;
 use crate::task::{Progress, Status};
 use crate::tick::{interruptions, troubles as troubles_of};
@@ -60,7 +61,7 @@ impl Args {
             return Err(task.refuse("it is running already"));
         }
         let wanted = Wanted::One(self.id);
-        let signals = Context::signals()?;
+        let signals = Signals::default();
         let means = context.means(clock, settings, &signals);
         let outcome = if self.debug.as_deref() == Some("1") {
             let live = Live::new(context, zone);

@@ -4,6 +4,7 @@ use super::{Context, Exit, output};
 use crate::error::Result;
 use crate::outbox::Post;
 use crate::report;
+use crate::signals::Signals;
 use crate::tick::{Report, rehearse, tick};
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,7 @@ impl Args {
         if self.dry_run {
             return rehearsed(context, &rehearse(&store, &clock, &settings)?);
         }
-        let signals = Context::signals()?;
+        let signals = Signals::default();
         let mut post = Post::new(&store, &clock, &settings);
         let means = context.means(&clock, &settings, &signals);
         let (report, done) = tick(&store, means, &mut post);

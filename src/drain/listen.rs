@@ -26,7 +26,12 @@ pub(super) struct Readiness {
 impl Drain<'_> {
     /// Waits until a handler says or ends something, a signal comes, or the time for something has come.
     pub(super) fn wait(&self, signals: &Signals) -> Result<Readiness> {
-        let mut wanted = vec![PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN)];
+        let mut wanted = Vec::new();
+        wanted.extend(
+            signals
+                .fd()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
         wanted.extend(
             self.pool
                 .as_ref()
@@ -54,7 +59,10 @@ impl Drain<'_> {
         // Whoever embeds this may have taken the signal for themselves: so it is not all that is relied on.
         let is_time = self.elapsed() >= self.looked_at + LOOK_FOR_STOPS;
         Ok(Readiness {
-            signal: is_time || pipes.contains(&signals.fd().as_raw_fd()),
+            signal: is_time
+                || signals
+                    .fd()
+                    .is_some_and(|fd| pipes.contains(&fd.as_raw_fd())),
             pipes,
         })
     }

@@ -230,6 +230,7 @@ struct HeldUp {
 
 impl Drain<'_> {
     fn run(&mut self, signals: &Signals, watch: Watch<'_>) -> Result<()> {
+        signals.listen()?;
         loop {
             self.heed(signals);
             if self.must_flush() {

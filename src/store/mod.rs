@@ -26,7 +26,7 @@ mod trust;
 pub mod worker;
 
 use std::cell::Cell;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -54,8 +54,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Store {
     connection: Connection,
     path: PathBuf,
-    /// The disk and the number of its file.
-    file: Option<(u64, u64)>,
+    /// The same by no link, as it was when it was opened.
+    real_path: PathBuf,
+    /// What the system said of the file then.
+    found: Option<Metadata>,
     run: i64,
     knows_titles: Cell<bool>,
 }
@@ -134,11 +136,14 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], and when others could have put commands into it.
     pub fn open_to_run(path: &Path) -> Result<Self> {
-        trust::check(path)?;
+        let others_may_come = trust::check(path)?;
         let store = Self::open(path)?;
+        if !others_may_come {
+            return Ok(store);
+        }
         // What was missing a moment ago somebody else may have made meanwhile.
         match trust::check(path) {
-            Ok(()) => Ok(store),
+            Ok(_) => Ok(store),
             Err(error) => {
                 // The last to close a database makes what is beside it a part of it.
                 store
@@ -177,9 +182,15 @@ impl Store {
     }
 
     fn connect(path: &Path, access: OpenFlags) -> Result<Self> {
+        Self::connect_as(path, path, access)
+    }
+
+    /// Connects to a database by what SQLite is to be told of it.
+    fn connect_as(path: &Path, name: &Path, access: OpenFlags) -> Result<Self> {
         without_memory_statistics();
+        let real_path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let connection =
-            Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            Connection::open_with_flags(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(64);
         // Else a statement that could use a partial index is compiled anew whenever a value is bound to it.
@@ -190,7 +201,8 @@ impl Store {
         Ok(Self {
             connection,
             path: path.to_owned(),
-            file: identity(path),
+            found: fs::metadata(&real_path).ok(),
+            real_path,
             run: random(),
             knows_titles: Cell::new(false),
         })
@@ -207,15 +219,8 @@ impl Store {
             }
         }
         uri.push_str("?immutable=1");
-        Self::connect(
-            Path::new(&uri),
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
-        )
-        .map(|store| Self {
-            path: path.to_owned(),
-            file: identity(path),
-            ..store
-        })
+        let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Self::connect_as(path, Path::new(&uri), access)
     }
 
     fn checked(self, migrations: &[&str]) -> Result<Self> {
@@ -357,11 +362,7 @@ impl Store {
 
     /// The path of a file that goes with the database: its name and this ending.
     pub fn beside(&self, ending: &str) -> PathBuf {
-        let path = self
-            .path
-            .canonicalize()
-            .unwrap_or_else(|_| self.path.clone());
-        let mut name = path.into_os_string();
+        let mut name = self.real_path.clone().into_os_string();
         name.push(ending);
         name.into()
     }
@@ -377,8 +378,10 @@ impl Store {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(self.beside(ending))?;
-        if rustix::process::geteuid().is_root() {
-            let (made, owner) = (file.metadata()?, fs::metadata(&self.path)?);
+        if let Some(owner) = &self.found
+            && rustix::process::geteuid().is_root()
+        {
+            let made = file.metadata()?;
             // A file with another name as well is not one of ours.
             if made.uid() == 0 && owner.uid() != 0 && made.is_file() && made.nlink() == 1 {
                 fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
@@ -408,7 +411,11 @@ impl Store {
 
     /// Whether the file that was opened still is where it was.
     pub fn is_in_place(&self) -> bool {
-        self.file == identity(&self.path)
+        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        match (&self.found, fs::metadata(&self.path)) {
+            (Some(found), Ok(now)) => same(found, &now),
+            _ => false,
+        }
     }
 
     /// A number that changes whenever another connection has changed the database.
@@ -481,11 +488,6 @@ impl Store {
     fn last_id(&self) -> i64 {
         self.connection.last_insert_rowid()
     }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 /// From the keys that std makes for its hash tables, which the system's own source of randomness seeds.

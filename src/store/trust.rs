@@ -20,13 +20,14 @@ const STICKY: u32 = 0o1000;
 const WAY_OUT: &str = "or say --trust-database";
 
 /// Refuses a database whose commands might not be its user's own. One that is not there is left to whoever opens it.
+/// Whether others may put files beside it, which then is to be looked at again once ours are there.
 ///
 /// # Errors
 /// When the file is writable by all or belongs to somebody else, when one beside it is somebody else's, when its folder
 /// is one where all may write and replace the files of others.
-pub(super) fn check(path: &Path) -> Result<()> {
+pub(super) fn check(path: &Path) -> Result<bool> {
     let Some((path, found)) = look(path)? else {
-        return Ok(());
+        return Ok(false);
     };
     if is_open_to_all(&found) {
         let reason =
@@ -45,7 +46,9 @@ pub(super) fn check(path: &Path) -> Result<()> {
         let reason = "anybody may put files into the folder of this database, and so run commands as you: 'chmod o-w' the folder";
         return Err(refused(&path, reason));
     }
-    check_side_files(&path, &found, &folder)
+    check_side_files(&path, &found, &folder)?;
+    let is_shared = folder.permissions().mode() & (WRITABLE_BY_ALL | WRITABLE_BY_GROUP) != 0;
+    Ok(is_shared || ![user, 0].contains(&folder.uid()))
 }
 
 /// Refuses the files of somebody else beside a database that is ours alone: the first of our commands to open them
