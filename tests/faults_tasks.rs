@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use kit::faults::{stride, tell};
 use kit::runner::Home;
-use kit::trace::{may_trace, tick_with};
+use kit::trace::{may_trace, run_with, tick_with};
 
 /// The calls that change what others can see.
 const CALLS: &str = "pwrite64,write,fdatasync,ftruncate,unlink,clone";
@@ -105,4 +105,39 @@ fn a_disk_that_is_slow() {
 #[test]
 fn a_wait_that_is_interrupted() {
     sweep("ppoll", "error=EINTR", 2);
+}
+
+/// A database is made whole or not at all, and what was begun can be made again.
+#[test]
+fn killed_at_any_call_of_init() {
+    if !may_trace() {
+        return;
+    }
+    let survives = |n: &u32| {
+        let home = Home::without_database();
+        if run_with(&home, &["init"], CALLS, "signal=SIGKILL", *n).is_none() {
+            return false;
+        }
+        let after = format!("killed at call {n}");
+        match home.run(["status"]) {
+            whole if whole.code() == 0 => {
+                assert!(home.refused(["init"]).contains("exists already"), "{after}");
+            }
+            nothing => {
+                nothing.refused();
+                home.ok(["init"]);
+            }
+        }
+        home.ok(["tick"]);
+        assert_eq!(
+            home.sql_value::<String>("PRAGMA integrity_check"),
+            "ok",
+            "{after}"
+        );
+        true
+    };
+    let step = stride(5);
+    let tried = (1..MOST).step_by(step).take_while(survives).count();
+    assert!((2..MOST as usize).contains(&(tried * step)), "{tried}");
+    tell("init: killed at any call", tried);
 }

@@ -25,6 +25,9 @@ mod title;
 mod trust;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -69,7 +72,7 @@ impl Store {
     /// When there is a file already that is not empty or not ours, or none can be made.
     pub fn create(path: &Path) -> Result<Self> {
         let already = fs::metadata(path).map(|found| found.len()).unwrap_or(0);
-        if already > 0 {
+        if already > 0 && !Self::is_empty_database(path) {
             return Err(Error::Exists(path.to_owned()));
         }
         let file = OpenOptions::new()
@@ -95,6 +98,16 @@ impl Store {
             Ok(()) => Ok(store),
             Err(error) => Err(error.of_database(path)),
         }
+    }
+
+    /// Whether nothing was ever put into a database, by an `init` that died before it had made the tables, say.
+    fn is_empty_database(path: &Path) -> bool {
+        let looked = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|store| {
+            let sql = "SELECT count(*) AS things FROM sqlite_schema";
+            let things: Option<i64> = store.find(sql, [], |row| row.get("things"))?;
+            Ok(things == Some(0) && store.pragma("application_id")? == 0)
+        });
+        looked.unwrap_or(false)
     }
 
     fn set_up(path: &Path) -> Result<Self> {

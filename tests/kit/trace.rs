@@ -16,14 +16,25 @@ pub fn may_trace() -> bool {
 
 /// A tick to which this happens at its n-th call of this kind; `None` when it made no such call.
 pub fn tick_with(home: &Home, calls: &str, what: &str, n: u32) -> Option<Answer> {
+    run_with(home, &["tick"], calls, what, n)
+}
+
+/// The same for any command.
+pub fn run_with(
+    home: &Home,
+    arguments: &[&str],
+    calls: &str,
+    what: &str,
+    n: u32,
+) -> Option<Answer> {
     let injection = format!("inject={calls}:{what}:when={n}");
-    let tick = home.command(["tick"]);
+    let command = home.command(arguments);
     let mut strace = Command::new("strace");
     strace.args(["-o", "calls", "-e", &format!("trace={calls}")]);
     strace.args(["-e", &injection, "--"]);
-    strace.arg(tick.get_program()).args(tick.get_args());
+    strace.arg(command.get_program()).args(command.get_args());
     strace.current_dir(home.folder()).stdin(Stdio::null());
-    for (name, value) in tick.get_envs() {
+    for (name, value) in command.get_envs() {
         match value {
             Some(value) => strace.env(name, value),
             None => strace.env_remove(name),
@@ -36,7 +47,7 @@ pub fn tick_with(home: &Home, calls: &str, what: &str, n: u32) -> Option<Answer>
         .any(|mark| traced.contains(mark))
         || output.status.signal().is_some()
         || traced.contains("killed by");
-    happened.then(|| Answer::of(&format!("tick with {injection}"), output))
+    happened.then(|| Answer::of(&format!("{arguments:?} with {injection}"), output))
 }
 
 /// A system call of a command, as far as a disk or anybody outside notices it.
