@@ -214,6 +214,13 @@ fn sqlite_sentence(error: &rusqlite::Error) -> String {
         }
         Some(ErrorCode::NotADatabase) => "this file is not a database; check --db and RUNNER_DB",
         Some(ErrorCode::DatabaseCorrupt) => "the database is damaged; restore it from a copy",
+        // What SQLite cannot make room for in the memory that its connections share.
+        Some(ErrorCode::SystemIoFailure)
+            if error.sqlite_error().map(|error| error.extended_code)
+                == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
+        {
+            "the disk is full; make room and try again"
+        }
         Some(ErrorCode::SystemIoFailure) => {
             return format!("the disk answered with an error ({error}); nothing was changed");
         }

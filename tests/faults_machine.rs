@@ -203,10 +203,11 @@ fn after_a_reboot_all_that_was_claimed_counts_as_begun() {
     assert_eq!(home.lines("ran"), ["1"]);
 }
 
-/// Cron gives five variables and no more, and starts in whatever folder it likes.
+/// Cron gives five variables and no more, and starts in whatever folder it likes. Handlers find the runner all the same.
 #[test]
 fn crons_bare_environment_is_enough() {
     let home = with_tasks(1);
+    home.method("m", "runner log error found && echo $RUNNER_TASK >> ran");
     let mut tick = Command::new(env!("CARGO_BIN_EXE_runner"));
     tick.args(["--db", home.db().to_str().unwrap(), "tick"])
         .current_dir("/")
@@ -222,6 +223,7 @@ fn crons_bare_environment_is_enough() {
     }
     run(tick).ok();
     assert_eq!(home.lines("ran"), ["1"]);
+    assert_eq!(home.logs("1"), [("error".to_owned(), "found".to_owned())]);
 }
 
 /// A clock that is set back repeats nothing, and one that is set forward skips what is too late, once.

@@ -40,6 +40,9 @@ use crate::time::{Clock, Zone};
 use deferred::Deferred;
 use output::Output;
 
+/// Under what the help lists the options that every command takes.
+const GLOBAL: &str = "Global options";
+
 /// Background tasks, timers on documents and mail, in one SQLite file, run from cron each minute.
 #[derive(Debug, Parser)]
 #[command(name = "runner", version, max_term_width = 100)]
@@ -48,25 +51,26 @@ struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         env = "RUNNER_DB",
         hide_env_values = true,
         value_name = "FILE"
     )]
     db: Option<PathBuf>,
-    /// The time to take as now, for rehearsals: 2026-04-10, 2026-04-10T09:00, or with an offset
-    #[arg(long, global = true, value_name = "TIME")]
+    /// The time to take as now, for tests and rehearsals on a copy: 2026-04-10, 2026-04-10T09:00, or with an offset
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "TIME")]
     now: Option<String>,
     /// Print one JSON value
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// Say more of what is being done; twice for all of it
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     quiet: bool,
     /// Run what is in a database that others own or may write to, as in a container
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     trust_database: bool,
     #[command(subcommand)]
     command: Command,
@@ -301,6 +305,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         .next()
         .unwrap_or_default();
     let said = said.replace("\n\n", "; ");
+    let said = said.replace("invalid digit found in string", "it is not a whole number");
     let words: Vec<&str> = one_line_of(&said);
     output::complain(&format!("{}; 'runner --help' tells more", words.join(" ")));
     ExitCode::from(2)

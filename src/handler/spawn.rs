@@ -47,19 +47,45 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The runner's own, without what is not for handlers.
+    /// The runner's own, without what is not for handlers, and with a PATH on which they find the runner.
     pub fn inherited(withheld: &[&str]) -> Self {
-        let ours =
-            std::env::vars_os().filter(|(name, _)| withheld.iter().all(|other| name != other));
+        let is_inherited =
+            |name: &OsString| name != "PATH" && withheld.iter().all(|other| name != other);
+        let ours = std::env::vars_os().filter(|(name, _)| is_inherited(name));
+        let path = path_to_runner();
+        let path_too = path.iter().map(|path| ("PATH".into(), path.clone()));
         Self {
             // What came through an environment has no NUL in it.
             variables: ours
+                .chain(path_too)
                 .filter_map(|(name, value)| variable(&name, &value).ok())
                 .collect(),
-            path: std::env::var_os("PATH"),
+            path,
         }
     }
 }
+
+/// The PATH, with the folder of this program at its end: cron's has only the system's folders, and handlers call the
+/// runner by its name.
+fn path_to_runner() -> Option<OsString> {
+    let path = std::env::var_os("PATH");
+    let program = std::env::current_exe().ok();
+    let Some(ours) = program.as_deref().and_then(Path::parent) else {
+        return path;
+    };
+    let folders = std::env::split_paths(path.as_deref().unwrap_or(DEFAULT_PATH.as_ref()));
+    let folders: Vec<_> = folders.collect();
+    match folders.iter().any(|folder| folder == ours) {
+        true => path,
+        // A folder with a colon in its name cannot be on a PATH.
+        false => std::env::join_paths(folders.iter().map(|folder| folder.as_path()).chain([ours]))
+            .ok()
+            .or(path),
+    }
+}
+
+/// Where programs are looked for when the environment does not say.
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
 /// Starts a program as the leader of its own process group, with these variables besides the inherited ones, or in the
 /// place of those that have the same names.
@@ -146,7 +172,7 @@ fn candidates(program: &OsStr, path: Option<&OsStr>) -> io::Result<Vec<CString>>
     if program.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(program)?]);
     }
-    let path = path.unwrap_or(OsStr::new("/usr/local/bin:/bin:/usr/bin"));
+    let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
     std::env::split_paths(path)
         .map(|folder| c_string(folder.join(program).as_os_str()))
         .collect()
