@@ -1,9 +1,14 @@
 //! What the program does against what the machine can do: each figure is a ratio, taken side by side, in turns.
 //!
-//! `cargo bench --bench against_limits [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5]`; with `ROUNDS=n` each is repeated n times
-//! (5 unless told), and the median of the ratios is printed. “Raw” is the least that would do the same work durably:
+//! `cargo bench [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5 E6]`; with `ROUNDS=n` each is repeated n times (5 unless told), and the
+//! median of the ratios is printed. “Raw” is the least that would do the same work durably:
 //! SQLite or processes without a schema that checks, a history, logs, or a protocol.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 mod raw;
 mod timers;
@@ -29,11 +34,6 @@ pub(crate) const PARAMS: &str = r#"{"order":4711,"action":"confirm","recipient":
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [what, path] = arguments.as_slice()
-        && what == "raw-idle"
-    {
-        return raw::idle(Path::new(path));
-    }
     if arguments
         .first()
         .is_some_and(|first| first == "raw-resident")
@@ -46,7 +46,7 @@ fn main() {
             .filter(|argument| !argument.starts_with('-'));
         named.clone().count() == 0 || named.clone().any(|argument| argument == name)
     };
-    let rows: [(&str, fn()); 11] = [
+    let rows: [(&str, fn()); 12] = [
         ("A1", enqueue_one_by_one),
         ("A2", enqueue_in_bulk),
         ("B", drain_functions),
@@ -58,6 +58,7 @@ fn main() {
         ("E3", timers::fire_states),
         ("E4", timers::change_a_date),
         ("E5", timers::memory),
+        ("E6", bytes_on_disk),
     ];
     rows.iter()
         .filter(|(name, _)| wanted(name))
@@ -360,19 +361,77 @@ pub(crate) fn tick(home: &Home) -> Command {
     command
 }
 
+/// The program of `raw_idle.rs`, which is built beside this one.
+fn raw_idle() -> PathBuf {
+    let ours = std::env::current_exe().unwrap();
+    let beside = std::fs::read_dir(ours.parent().unwrap()).unwrap();
+    let built = beside.map(|entry| entry.unwrap().path()).filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("raw_idle-") && path.extension().is_none()
+    });
+    let newest = built.max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+    newest.expect("the program raw_idle: 'cargo bench' builds it, 'cargo bench --bench against_limits' does not")
+}
+
+/// Beside a tick, the same look at the same database: what is left is what the tick does besides.
 fn idle_tick() {
     let (home, folder) = (Home::new(), TempDir::new().unwrap());
-    let raw_db = folder.path().join("raw.db");
-    raw::fill(&raw_db, 0);
-    let raw_tick = || {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg("raw-idle").arg(&raw_db);
+    let small = folder.path().join("raw.db");
+    raw::fill(&small, 0);
+    let look = |path: &Path, query: &str| {
+        let mut command = Command::new(raw_idle());
+        command.arg("look").arg(path).arg(query);
         command
     };
+    let of_ours = "SELECT id FROM task WHERE status = 'TO_RUN' AND held = 0 ORDER BY priority DESC, id LIMIT 1";
+    let of_small = "SELECT id FROM task WHERE status = 0 ORDER BY id LIMIT 1";
     compare_cost(
         "D",
-        "an idle tick, whole process (50 of them)",
+        "an idle tick, whole process (50), against a bare look at two tables",
         || many(|| tick(&home)),
-        || many(raw_tick),
+        || many(|| look(&small, of_small)),
+    );
+    compare_cost(
+        "D",
+        "the same, against a bare look at the same database",
+        || many(|| tick(&home)),
+        || many(|| look(&home.db(), of_ours)),
+    );
+    println!(
+        "D   peak memory of an idle tick {:>45} KiB",
+        timers::peak(tick(&home))
+    );
+}
+
+/// What a row of each kind takes on the disk, in bytes: its own, and those of its indexes.
+fn bytes_on_disk() {
+    const ROWS: i64 = 20_000;
+    let home = filled(ROWS as usize, &["--", "/bin/true"]);
+    drain_with_functions(&home, 1);
+    let bytes = |home: &Home, table: &str| {
+        let connection = rusqlite::Connection::open(home.db()).unwrap();
+        let sql = "SELECT coalesce(sum(pgsize), 0) FROM dbstat
+                    WHERE name IN (SELECT name FROM sqlite_schema WHERE tbl_name = ?1)";
+        let whole: i64 = connection
+            .query_row(sql, [table], |row| row.get(0))
+            .unwrap();
+        whole / ROWS
+    };
+    println!(
+        "E6  bytes of a finished task, its {} bytes of params among them {:>12}",
+        PARAMS.len(),
+        bytes(&home, "task")
+    );
+    let home = timers::attached(ROWS as usize, 0);
+    println!(
+        "E6  bytes of an attachment {:>50}",
+        bytes(&home, "attachment")
+    );
+    let home = timers::attached(ROWS as usize, ROWS as usize);
+    home.run(&["tick"]);
+    println!("E6  bytes of a firing {:>55}", bytes(&home, "firing"));
+    println!(
+        "E6  bytes of the two history entries of a firing {:>28}",
+        bytes(&home, "history")
     );
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
 use crate::{PARAMS, timed};
@@ -117,15 +117,6 @@ pub(crate) fn spawn(processes: usize, threads: usize) -> Duration {
             }
         });
     })
-}
-
-/// Opens a database, asks whether there is something to do, and leaves.
-pub(crate) fn idle(path: &Path) {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).unwrap();
-    let sql = "SELECT id FROM task WHERE status = 0 ORDER BY id LIMIT 1";
-    let found: Result<i64, _> = connection.query_row(sql, [], |row| row.get(0));
-    assert!(found.is_err());
 }
 
 /// A resident handler that does nothing, as fast as it can.

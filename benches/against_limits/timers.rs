@@ -10,7 +10,7 @@ use crate::raw::{in_transaction, open};
 use crate::{Home, compare, compare_cost, many, tick, timed};
 
 /// A database with so many documents that a timer hangs on, so many of them due now.
-fn attached(documents: usize, due: usize) -> Home {
+pub(crate) fn attached(documents: usize, due: usize) -> Home {
     let home = Home::new();
     home.run(&[
         "timer",
@@ -162,8 +162,9 @@ pub(crate) fn change_a_date() {
     );
 }
 
-/// The peak memory of a command, in KiB, as GNU time tells it through the kernel's own accounting.
-fn peak(mut command: Command) -> u64 {
+/// The peak memory of a command, in KiB, as the kernel counts it. What wait(2) says is no use: it counts the memory of the
+/// process that started it, too.
+pub(crate) fn peak(mut command: Command) -> u64 {
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     let path = format!("/proc/{}/status", child.id());
     let mut most = 0;
@@ -172,7 +173,7 @@ fn peak(mut command: Command) -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
         most = most.max(now.unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_micros(50));
     }
     most
 }
