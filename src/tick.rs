@@ -391,7 +391,14 @@ fn note_tick(store: &Store, now: Timestamp) -> Result<()> {
 }
 
 /// When the last tick came to its end, if one did.
-pub fn last_tick(store: &Store) -> Option<Timestamp> {
-    let text = fs::read_to_string(store.beside(TICK_FILE)).ok()?;
-    Timestamp::from_sql(&text).ok()
+///
+/// # Errors
+/// When the file that says so may not be read.
+pub fn last_tick(store: &Store) -> Result<Option<Timestamp>> {
+    let path = store.beside(TICK_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Timestamp::from_sql(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io(&path, source)),
+    }
 }

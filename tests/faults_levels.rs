@@ -423,7 +423,7 @@ fn a_disk_that_fails_at_any_call() {
             ("pwrite64", "error=ENOSPC"),
             ("pwrite64", "error=EIO"),
             ("fsync,fdatasync", "error=EIO"),
-            ("rename", "error=EIO"),
+            ("rename,renameat,renameat2", "error=EIO"),
         ] {
             let tried = sweep(scenario, fault, stride(STRIDE));
             tell(

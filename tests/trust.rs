@@ -5,7 +5,9 @@ mod kit;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::process::Command;
 
+use kit::programs::is_installed;
 use kit::runner::Home;
 use rusqlite::Connection;
 
@@ -205,4 +207,79 @@ fn a_database_that_is_moved_while_a_tick_runs_is_told() {
         "{told}"
     );
     assert!(home.path("ran").exists());
+}
+
+/// A command as another user, of the group that may use the database.
+fn as_member(user: u32, home: &Home, arguments: &[&str]) -> Command {
+    let command = home.command(arguments);
+    let mut member = Command::new("setpriv");
+    member.args([&format!("--reuid={user}"), "--regid=4242", "--clear-groups"]);
+    member.arg(command.get_program()).args(command.get_args());
+    member.current_dir(home.folder());
+    member
+}
+
+#[test]
+fn a_group_that_shares_a_database_shares_what_is_beside_it() {
+    let home = home(0o770);
+    if !may_give_away() || !is_installed("setpriv") {
+        return;
+    }
+    home.ok(["task", "add", "m"]);
+    for (name, mode) in [("runner.db", 0o660), ("", 0o2770)] {
+        chown(home.path(name), Some(4001), Some(4242)).unwrap();
+        fs::set_permissions(home.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let Ok(first) = as_member(4001, &home, &["tick"]).output() else {
+        return;
+    };
+    assert!(first.status.success(), "{first:?}");
+    for user in [4002, 4001] {
+        let ticked = as_member(user, &home, &["--trust-database", "tick"])
+            .output()
+            .unwrap();
+        assert!(ticked.status.success(), "{user}: {ticked:?}");
+        let status = as_member(user, &home, &["status", "--max-age", "5m"])
+            .output()
+            .unwrap();
+        assert!(status.status.success(), "{user}: {status:?}");
+    }
+}
+
+#[test]
+fn root_without_the_right_to_give_files_away_locks_nobody_out() {
+    let home = home(0o755);
+    if !may_give_away() || !is_installed("setpriv") {
+        return;
+    }
+    home.ok(["task", "add", "m"]);
+    for name in ["runner.db", ""] {
+        chown(home.path(name), Some(4001), Some(4242)).unwrap();
+    }
+    let tick = home.command(["--trust-database", "tick"]);
+    let mut bound = Command::new("setpriv");
+    bound
+        .arg("--bounding-set=-chown")
+        .arg(tick.get_program())
+        .args(tick.get_args());
+    let Ok(done) = bound.current_dir(home.folder()).output() else {
+        return;
+    };
+    assert!(done.status.success(), "{done:?}");
+    // A file that was left behind all the same does not stand in the owner's way.
+    home.write("runner.db-worker-2", "");
+    fs::set_permissions(
+        home.path("runner.db-worker-2"),
+        Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    for name in ["runner.db-tick", "ran"] {
+        fs::remove_file(home.path(name)).unwrap();
+    }
+    let added = as_member(4001, &home, &["task", "add", "m"])
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let ticked = as_member(4001, &home, &["tick"]).output().unwrap();
+    assert!(ticked.status.success(), "{ticked:?}");
 }

@@ -87,9 +87,13 @@ impl Entry {
                 is_edge(before) && is_edge(after.and_then(|text| text.chars().next()))
             })
         };
+        let says = |wanted: &str| line.split(|c| is_edge(Some(c))).any(|word| word == wanted);
+        // A rehearsal does nothing, and what runs once after a start is no tick for all the minutes that follow.
         !line.starts_with('#')
+            && !line.starts_with("@reboot")
+            && says("tick")
+            && !says("--dry-run")
             && self.databases.iter().any(names)
-            && line.split(|c| is_edge(Some(c))).any(|word| word == "tick")
     }
 }
 
@@ -244,6 +248,8 @@ mod tests {
             "MAILTO=me\n# * * * * * old --db /srv/a.db tick\n0 5 * * * backup\n",
             "* * * * * /bin/runner --db /srv/b.db tick\n* * * * * /bin/runner --db /srv/a.db.old tick\n",
             "0 5 * * * cp /srv/a.db /backup\r\n",
+            "@reboot /bin/runner --db /srv/a.db tick\n",
+            "0 5 * * * /bin/runner --db /srv/a.db tick --dry-run | mail me\n",
             "",
         ] {
             assert_eq!(with_line(others), Change::To(format!("{others}{LINE}\n")));

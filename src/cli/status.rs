@@ -68,7 +68,7 @@ impl Report {
         let mails = [MailStatus::Queued, MailStatus::Sending, MailStatus::Failed]
             .map(|status| Ok((status.word(), store.count_mails(status)?)));
         let mails: BTreeMap<_, _> = mails.into_iter().collect::<Result<_>>()?;
-        let last_tick = last_tick(store);
+        let last_tick = last_tick(store)?;
         let ready = count(Status::ToRun) > 0 && store.has_ready_task(now)?;
         let next_due = match ready || store.has_queued_mail(BEFORE_ALL, now)? {
             true => Some(now),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{complain, indented, or_dash};
 use super::{Context, Exit, task_add, task_run};
 use crate::enqueue::give_file;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::firing;
 use crate::store::Store;
 use crate::store::task::TaskFilter;
@@ -223,7 +223,7 @@ pub(super) fn progress_text(progress: &Progress) -> String {
     let parts = [
         phase,
         of(progress.step, progress.max),
-        progress.label.clone().unwrap_or_default(),
+        one_line(progress.label.as_deref().unwrap_or_default()),
     ];
     parts
         .iter()

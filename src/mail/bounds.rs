@@ -16,7 +16,7 @@ const TAG_LIMIT: usize = 4096;
 const TAG_WORDS: usize = 500;
 
 /// How many words and signs of the template language one part may have in all.
-const PART_WORDS: usize = 10_000;
+const PART_WORDS: usize = 100_000;
 
 /// How many `elif` one part may have: each is an `if` within the one before it.
 const ELIF_LIMIT: usize = 200;

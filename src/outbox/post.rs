@@ -85,7 +85,7 @@ impl<'a> Post<'a> {
             if !wanted && tried.is_none() {
                 break;
             }
-            let Some(claim) = self.note_and_claim(tried.take(), wanted)? else {
+            let Some(claim) = self.note_and_claim(tried.take(), wanted, goes_on)? else {
                 break;
             };
             let done = self.send(claim, false);
@@ -129,7 +129,7 @@ impl<'a> Post<'a> {
             Ok(accepted) => Ok(accepted.clone()),
             Err(error) => Err(error.sentence.clone()),
         };
-        if let Err(error) = self.note_and_claim(Some(tried), false) {
+        if let Err(error) = self.note_and_claim(Some(tried), false, &|| true) {
             log::warn!(
                 "mail {id}: what became of it cannot be noted, the next tick sends it again: {error}"
             );
@@ -207,7 +207,12 @@ impl<'a> Post<'a> {
     }
 
     /// One transaction: what became of a mail, and the next one if it is wanted.
-    fn note_and_claim(&mut self, tried: Option<Tried>, wanted: bool) -> Result<Option<MailClaim>> {
+    fn note_and_claim(
+        &mut self,
+        tried: Option<Tried>,
+        wanted: bool,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Option<MailClaim>> {
         let mut patience = if tried.is_some() { BUSY_PATIENCE } else { 0 };
         let (registered, claim, fired) = loop {
             let noted = self.store.transact(|store| {
@@ -224,7 +229,14 @@ impl<'a> Post<'a> {
                 Ok((registered, claim, fired))
             });
             match noted {
-                Err(error) if error.is_busy() && patience > 0 => patience -= 1,
+                Err(error) if error.is_busy() && patience > 0 => {
+                    // Who is told to leave asks once more.
+                    patience = if goes_on() { patience - 1 } else { 0 };
+                }
+                Err(error) => {
+                    tried.iter().for_each(Tried::warn_unnoted);
+                    return Err(error);
+                }
                 noted => break noted?,
             }
         };

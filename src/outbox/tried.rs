@@ -41,6 +41,16 @@ impl Tried {
         }
     }
 
+    /// What became of it cannot be noted: nobody else will tell.
+    pub(super) fn warn_unnoted(&self) {
+        if self.result.is_ok() {
+            let id = self.claim.mail.id;
+            log::warn!(
+                "mail {id} was sent, which cannot be noted: the next tick sends it again, with the same Message-ID"
+            );
+        }
+    }
+
     pub(super) fn unsent<'a>(&self, error: &'a SendError, now: Timestamp) -> Unsent<'a> {
         let next = self.next(error.kind, now);
         Unsent {

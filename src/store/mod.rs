@@ -29,9 +29,9 @@ pub mod worker;
 mod tests;
 
 use std::cell::Cell;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
@@ -380,9 +380,9 @@ impl Store {
         name.into()
     }
 
-    /// Opens a file that goes with the database, for its owner alone when it is made. A link in its place is refused:
-    /// it could lead to any other file of ours. What root makes is given to the owner of the database, as SQLite does with
-    /// its own: else the owner's next run could not open it.
+    /// Opens a file that goes with the database. When it is made, it is for those who may use the database, as SQLite does
+    /// with its own: else their next run could not open it. A link in its place is refused: it could lead to any other
+    /// file of ours.
     ///
     /// # Errors
     /// The system's.
@@ -391,13 +391,14 @@ impl Store {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(self.beside(ending))?;
-        if let Some(owner) = &self.found
-            && rustix::process::geteuid().is_root()
+        let user = rustix::process::geteuid();
+        if let Some(database) = &self.found
+            && (user.is_root() || database.mode() & GROUP != 0)
         {
             let made = file.metadata()?;
             // A file with another name as well is not one of ours.
-            if made.uid() == 0 && owner.uid() != 0 && made.is_file() && made.nlink() == 1 {
-                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            if made.uid() == user.as_raw() && made.is_file() && made.nlink() == 1 {
+                share(&file, &made, database);
             }
         }
         Ok(file)
@@ -500,6 +501,21 @@ impl Store {
 
     fn last_id(&self) -> i64 {
         self.connection.last_insert_rowid()
+    }
+}
+
+/// What a group may do with a file.
+const GROUP: u32 = 0o060;
+
+/// Gives a file to whom the database belongs, as far as we may: not everybody, and not root everywhere, may give files away.
+fn share(file: &File, made: &Metadata, database: &Metadata) {
+    if (made.uid(), made.gid()) != (database.uid(), database.gid()) {
+        let owner = (made.uid() == 0).then(|| database.uid());
+        let _ = fchown(file, owner, Some(database.gid()));
+    }
+    let mode = 0o600 | database.mode() & GROUP;
+    if made.mode() & 0o777 != mode {
+        let _ = file.set_permissions(Permissions::from_mode(mode));
     }
 }
 

@@ -75,19 +75,21 @@ impl Worker {
     /// # Errors
     /// When the lock file cannot be made, or as SQLite says.
     pub fn register(store: &Store, clock: &Clock) -> Result<Self> {
-        let id = store.insert_worker(std::process::id(), clock.now())?;
+        let mut id = store.insert_worker(std::process::id(), clock.now())?;
         recovery::remove_litter(store, id)?;
+        let mut lock = new_lock(store, id);
+        for _ in 0..OTHER_NUMBERS {
+            // Somebody else has left a file of this number that we may not open.
+            let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+            if !lock.as_ref().is_err_and(is_taken) {
+                break;
+            }
+            store.delete_worker(id)?;
+            id = store.insert_worker(std::process::id(), clock.now())?;
+            lock = new_lock(store, id);
+        }
         let path = lock_path(store, id);
-        let mut how = OpenOptions::new();
-        how.read(true).write(true).create(true).truncate(true);
-        let lock = store
-            .open_beside(&lock_ending(id), &mut how)
-            .and_then(|file| {
-                file.try_lock().map_err(io::Error::from)?;
-                file.write_all_at(&header(), 0)?;
-                Ok(file)
-            })
-            .map_err(|source| Error::io(&path, source))?;
+        let lock = lock.map_err(|source| Error::io(&path, source))?;
         Ok(Self {
             id,
             notes: Arc::new(Notes(lock)),
@@ -187,6 +189,18 @@ pub(crate) fn give_back(store: &Store, task: i64, worker: i64, now: Timestamp) -
         }
         _ => Ok(()),
     }
+}
+
+/// How many other numbers a worker tries when it may not use the file of the first.
+const OTHER_NUMBERS: usize = 8;
+
+fn new_lock(store: &Store, id: i64) -> io::Result<File> {
+    let mut how = OpenOptions::new();
+    how.read(true).write(true).create(true).truncate(true);
+    let file = store.open_beside(&lock_ending(id), &mut how)?;
+    file.try_lock().map_err(io::Error::from)?;
+    file.write_all_at(&header(), 0)?;
+    Ok(file)
 }
 
 /// What is known of another worker from its file.
