@@ -196,6 +196,8 @@ impl NewTask {
     /// # Errors
     /// A sentence that says what it should be. It quotes nothing of the hidden params.
     pub fn from_json(text: &str) -> Result<Self, String> {
+        // Some editors begin a file with a mark of the order of its bytes, which is no part of its text.
+        let text = text.trim_start_matches('\u{feff}');
         // What is read here would also be read from a list of values in the order of the fields.
         let is_object = text.trim_start().starts_with('{');
         match serde_json::from_str(text) {
@@ -203,7 +205,7 @@ impl NewTask {
             Ok(_) => Err("it should be a JSON object".to_owned()),
             Err(error) => Err(match serde_json::from_str(text) {
                 Ok(value) => fields::check(&value, &FIELDS).err(),
-                Err(_) => Some(format!("this is not JSON: {error}")),
+                Err(not_json) => Some(format!("this is not JSON: {not_json}")),
             }
             .unwrap_or_else(|| error.to_string())),
         }
@@ -255,5 +257,25 @@ impl Task {
     /// An error about this task.
     pub fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::invalid(format!("task {}", self.id), reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prop_assert, proptest};
+
+    use super::NewTask;
+
+    proptest! {
+        /// A line of a batch is a task with a method, or refused with a sentence in nobody's words but ours.
+        #[test]
+        fn every_line_of_a_batch_is_a_task_or_a_sentence(
+            line in r#"[\[{]?("(method|params|at|priority|retries|document|unique|file|x)"|[\[\]{}:,]|-?[0-9]{1,20}|"[a-z]{0,5}"|null|true){0,16}"#,
+        ) {
+            match NewTask::from_json(&line) {
+                Ok(task) => prop_assert!(line.contains("method") && line.contains(&task.method)),
+                Err(sentence) => prop_assert!(!sentence.contains("NewTask") && !sentence.is_empty()),
+            }
+        }
     }
 }

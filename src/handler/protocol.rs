@@ -245,4 +245,18 @@ mod tests {
             )
         ));
     }
+
+    proptest::proptest! {
+        /// Whatever a handler prints is a message, and no text that is no protocol is lost.
+        #[test]
+        fn every_line_is_read_and_what_is_no_protocol_is_kept_as_it_is(
+            line in r#"\{?("(type|level|message|details|step|task|ok|path|value)"|:|,|\{|\}|\[|\]|"(log|progress|result|file|done|x)"|-?[0-9]{1,30}|1e999|null|true|"\\ud800"){0,16}"#,
+        ) {
+            if let (_, Message::Log { level: Level::Info, message, details: None }) = read(&line)
+                && serde_json::from_str::<Value>(&line).is_err()
+            {
+                proptest::prop_assert_eq!(message, line);
+            }
+        }
+    }
 }

@@ -82,4 +82,13 @@ proptest! {
         let json = serde_json::to_string(&definition).unwrap();
         prop_assert_eq!(serde_json::from_str::<Definition>(&json).unwrap(), definition);
     }
+
+    #[test]
+    fn no_text_makes_reading_panic_and_what_is_read_makes_a_timer_or_a_sentence(
+        text in r#"[\[{]?("(name|title|delta|reference|actions|delay|iterations|mail)"|[\[\]{}:,0-9]|"[a-z0-9 -]{0,6}"|null){0,24}"#,
+    ) {
+        if let Ok(definition) = Definition::from_json(&text) {
+            let _ = Timer::new(definition);
+        }
+    }
 }
