@@ -1,12 +1,12 @@
 //! Hidden values are masked wherever a handler prints them (seed 000, “parametresCaches”).
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::hidden::{Given, Hidden};
 use super::lines::Line;
 use super::literals::{Literal, Plain, literals, unescape};
 use crate::json::Json;
@@ -17,31 +17,40 @@ const SHORTEST: usize = 4;
 const DEEPEST: usize = 3;
 
 /// What may not be shown of a task, or of all tasks that a process was given: a clone hides what is added to any.
+///
+/// The values of a task are hidden for as long as a clone of the mask is held that was made when they were the last to
+/// be added. After that they stay hidden until those of tasks that are over take 16 MiB; then the oldest are forgotten.
 #[derive(Debug, Clone, Default)]
-pub struct Mask(Rc<RefCell<HashSet<String>>>);
+pub struct Mask {
+    all: Rc<RefCell<Hidden>>,
+    /// What was added last: it is not forgotten as long as this is there.
+    last: Given,
+}
 
 impl Mask {
     /// The mask for these hidden params: each text and number in them, however deep.
     pub fn new(hidden: Option<&Json>) -> Self {
-        let mask = Self::default();
+        let mut mask = Self::default();
         mask.add(hidden);
         mask
     }
 
     /// Hides these hidden params too.
-    pub fn add(&self, hidden: Option<&Json>) {
+    pub fn add(&mut self, hidden: Option<&Json>) {
+        let mut values = Vec::new();
         if let Some(hidden) = hidden {
             collect(hidden.text(), DEEPEST, &mut |value| {
                 if value.chars().nth(SHORTEST - 1).is_some() {
-                    self.0.borrow_mut().insert(value);
+                    values.push(value);
                 }
             });
         }
+        self.last = self.all.borrow_mut().add(values);
     }
 
     /// The text without what may not be shown, as it is or as JSON writes it.
     pub fn text(&self, text: String) -> String {
-        if self.0.borrow().is_empty() {
+        if self.all.borrow().is_empty() {
             return text;
         }
         let mut hidden = self.places(&text);
@@ -58,7 +67,7 @@ impl Mask {
     /// The JSON without what may not be shown, in its texts, numbers and names.
     pub fn json(&self, json: Json) -> Json {
         let text = json.text();
-        if self.0.borrow().is_empty() || !(text.contains('\\') || self.is_in(text)) {
+        if self.all.borrow().is_empty() || !(text.contains('\\') || self.is_in(text)) {
             return json;
         }
         let (mut masked, mut copied) = (String::with_capacity(text.len()), 0);
@@ -71,10 +80,12 @@ impl Mask {
         }
         masked.push_str(text.get(copied..).unwrap_or_default());
         // A value that is JSON itself may stand there as such.
-        let stands =
-            |value: &String| value.contains(['"', '[', '{', ',']) && masked.contains(value);
+        let stands = self.places(&masked).into_iter().any(|place| {
+            let value = masked.get(place).unwrap_or_default();
+            value.contains(['"', '[', '{', ','])
+        });
         match Json::parse(&masked) {
-            Ok(masked) if !self.0.borrow().iter().any(stands) => masked,
+            Ok(masked) if !stands => masked,
             _ => Json::from(&Value::from("***")),
         }
     }
@@ -106,29 +117,26 @@ impl Mask {
 
     /// Where the beginning of a value begins that a text ends with, if it ends with one.
     fn half_shown(&self, text: &str) -> Option<usize> {
-        let values = self.0.borrow();
-        if values.is_empty() {
+        let hidden = self.all.borrow();
+        if hidden.is_empty() {
             return None;
         }
         let mut first = None;
         for plain in std::iter::once(Plain::new(text.to_owned())).chain(unescaped(text)) {
             // A letter may have been cut in the middle.
             let shown = plain.text.trim_end_matches(char::REPLACEMENT_CHARACTER);
-            let halves = values.iter().filter_map(|value| half_of(value, shown));
-            let begins = halves.max().map(|half| plain.origin(shown.len() - half));
+            let begins = hidden.half_at_end(shown).map(|at| plain.origin(at));
             first = first.into_iter().chain(begins).min();
         }
         first
     }
 
     fn is_in(&self, text: &str) -> bool {
-        self.0.borrow().iter().any(|value| text.contains(value))
+        self.all.borrow().places(text).next().is_some()
     }
 
     fn places(&self, text: &str) -> Vec<Range<usize>> {
-        let values = self.0.borrow();
-        let found = values.iter().flat_map(|value| text.match_indices(value));
-        found.map(|(at, value)| at..at + value.len()).collect()
+        self.all.borrow().places(text).collect()
     }
 }
 
@@ -142,13 +150,6 @@ fn unescaped(text: &str) -> Vec<Plain> {
         found.push(last.clone());
     }
     found
-}
-
-/// How many bytes of the beginning of a value a text ends with; the whole of it is no half.
-fn half_of(value: &str, text: &str) -> Option<usize> {
-    let ends = value.char_indices().map(|(at, _)| at).skip(1);
-    ends.filter(|&end| text.ends_with(value.get(..end).unwrap_or_default()))
-        .max()
 }
 
 /// The text with stars in these places; those that overlap are one.
@@ -298,6 +299,24 @@ mod tests {
         let mask = mask(r#"["abcd", "abcdefgh", "ghij"]"#);
         assert_eq!(mask.text("abcdefgh".into()), "***");
         assert_eq!(mask.text("abcdefghij ghij".into()), "*** ***");
+    }
+
+    #[test]
+    fn a_value_that_overlaps_itself_is_covered_whole() {
+        let mask = mask(r#"["abcabc"]"#);
+        assert_eq!(mask.text("<abcabcabc>".into()), "<***>");
+        assert_eq!(mask.json(details(r#"["abcabcabc"]"#)).text(), r#"["***"]"#);
+    }
+
+    #[test]
+    fn a_text_is_searched_as_fast_with_the_values_of_many_tasks() {
+        let mut mask = Mask::default();
+        for task in 0..20_000 {
+            let hidden = format!(r#"["token-{task:08}","user-{task:08}","key-{task:08}"]"#);
+            mask.add(Some(&Json::parse(&hidden).unwrap()));
+            let line = format!("token-{task:08} of user-{task:08} is not token-9999");
+            assert_eq!(mask.text(line), "*** of *** is not token-9999");
+        }
     }
 
     #[test]

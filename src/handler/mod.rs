@@ -1,5 +1,6 @@
 //! What a handler is given, what it prints, and the process that it is.
 
+mod hidden;
 pub mod input;
 pub mod lines;
 mod literals;
