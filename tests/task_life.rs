@@ -4,6 +4,10 @@
 
 mod kit;
 
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use kit::process::until;
 use kit::runner::Home;
 use serde_json::{Value, json};
@@ -264,6 +268,41 @@ fn a_batch_adds_all_of_its_tasks_or_none() {
         "{\"method\":\"m\"}\n",
     );
     assert_eq!(piped.json(), json!({"ids": [3]}));
+}
+
+#[test]
+fn a_batch_that_comes_slowly_keeps_nobody_from_writing() {
+    let home = noting();
+    let mut command = home.command(["task", "add", "--batch", "-"]);
+    let mut batch = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = batch.stdin.take().unwrap();
+    // More than is held in memory, and than a pipe takes: it is being read when the last of it is written.
+    let line = format!("{{\"method\":\"m\",\"params\":\"{}\"}}\n", "x".repeat(990));
+    input.write_all(line.repeat(2000).as_bytes()).unwrap();
+    assert_eq!(home.ok(["task", "add", "m"]), "1");
+    input.write_all(b"{\"method\":\"m\"}\n").unwrap();
+    drop(input);
+    let ids = String::from_utf8(batch.wait_with_output().unwrap().stdout).unwrap();
+    let expected: Vec<String> = (2..=2002).map(|id: i64| id.to_string()).collect();
+    assert_eq!(ids.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_batch_is_read_from_a_file_on_standard_input_and_from_a_named_pipe_too() {
+    let home = noting();
+    let file = home.write("tasks.jsonl", "{\"method\":\"m\"}\n");
+    let mut command = home.command(["task", "add", "--batch", "-"]);
+    let answer = command.stdin(File::open(file).unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "1\n");
+    let made = Command::new("mkfifo").arg(home.path("pipe")).status();
+    assert!(made.unwrap().success());
+    let batch = home.start(["task", "add", "--batch", "pipe"]);
+    fs::write(home.path("pipe"), "{\"method\":\"m\"}\n").unwrap();
+    assert_eq!(batch.end().ok(), "2");
 }
 
 #[test]

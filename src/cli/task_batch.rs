@@ -1,7 +1,8 @@
 //! `runner task add --batch`: one thread reads the lines and takes them apart, the other adds the tasks.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -19,14 +20,12 @@ const LOTS: usize = 8;
 /// Tasks with the numbers of their lines.
 type Lot = Vec<(usize, NewTask)>;
 
+/// How many bytes that come through a pipe are held in memory; more are in a file that has no name.
+const IN_MEMORY: usize = 1024 * 1024;
+
 /// Adds all tasks of a file in one transaction, and prints their ids.
 pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
-    let lines: Box<dyn BufRead + Send> = match path == Path::new("-") {
-        true => Box::new(BufReader::new(io::stdin())),
-        false => Box::new(BufReader::new(
-            File::open(path).map_err(|source| Error::io(path, source))?,
-        )),
-    };
+    let lines = lines(path).map_err(|source| Error::io(path, source))?;
     let (_, zone, clock) = context.times(store)?;
     let ids = store.transact(|store| {
         let mut enqueue = Enqueue::new(store, &context.natives, zone, clock.now())?;
@@ -40,6 +39,22 @@ pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
         true => context.out.json(&serde_json::json!({"ids": ids})),
         false => ids.into_iter().try_for_each(|id| context.out.id(id)),
     }
+}
+
+/// The lines of a file, or of standard input for `-`. What comes through a pipe is taken whole at first: nobody else can
+/// write to the database during the transaction, and whoever writes to the pipe may take their time.
+fn lines(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+    let mut file = match path == Path::new("-") {
+        true => File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        false => File::open(path)?,
+    };
+    if file.metadata()?.is_file() {
+        return Ok(Box::new(BufReader::new(file)));
+    }
+    let mut whole = tempfile::spooled_tempfile(IN_MEMORY);
+    io::copy(&mut file, &mut whole)?;
+    whole.rewind()?;
+    Ok(Box::new(BufReader::new(whole)))
 }
 
 /// Reads lines until there are no more, one is no task, or nobody wants them any longer.
