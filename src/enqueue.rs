@@ -107,16 +107,13 @@ impl<'a> Enqueue<'a> {
             return Ok(());
         }
         let rows: Vec<TaskRow<'_>> = self.pending.iter().map(Checked::row).collect();
-        let last = self.store.insert_tasks(&rows, self.now)?;
-        ids.extend((0..self.pending.len() as i64).rev().map(|back| last - back));
+        let inserted = self.store.insert_tasks(&rows, self.now)?;
         // Only the last one can have a file: it is not kept waiting.
-        if let Some(path) = self
-            .pending
-            .last()
-            .and_then(|checked| checked.task.file.as_ref())
-        {
-            give_file(self.store, last, path)?;
+        let last = self.pending.last().zip(inserted.last());
+        if let Some((Some(path), &id)) = last.map(|(checked, id)| (&checked.task.file, id)) {
+            give_file(self.store, id, path)?;
         }
+        ids.extend(inserted);
         self.pending.clear();
         Ok(())
     }

@@ -250,6 +250,25 @@ fn an_applications_trigger_sees_every_task_of_a_batch_however_large() {
 }
 
 #[test]
+fn a_batch_prints_the_ids_of_its_own_tasks_where_an_applications_trigger_adds_others() {
+    let home = Home::new();
+    home.method("m", "true");
+    home.sql(
+        "CREATE TRIGGER mine AFTER INSERT ON task WHEN NEW.method = 'm' BEGIN
+             INSERT INTO task (method) VALUES ('audit'); END",
+    );
+    for count in [3, 100, 5000] {
+        home.sql("DELETE FROM task");
+        home.write("many.jsonl", "{\"method\":\"m\"}\n".repeat(count));
+        let printed = home.ok(["task", "add", "--batch", "many.jsonl"]);
+        let ids: String =
+            home.sql_value("SELECT group_concat(id, x'0a') FROM task WHERE method = 'm'");
+        assert_eq!(printed, ids);
+        assert_eq!(printed.lines().count(), count);
+    }
+}
+
+#[test]
 fn a_large_batch_leaves_the_schemas_triggers_at_work() {
     let home = Home::new();
     home.method("m", "true");

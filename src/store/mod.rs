@@ -450,18 +450,20 @@ impl Store {
         Ok(steps.join("\n"))
     }
 
-    /// Does work for which the schema's triggers on a table have nothing to do: to run one for each row, and to keep the
-    /// rows out of its sight until then, costs more than the row. An application's own triggers are left to theirs.
-    fn without_own_triggers(&self, table: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        let sql = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1";
+    /// Whether a table has triggers that are not the schema's: an application's own.
+    fn has_foreign_triggers(&self, table: &str) -> Result<bool> {
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
         let triggers = self.list(sql, [table], |row| row.get::<_, String>("name"))?;
         let is_ours = |name: &String| {
             let created = format!("CREATE TRIGGER {name} ");
             MIGRATIONS.iter().any(|step| step.contains(&created))
         };
-        if !triggers.iter().all(is_ours) {
-            return work();
-        }
+        Ok(!triggers.iter().all(is_ours))
+    }
+
+    /// Does work for which the schema's triggers have nothing to do, and which meets no others: to run one for each row,
+    /// and to keep the rows out of its sight until then, costs more than the row.
+    fn without_triggers(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let switch = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
         self.connection.set_db_config(switch, false)?;
         let done = work();

@@ -126,30 +126,35 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn insert_task(&self, task: &TaskRow<'_>, now: Timestamp) -> Result<i64> {
-        self.insert_tasks(std::slice::from_ref(task), now)
+        self.insert_one(task, &now.to_sql())
     }
 
-    /// Inserts tasks with as few statements as may be; the id of the last. Their ids follow one another.
+    /// Inserts tasks with as few statements as may be; their ids, in their order.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn insert_tasks(&self, tasks: &[TaskRow<'_>], now: Timestamp) -> Result<i64> {
+    pub fn insert_tasks(&self, tasks: &[TaskRow<'_>], now: Timestamp) -> Result<Vec<i64>> {
         let now = now.to_sql();
+        // An application's triggers may add tasks of their own, whose ids come in between.
+        if self.has_foreign_triggers("task")? {
+            return self.insert_one_by_one(tasks, &now);
+        }
         let insert = || {
             let mut chunks = tasks.chunks_exact(ROWS_AT_ONCE);
             for chunk in chunks.by_ref() {
                 match chunk.iter().all(TaskRow::is_plain) {
                     true => self.insert_plain(chunk, &now)?,
-                    false => self.insert_one_by_one(chunk, &now)?,
+                    false => drop(self.insert_one_by_one(chunk, &now)?),
                 }
             }
-            self.insert_one_by_one(chunks.remainder(), &now)
+            self.insert_one_by_one(chunks.remainder(), &now).map(drop)
         };
         match tasks.len() >= MANY && tasks.iter().all(TaskRow::is_plain) {
-            true => self.without_own_triggers("task", insert)?,
+            true => self.without_triggers(insert)?,
             false => insert()?,
         }
-        Ok(self.last_id())
+        let (last, count) = (self.last_id(), tasks.len() as i64);
+        Ok((last - count + 1..=last).collect())
     }
 
     fn insert_plain(&self, tasks: &[TaskRow<'_>], now: &str) -> Result<()> {
@@ -163,30 +168,35 @@ impl Store {
         Ok(())
     }
 
-    fn insert_one_by_one(&self, tasks: &[TaskRow<'_>], now: &str) -> Result<()> {
-        for task in tasks {
-            self.execute(
-                "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, run_at, priority,
-                                   retries, timeout, document_id, attachment_id, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                params![
-                    task.method,
-                    task.params.map_or("{}", Json::text),
-                    task.hidden_params,
-                    task.owner,
-                    task.signature,
-                    task.after,
-                    task.run_at,
-                    task.priority,
-                    task.retries,
-                    task.timeout,
-                    task.document,
-                    task.attachment,
-                    now,
-                ],
-            )?;
-        }
-        Ok(())
+    fn insert_one_by_one(&self, tasks: &[TaskRow<'_>], now: &str) -> Result<Vec<i64>> {
+        tasks
+            .iter()
+            .map(|task| self.insert_one(task, now))
+            .collect()
+    }
+
+    fn insert_one(&self, task: &TaskRow<'_>, now: &str) -> Result<i64> {
+        self.execute(
+            "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, run_at, priority,
+                               retries, timeout, document_id, attachment_id, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![
+                task.method,
+                task.params.map_or("{}", Json::text),
+                task.hidden_params,
+                task.owner,
+                task.signature,
+                task.after,
+                task.run_at,
+                task.priority,
+                task.retries,
+                task.timeout,
+                task.document,
+                task.attachment,
+                now,
+            ],
+        )?;
+        Ok(self.last_id())
     }
 
     /// A task by its id.
