@@ -1,5 +1,6 @@
 //! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
 
+use std::cell::LazyCell;
 use std::fs;
 use std::io::Write;
 
@@ -12,7 +13,7 @@ use crate::firing;
 use crate::outbox::{Post, Round};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::retention::Kept;
+use crate::store::retention::{Kept, LOOKED_AT, Reach};
 use crate::task::Status;
 use crate::time::{Clock, Duration, Timestamp};
 use crate::trouble::{About, Trouble};
@@ -327,6 +328,8 @@ impl Dropped {
     }
 }
 
+/// Drops what is kept no longer. All that is old is looked at by the first tick of an hour, and by the others the oldest
+/// rows: what is old and not over, such as tasks that are held for years, would cost each of them its time.
 fn drop_what_is_old(
     store: &Store,
     clock: &Clock,
@@ -338,26 +341,43 @@ fn drop_what_is_old(
         let zone = settings.zone()?;
         Ok(keep.and_then(|keep| zone.add(clock.now(), &keep.negate())))
     };
+    let reach = LazyCell::new(|| reach(store, clock.now()));
+    let drop_all = |kept, before| drop_all(store, kept, before, *reach, goes_on);
     if let Some(before) = before(settings.keep_tasks()?)? {
-        dropped.tasks = drop_all(store, Kept::Tasks, before, goes_on)?;
+        dropped.tasks = drop_all(Kept::Tasks, before)?;
     }
     if let Some(before) = before(settings.keep_history()?)? {
-        dropped.history = drop_all(store, Kept::History, before, goes_on)?;
-        dropped.firings = drop_all(store, Kept::Firings, before, goes_on)?;
-        dropped.mails = drop_all(store, Kept::Mails, before, goes_on)?;
+        dropped.history = drop_all(Kept::History, before)?;
+        dropped.firings = drop_all(Kept::Firings, before)?;
+        dropped.mails = drop_all(Kept::Mails, before)?;
     }
     Ok(dropped)
 }
 
-/// Drops all rows of a kind that are older than a time; how many.
+/// How far a tick looks for what is to be dropped.
+fn reach(store: &Store, now: Timestamp) -> Reach {
+    let hour = |time: Timestamp| time.unix().div_euclid(3600);
+    let last = last_tick(store).ok().flatten();
+    match last.is_some_and(|last| hour(last) == hour(now)) {
+        true => Reach::Oldest(LOOKED_AT),
+        false => Reach::Old,
+    }
+}
+
+/// How many times as many rows are looked at after each time that some of them were dropped: where there is much to
+/// drop, more is likely behind it.
+const FURTHER: u32 = 16;
+
+/// Drops the rows of a kind that are older than a time, as far as they are looked at; how many.
 fn drop_all(
     store: &Store,
     kept: Kept,
     before: Timestamp,
+    mut reach: Reach,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<usize> {
     let mut dropped = 0;
-    while let Some(last) = store.last_old(kept, before)? {
+    while let Some(last) = store.last_old(kept, before, reach)? {
         let already = dropped;
         while goes_on() {
             let some =
@@ -370,6 +390,9 @@ fn drop_all(
         // A trigger of an application may keep what is left.
         if dropped == already {
             break;
+        }
+        if let Reach::Oldest(count) = reach {
+            reach = Reach::Oldest(count.saturating_mul(FURTHER));
         }
     }
     Ok(dropped)

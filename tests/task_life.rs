@@ -418,6 +418,35 @@ fn retention_finds_tasks_that_ended_out_of_order() {
 }
 
 #[test]
+fn retention_looks_behind_many_old_tasks_that_are_not_over_once_an_hour() {
+    let mut home = noting();
+    home.ok(["config", "set", "keep.tasks", "30d"]);
+    home.ok(["tick"]);
+    home.sql(
+        "INSERT INTO task (method, run_at, created_at)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+         SELECT 'm', '2099-01-01 00:00:00', '2020-01-01 00:00:00' FROM n;
+         INSERT INTO task (method, status, created_at, ended_at)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         SELECT 'm', 'COMPLETED', '2020-01-01 00:00:00', '2020-01-01 00:00:00' FROM n",
+    );
+    let left = |home: &Home| home.sql_value::<i64>("SELECT count(*) FROM task");
+    home.set_now("2026-04-10T09:59:59");
+    home.ok(["tick"]);
+    assert_eq!(left(&home), 5300);
+    home.set_now("2026-04-10T10:00");
+    home.ok(["tick"]);
+    assert_eq!(left(&home), 300);
+    home.sql("UPDATE task SET status = 'CANCELLED', held = 0, ended_at = created_at WHERE id > 1");
+    home.ok(["tick"]);
+    assert_eq!(
+        left(&home),
+        1,
+        "what is at the front goes with the next tick"
+    );
+}
+
+#[test]
 fn a_handler_that_is_a_runner_itself_starts_handlers_of_its_own() {
     let home = noting();
     let runner = env!("CARGO_BIN_EXE_runner");

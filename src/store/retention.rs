@@ -7,7 +7,17 @@ use crate::store::Store;
 use crate::time::Timestamp;
 
 /// How many of the oldest rows are looked at in any case: rows may be added out of order, with `--now` say.
-const LOOKED_AT: u32 = 256;
+pub const LOOKED_AT: u32 = 256;
+
+/// How far to look for rows to be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// At so many of the oldest rows.
+    Oldest(u32),
+    /// As far as the first row that was added after the time, and at the oldest few hundred in any case. Rows that are
+    /// old and not over, such as tasks that are held for years, cost their time each time.
+    Old,
+}
 
 /// A kind of rows that retention drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,22 +59,25 @@ impl Kept {
 }
 
 impl Store {
-    /// Up to which id there are rows to be dropped that are older than a time; none when there are none. Looks no
-    /// further than the first row that was added after it, or the oldest few hundred: the cost does not grow with the
-    /// table.
+    /// Up to which id there are rows to be dropped that are older than a time; none when there are none so far.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn last_old(&self, kept: Kept, before: Timestamp) -> Result<Option<i64>> {
+    pub fn last_old(&self, kept: Kept, before: Timestamp, reach: Reach) -> Result<Option<i64>> {
         let (table, time) = kept.table();
-        let sql = format!(
-            "SELECT max(coalesce((SELECT id - 1 FROM {table} WHERE {time} >= ?1 ORDER BY id LIMIT 1), ?3),
-                        coalesce((SELECT id FROM {table} ORDER BY id LIMIT 1 OFFSET ?2), ?3)) AS last"
-        );
-        let last = self.find(&sql, params![before, LOOKED_AT - 1, i64::MAX], |row| {
-            row.get("last")
-        })?;
-        let last: i64 = last.unwrap_or(i64::MAX);
+        let oldest = |count: u32| -> Result<i64> {
+            let sql = format!("SELECT id FROM {table} ORDER BY id LIMIT 1 OFFSET ?1");
+            let last = self.find(&sql, [count.saturating_sub(1)], |row| row.get("id"))?;
+            Ok(last.unwrap_or(i64::MAX))
+        };
+        let last = match reach {
+            Reach::Oldest(count) => oldest(count)?,
+            Reach::Old => {
+                let sql = format!("SELECT id FROM {table} WHERE {time} >= ?1 ORDER BY id LIMIT 1");
+                let young: Option<i64> = self.find(&sql, [before], |row| row.get("id"))?;
+                oldest(LOOKED_AT)?.max(young.map_or(i64::MAX, |id| id.saturating_sub(1)))
+            }
+        };
         let sql = format!("SELECT 1 {} LIMIT 1", kept.old());
         let found = self.find(&sql, params![before, last], |_| Ok(()))?;
         Ok(found.map(|()| last))
