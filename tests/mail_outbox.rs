@@ -436,20 +436,6 @@ fn a_row_of_bytes_that_are_no_text_fails_alone() {
 }
 
 #[test]
-fn a_mail_whose_id_is_not_above_zero_is_sent_too() {
-    let server = Script::accept().start();
-    let home = home(&server);
-    for (id, to) in [(-7, "a@x.org"), (0, "b@x.org")] {
-        add_mail(&home, to);
-        home.sql(&format!("UPDATE mail SET id = {id} WHERE id > 0"));
-    }
-    assert_eq!(home.json(["status"])["next_due"], "2026-04-10T09:00:00Z");
-    home.ok(["tick"]);
-    assert_eq!(server.mails().len(), 2);
-    assert_eq!(mail(&home, "0")["status"], "sent");
-}
-
-#[test]
 fn many_ticks_at_once_send_each_mail_once() {
     let server = Script::accept().start();
     let home = home(&server);

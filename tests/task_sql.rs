@@ -99,6 +99,8 @@ fn what_is_not_valid_is_refused_by_the_database() {
         .execute_batch("PRAGMA foreign_keys = ON")
         .unwrap();
     for (columns, values) in [
+        ("id, method", "0, 'm'"),
+        ("id, method", "-1, 'm'"),
         ("method", "''"),
         ("method", "NULL"),
         ("method, params", "'m', '{broken'"),

@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 /// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
 const DOMAIN_LIMIT: usize = 180;
 
-/// An id before those of all mails: plain SQL may have given one an id of 0 or less.
-pub const BEFORE_ALL: i64 = i64::MIN;
+/// An id before those of all mails.
+pub const BEFORE_ALL: i64 = 0;
 
 /// A mail to be put into the outbox.
 #[derive(Debug)]
@@ -339,7 +339,7 @@ impl Store {
     /// SQLite's.
     pub fn ready_mails(&self, now: Timestamp) -> Result<Vec<Mail>> {
         let sql = format!("SELECT * {QUEUED} AND NOT {UNWANTED} ORDER BY id");
-        self.list(&sql, params![0, now], mail)
+        self.list(&sql, params![BEFORE_ALL, now], mail)
     }
 }
 

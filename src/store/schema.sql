@@ -29,7 +29,7 @@ CREATE TABLE method (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE document (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     key        TEXT    UNIQUE CHECK (key GLOB '*[^0-9]*'),  -- not only digits: those are ids
     family     TEXT    NOT NULL DEFAULT '',
     title      TEXT    NOT NULL DEFAULT '',
@@ -53,7 +53,7 @@ CREATE TABLE history (
 CREATE INDEX history_document ON history (document_id);
 
 CREATE TABLE timer (
-    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    id        INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     name      TEXT    NOT NULL UNIQUE CHECK (name <> ''),
     title     TEXT    NOT NULL DEFAULT '',
     reference TEXT    CHECK (reference <> '' AND instr(reference, '"') = 0),  -- the document's attribute to count from
@@ -74,7 +74,7 @@ CREATE TABLE timer_action (
 
 -- A timer hung on a document.
 CREATE TABLE attachment (
-    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     timer_id     INTEGER NOT NULL REFERENCES timer (id),
     document_id  INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
     origin       TEXT,
@@ -115,7 +115,7 @@ CREATE TABLE firing (
 CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
 
 CREATE TABLE task (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     method        TEXT    NOT NULL CHECK (method <> ''),
     params        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
     hidden_params TEXT    CHECK (hidden_params IS NULL OR json_valid(hidden_params)),
@@ -185,7 +185,7 @@ CREATE TABLE template (
 
 -- The outbox: written in the transaction of the step that causes the mail, sent after it.
 CREATE TABLE mail (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     status        TEXT    NOT NULL DEFAULT 'queued' CHECK (
                     status = 'queued' OR status = 'sending' OR status = 'sent' OR status = 'failed'),
     template      TEXT,
