@@ -2,7 +2,7 @@
 
 use super::output::or_dash;
 use super::template::print_mail;
-use super::{Context, Exit};
+use super::{Context, Exit, values};
 use crate::error::{Error, Result};
 use crate::mail::Address;
 use crate::outbox::{self, Letter, Mail, MailStatus, Post};
@@ -32,7 +32,8 @@ impl Command {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         match self {
             Self::List { status, limit } => {
-                let status = status.as_deref().map(str::parse).transpose()?;
+                let status = status.map(|given| values::word("--status", &given));
+                let status = status.transpose()?;
                 list(context, status, limit)?;
             }
             Self::Show { id } => show(context, id)?,

@@ -41,7 +41,7 @@ pub(super) struct Debug {
 
 impl Log {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let level = self.level.parse()?;
+        let level = values::word("LEVEL", &self.level)?;
         let details = self
             .details
             .map(|given| values::json("--details", &given))

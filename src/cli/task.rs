@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::{complain, indented, or_dash};
-use super::{Context, Exit, task_add, task_run};
+use super::{Context, Exit, task_add, task_run, values};
 use crate::enqueue::give_file;
 use crate::error::{Error, Result, one_line};
 use crate::firing;
@@ -109,9 +109,11 @@ impl Command {
 
 impl List {
     fn run(self, context: &Context) -> Result<()> {
+        let status = self.status.map(|given| values::word("--status", &given));
+        let status = status.transpose()?;
         let store = context.store_to_read()?;
         let filter = TaskFilter {
-            status: self.status.as_deref().map(str::parse).transpose()?,
+            status,
             signature: self.signature.as_deref(),
             method: self.method.as_deref(),
             limit: self.limit,

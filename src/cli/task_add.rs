@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "S")]
     signature: Option<String>,
     /// Refuse it while another task of this signature is not over
-    #[arg(long)]
+    #[arg(long, requires = "signature")]
     unique: bool,
     /// Whose task it is
     #[arg(long, value_name = "MAIL")]

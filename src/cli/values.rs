@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
@@ -33,6 +34,14 @@ pub(super) fn json(option: &str, given: &str) -> Result<Json> {
         .map_err(|error| Error::invalid(option, format!("this is not JSON: {error}")))
 }
 
+/// One of the words that an option or argument takes.
+pub(super) fn word<T: FromStr<Err = Error>>(option: &str, given: &str) -> Result<T> {
+    given.parse().map_err(|error| match error {
+        Error::Invalid { reason, .. } => Error::usage(option, reason),
+        other => other,
+    })
+}
+
 /// Puts `key=text` and `key:=json` pairs into an object.
 pub(super) fn add_pairs(
     option: &str,
@@ -50,7 +59,7 @@ fn read_pair(option: &str, pair: &str) -> Result<(String, Value)> {
     let wrong = |reason: String| Error::invalid(format!("{option} {pair}"), reason);
     let (key, value) = pair
         .split_once('=')
-        .ok_or_else(|| wrong("write key=text or key:=json".to_owned()))?;
+        .ok_or_else(|| Error::usage(format!("{option} {pair}"), "write key=text or key:=json"))?;
     let (key, value) = match key.strip_suffix(':') {
         Some(key) => {
             let text = body(value)?;
