@@ -128,7 +128,7 @@ impl Hidden {
             if shared == value.len() {
                 return Some(shared);
             }
-            rest = rest.get(..rest.floor_char_boundary(shared))?;
+            rest = rest.get(..shared)?;
             if rest.len() < BEGINNING {
                 return None;
             }
@@ -170,10 +170,11 @@ fn kind(text: &[u8]) -> Option<usize> {
     usize::try_from(mixed >> (32 - KINDS.ilog2())).ok()
 }
 
-/// How many bytes two texts share from their beginning.
+/// How many bytes the letters take that two texts share from their beginning.
 fn shared(one: &str, other: &str) -> usize {
-    let pairs = one.bytes().zip(other.bytes());
-    pairs.take_while(|(one, other)| one == other).count()
+    let pairs = one.chars().zip(other.chars());
+    let same = pairs.take_while(|(one, other)| one == other);
+    same.map(|(letter, _)| letter.len_utf8()).sum()
 }
 
 #[cfg(test)]
