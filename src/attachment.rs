@@ -8,7 +8,6 @@ use crate::store::Store;
 use crate::store::attachment::Hanging;
 use crate::task::Level;
 use crate::time::{Duration, Timestamp, Zone};
-use crate::timer::effective_reference;
 
 /// An attachment as JSON shows it.
 #[derive(Debug, Serialize)]
@@ -44,9 +43,7 @@ impl Attachment {
     /// The same with the delta added to its reference date, which is stored without.
     pub fn with_delta(mut self, zone: &Zone) -> Self {
         let delta: Duration = self.delta.parse().unwrap_or_default();
-        self.reference_at = self
-            .reference_at
-            .and_then(|date| effective_reference(zone, date, &delta));
+        self.reference_at = self.reference_at.and_then(|date| zone.add(date, &delta));
         self
     }
 }

@@ -22,7 +22,7 @@ pub const MAIL_FROM: &str = "mail.from";
 pub const ERRORS_TO: &str = "mail.errors_to";
 /// How long ended tasks are kept. For ever when unset.
 pub const KEEP_TASKS: &str = "keep.tasks";
-/// How long history and firings are kept. For ever when unset.
+/// How long history, firings and mails that were sent or have failed are kept. For ever when unset.
 pub const KEEP_HISTORY: &str = "keep.history";
 
 /// Every setting with what it is when unset, in the order that they are listed.

@@ -13,7 +13,7 @@ use crate::firing;
 use crate::outbox::{Post, Round};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::retention::{Kept, LOOKED_AT, Reach};
+use crate::store::retention::{DROPPED_AT_ONCE, Kept, LOOKED_AT, Reach};
 use crate::task::Status;
 use crate::time::{Clock, Duration, Timestamp};
 use crate::trouble::{About, Trouble};
@@ -293,9 +293,6 @@ fn again(at: Option<Timestamp>) -> String {
     at.map(|at| format!("; it is tried again at {}", at.rfc3339()))
         .unwrap_or_default()
 }
-
-/// How many old rows are dropped in one transaction: others can write in between.
-const DROPPED_AT_ONCE: u32 = 1000;
 
 /// How much was dropped.
 #[derive(Debug, Default)]

@@ -6,6 +6,8 @@ use crate::attachment::detach_timer;
 use crate::error::{Error, Result};
 use crate::firing::fire_by_hand;
 use crate::settings::positive;
+use crate::store::Store;
+use crate::store::retention::{DROPPED_AT_ONCE, Kept};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Remove {
@@ -44,9 +46,6 @@ impl Remove {
     }
 }
 
-/// How many firings are dropped in one transaction: others can write in between.
-const DROPPED_AT_ONCE: u32 = 1000;
-
 impl Purge {
     pub(super) fn run(self, context: &Context) -> Result<()> {
         let store = context.store()?;
@@ -63,7 +62,9 @@ impl Purge {
         }
         let mut purged = 0;
         loop {
-            match store.transact(|store| store.delete_old_firings(before, DROPPED_AT_ONCE))? {
+            let drop =
+                |store: &Store| store.drop_old(Kept::Firings, before, i64::MAX, DROPPED_AT_ONCE);
+            match store.transact(drop)? {
                 0 => return context.count("purged", purged),
                 some => purged += some as u64,
             }

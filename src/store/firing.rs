@@ -121,17 +121,6 @@ impl Store {
             .unwrap_or(0))
     }
 
-    /// Deletes some that are older than a time; how many.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn delete_old_firings(&self, before: Timestamp, most: u32) -> Result<usize> {
-        self.execute(
-            "DELETE FROM firing WHERE id IN (SELECT id FROM firing WHERE at < ?1 ORDER BY id LIMIT ?2)",
-            params![before, most],
-        )
-    }
-
     /// How many were skipped and not fired by hand.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ use crate::time::Timestamp;
 
 /// How many of the oldest rows are looked at in any case: rows may be added out of order, with `--now` say.
 pub const LOOKED_AT: u32 = 256;
+/// How many old rows are dropped in one transaction: others can write in between.
+pub const DROPPED_AT_ONCE: u32 = 1000;
 
 /// How far to look for rows to be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -122,7 +122,8 @@ impl Timer {
     }
 }
 
-/// Refuses what cannot be an attribute's name: the schema's triggers look for it by a JSON path.
+/// Refuses what cannot be an attribute's name: it is set and removed by a JSON path, in which SQLite cannot write every
+/// name.
 ///
 /// # Errors
 /// A sentence that says why.

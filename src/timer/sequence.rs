@@ -213,13 +213,3 @@ fn more(levels: u32, iterations: u32) -> Option<u32> {
         .checked_add(iterations)
         .filter(|levels| *levels <= MOST_LEVELS)
 }
-
-/// The reference date that a timer counts from: the given one with the delta added (design, “Timers”, rule 1). None
-/// outside the years 0000 to 9999 in UTC.
-pub fn effective_reference(
-    zone: &Zone,
-    reference: Timestamp,
-    delta: &Duration,
-) -> Option<Timestamp> {
-    zone.add(reference, delta)
-}

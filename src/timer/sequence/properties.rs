@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 
-use super::{Sequence, effective_reference};
+use super::Sequence;
 use crate::time::{Duration, Timestamp, Zone};
 
 fn forward() -> impl Strategy<Value = Duration> {
@@ -33,7 +33,7 @@ proptest! {
         zone in any_zone(), reference in modern_moment(), delta in either_way(), actions in actions(),
     ) {
         let sequence = Sequence::new(actions).unwrap();
-        let mut before = effective_reference(&zone, reference, &delta).unwrap();
+        let mut before = zone.add(reference, &delta).unwrap();
         for level in 0..sequence.levels() {
             let due = sequence.due_at(&zone, reference, &delta, level).unwrap().unwrap();
             prop_assert!(due >= before, "level {} is due {}, before {}", level, due.rfc3339(), before.rfc3339());
@@ -98,6 +98,6 @@ proptest! {
                 let _ = sequence.due_at(&zone, reference, &delta, level);
             }
         }
-        let _ = effective_reference(&zone, reference, &delta);
+        let _ = zone.add(reference, &delta);
     }
 }

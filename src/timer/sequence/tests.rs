@@ -1,4 +1,4 @@
-use super::{MOST_LEVELS, OutOfRange, Sequence, SequenceError, effective_reference};
+use super::{MOST_LEVELS, OutOfRange, Sequence, SequenceError};
 use crate::time::{Duration, Zone};
 
 fn length(text: &str) -> Duration {
@@ -151,9 +151,9 @@ fn levels_fall_one_delay_after_the_other() {
 fn the_delta_moves_the_reference_date() {
     let zone = paris();
     let attached = zone.parse_time("2014-10-15 16:21").unwrap();
-    let reference = effective_reference(&zone, attached, &length("3h")).unwrap();
+    let reference = zone.add(attached, &length("3h")).unwrap();
     assert_eq!(zone.show(reference), "2014-10-15 19:21:00");
-    assert_eq!(effective_reference(&zone, attached, &length("9000y")), None);
+    assert_eq!(zone.add(attached, &length("9000y")), None);
 }
 
 #[test]
