@@ -324,6 +324,7 @@ fn what_is_called_wrongly_exits_with_2_and_one_line() {
         &["status", "--max-age", "0"],
         &["doc", "set", "contract"],
         &["doc", "set", "contract", "novalue"],
+        &["doc", "add", "-a", "novalue"],
         &["task", "add", "TIFService:extractAll", "-p", "novalue"],
         &["task", "add", "TIFService:extractAll", "--unique"],
         &["task", "list", "--status", "DONE"],

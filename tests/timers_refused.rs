@@ -209,7 +209,6 @@ fn documents_that_cannot_be_are_refused() {
         ),
         (&["add", "--key", ""], "it is empty"),
         (&["add", "--key", "report-7"], "another document has it"),
-        (&["add", "-a", "a"], "write key=text or key:=json"),
         (&["add", "-a", "a\"b=c"], "cannot be looked for"),
         (&["add", "-a", "a:=b"], "this is not JSON"),
         (&["add", "--attributes", "[1]"], "they are a JSON object"),
