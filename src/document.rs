@@ -1,6 +1,6 @@
 //! A document: a record with family, title, state and JSON attributes, that timers hang on (design, “Words”).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, one_line};
 use crate::firing;
@@ -23,6 +23,16 @@ pub struct Document {
     pub attributes: Json,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// A document, named by its id or its key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(untagged)]
+pub enum DocumentRef {
+    /// By id.
+    Id(i64),
+    /// By id, when it is only digits, or by key.
+    Key(String),
 }
 
 /// What happened to a document (seed 004, “Historique”).

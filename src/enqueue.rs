@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::document::DocumentRef;
 use crate::error::{Error, OrNotFound, Result};
 use crate::method::Methods;
 use crate::native::Natives;
@@ -10,7 +11,7 @@ use crate::settings::positive;
 use crate::store::Store;
 use crate::store::task::{MANY, TaskRow};
 use crate::store::task_file::FileKind;
-use crate::task::{DocumentRef, NewTask};
+use crate::task::NewTask;
 use crate::time::{Timestamp, Zone};
 
 /// Adds tasks, inside one transaction of the caller's.

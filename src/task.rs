@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::document::DocumentRef;
 use crate::error::{Error, Result};
 use crate::fields::{self, Field, Kind};
 use crate::json::Json;
@@ -122,16 +123,6 @@ pub struct Progress {
     /// What is being done.
     #[serde(default)]
     pub label: Option<String>,
-}
-
-/// A document, named by its id or its key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(untagged)]
-pub enum DocumentRef {
-    /// By id.
-    Id(i64),
-    /// By id, when it is only digits, or by key.
-    Key(String),
 }
 
 /// A task to be added: the options of `task add`, the fields of a line of `task add --batch`.

@@ -57,7 +57,7 @@ fn a_mail_is_filled_when_it_is_queued_and_shares_the_fate_of_its_transaction() {
     home.sql("UPDATE document SET state = 'changed since'");
     let store = Store::open(&home.db()).unwrap();
     let undone: runner::Result<()> = store.transact(|store| {
-        store.document_id(&runner::task::DocumentRef::Id(1))?;
+        store.document_id(&runner::document::DocumentRef::Id(1))?;
         let cause = Cause {
             template: "reminder",
             document: 1,

@@ -7,13 +7,13 @@ use super::output::or_dash;
 use super::{Context, Exit, values};
 use crate::attachment::{self, Attachment};
 use crate::document::{
-    Changes, Document, DocumentFilter, HistoryEntry, NewDocument, add, change, change_state,
+    Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument, add, change,
+    change_state,
 };
 use crate::error::Result;
 use crate::firing;
 use crate::json::Json;
 use crate::store::Store;
-use crate::task::DocumentRef;
 use crate::time::Zone;
 
 #[derive(Debug, clap::Subcommand)]

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Context, task_batch, values};
+use crate::document::DocumentRef;
 use crate::enqueue::Enqueue;
 use crate::error::Result;
-use crate::task::{DocumentRef, NewTask};
+use crate::task::NewTask;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -2,10 +2,10 @@
 
 use super::values::body;
 use super::{Context, Exit};
+use crate::document::DocumentRef;
 use crate::error::{Error, Result};
 use crate::mail::Template;
 use crate::outbox::{self, Letter, Occasion};
-use crate::task::DocumentRef;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

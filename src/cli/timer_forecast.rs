@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::Context;
 use super::output::or_dash;
+use crate::document::DocumentRef;
 use crate::error::{Error, Result};
 use crate::firing::forecast_from;
-use crate::task::DocumentRef;
 use crate::time::{Timestamp, Zone};
 use crate::timer::Timer;
 

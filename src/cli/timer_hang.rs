@@ -3,9 +3,9 @@
 use super::Context;
 use super::output::{confirm, is_interactive};
 use crate::attachment::{NewAttachment, attach, detach, detach_matching};
+use crate::document::DocumentRef;
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::task::DocumentRef;
 use crate::time::Timestamp;
 
 #[derive(Debug, clap::Args)]

@@ -3,12 +3,11 @@
 use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
 use rusqlite::{Row, params};
 
-use crate::document::{Document, DocumentFilter, NewDocument};
+use crate::document::{Document, DocumentFilter, DocumentRef, NewDocument};
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
 use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
-use crate::task::DocumentRef;
 use crate::time::Timestamp;
 
 /// What an attribute holds that a timer counts from.
