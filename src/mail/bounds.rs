@@ -18,6 +18,10 @@ const TAG_WORDS: usize = 500;
 /// How many words and signs of the template language one part may have in all.
 const PART_WORDS: usize = 100_000;
 
+/// How many it may have when it sets variables: one can be put into itself each time, and a value that deep overflows the
+/// stack when it is let go.
+const PART_WORDS_WITH_SET: usize = 10_000;
+
 /// How many `elif` one part may have: each is an `if` within the one before it.
 const ELIF_LIMIT: usize = 200;
 
@@ -33,7 +37,7 @@ fn within_bounds(source: &str) -> Result<(), Invalid> {
     if source.len() > PART_LIMIT {
         return Err(too_much(&format!("{PART_LIMIT} bytes")));
     }
-    let (mut words, mut elifs) = (0, 0);
+    let (mut words, mut elifs, mut most) = (0, 0, PART_WORDS);
     let (mut began, mut in_tag) = (0, 0);
     let mut is_first = false;
     for (token, place) in tokenize(source, false, SyntaxConfig::default()).map_while(Result::ok) {
@@ -45,6 +49,7 @@ fn within_bounds(source: &str) -> Result<(), Invalid> {
                 continue;
             }
             Token::Ident("elif") if is_first => elifs += 1,
+            Token::Ident("set") if is_first => most = PART_WORDS_WITH_SET,
             _ => {}
         }
         is_first = false;
@@ -59,10 +64,8 @@ fn within_bounds(source: &str) -> Result<(), Invalid> {
         if elifs > ELIF_LIMIT {
             return Err(too_much(&format!("{ELIF_LIMIT} elif")));
         }
-        if words > PART_WORDS {
-            return Err(too_much(&format!(
-                "{PART_WORDS} words and signs between braces"
-            )));
+        if words > most {
+            return Err(too_much(&format!("{most} words and signs between braces")));
         }
     }
     Ok(())
