@@ -40,7 +40,8 @@ impl Mask {
         let mut values = Vec::new();
         if let Some(hidden) = hidden {
             collect(hidden.text(), DEEPEST, &mut |value| {
-                if value.chars().nth(SHORTEST - 1).is_some() {
+                // Blanks alone hide nothing, and would mask every indentation.
+                if value.chars().nth(SHORTEST - 1).is_some() && !value.trim().is_empty() {
                     values.push(value);
                 }
             });
@@ -67,7 +68,7 @@ impl Mask {
     /// The JSON without what may not be shown, in its texts, numbers and names.
     pub fn json(&self, json: Json) -> Json {
         let text = json.text();
-        if self.all.borrow().is_empty() || !(text.contains('\\') || self.is_in(text)) {
+        if self.all.borrow().is_empty() || (!text.contains('\\') && self.places(text).is_empty()) {
             return json;
         }
         let (mut masked, mut copied) = (String::with_capacity(text.len()), 0);
@@ -93,7 +94,8 @@ impl Mask {
     /// What to write instead of a literal of JSON, if it shows anything.
     fn literal(&self, literal: Literal<'_>) -> Option<String> {
         match literal {
-            Literal::Number(number) => self.is_in(number).then(|| "\"***\"".to_owned()),
+            // A number is another one with one digit more: only what is the same is hidden.
+            Literal::Number(number) => self.is_all_of(number).then(|| "\"***\"".to_owned()),
             Literal::Text(inside) | Literal::Name(inside) => {
                 let plain = unescape(inside);
                 let shown = self.text(plain.clone());
@@ -131,8 +133,9 @@ impl Mask {
         first
     }
 
-    fn is_in(&self, text: &str) -> bool {
-        self.all.borrow().places(text).next().is_some()
+    fn is_all_of(&self, text: &str) -> bool {
+        let whole = 0..text.len();
+        self.all.borrow().places(text).any(|place| place == whole)
     }
 
     fn places(&self, text: &str) -> Vec<Range<usize>> {
