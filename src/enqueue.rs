@@ -62,7 +62,7 @@ impl<'a> Enqueue<'a> {
             store,
             zone,
             now,
-            methods: store.methods()?.with_natives(natives),
+            methods: store.methods(natives)?,
             known: HashSet::new(),
             pending: Vec::new(),
         })

@@ -49,19 +49,19 @@ impl Method {
     }
 }
 
-/// The methods that are registered.
+/// The methods that tasks can have.
 #[derive(Debug, Default)]
 pub struct Methods(Vec<Method>);
 
 impl Methods {
     /// These methods.
-    pub fn new(methods: Vec<Method>) -> Self {
+    pub(crate) fn new(methods: Vec<Method>) -> Self {
         Self(methods)
     }
 
     /// These, and those that are functions of this program.
     #[must_use]
-    pub fn with_natives(mut self, natives: &Natives) -> Self {
+    pub(crate) fn with_natives(mut self, natives: &Natives) -> Self {
         self.0
             .retain(|known| natives.names().all(|name| name != known.name));
         self.0.extend(natives.names().map(|name| Method {

@@ -10,6 +10,7 @@ use crate::document::HistoryEntry;
 use crate::drain::{self, Means, Outcome, Problem, Wanted};
 use crate::error::{Error, Result};
 use crate::firing;
+use crate::native::Natives;
 use crate::outbox::{Post, Round};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -78,11 +79,16 @@ pub fn tick(store: &Store, means: Means<'_>, post: &mut Post<'_>) -> (Report, Re
 ///
 /// # Errors
 /// When the database fails.
-pub fn rehearse(store: &Store, clock: &Clock, settings: &Settings) -> Result<Report> {
+pub fn rehearse(
+    store: &Store,
+    clock: &Clock,
+    settings: &Settings,
+    natives: &Natives,
+) -> Result<Report> {
     let mut report = Report::new(clock.start());
     report.would = Some(store.rehearse(|store| {
         let before = store.last_history()?;
-        report.fired(firing::fire_due(store, clock, settings)?);
+        report.fired(firing::fire_due(store, clock, settings, natives)?);
         let happened = store.history_after(before)?;
         let happened = happened
             .iter()
@@ -162,14 +168,16 @@ impl Report {
         let Means {
             clock,
             settings,
+            natives,
             signals,
-            ..
         } = means;
         signals.listen()?;
         let goes_on = || !signals.told_to_leave();
-        self.recovered(recover(store, clock)?);
+        self.recovered(recover(store, clock, natives)?);
         loop {
-            self.fired(firing::fire_while(store, clock, settings, &goes_on)?);
+            self.fired(firing::fire_while(
+                store, clock, settings, natives, &goes_on,
+            )?);
             let mailed = self.mailed(post.send_queued(&goes_on)?);
             let ran = match goes_on() && store.has_ready_task(clock.now())? {
                 true => self.ran(drain::drain(store, means, Wanted::Pending, None)?),

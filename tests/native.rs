@@ -3,11 +3,14 @@
 
 use runner::drain::{Means, Outcome, Wanted, drain};
 use runner::enqueue::Enqueue;
+use runner::firing::fire_by_hand;
 use runner::native::{Natives, Task};
+use runner::outbox::Post;
 use runner::settings::Settings;
 use runner::signals::Signals;
 use runner::store::Store;
 use runner::task::{NewTask, Progress, Status};
+use runner::tick::{Report, rehearse, tick};
 use runner::time::{Clock, Zone};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -54,6 +57,38 @@ impl Program {
             signals: &signals,
         };
         drain(&self.store, means, Wanted::Pending, None).unwrap()
+    }
+
+    /// What a whole tick came to.
+    fn tick(&self) -> Report {
+        let (clock, settings) = (Clock::system(), Settings::default());
+        let signals = Signals::default();
+        let means = Means {
+            clock: &clock,
+            settings: &settings,
+            natives: &self.natives,
+            signals: &signals,
+        };
+        let mut post = Post::new(&self.store, &clock, &settings);
+        let (report, done) = tick(&self.store, means, &mut post);
+        done.unwrap();
+        report
+    }
+
+    /// What any program does to the database with plain SQL.
+    fn sql(&self, script: &str) {
+        let connection = rusqlite::Connection::open(self.store.path()).unwrap();
+        connection.execute_batch(script).unwrap();
+    }
+
+    /// Hangs a timer on a document that starts the function, counted from this date.
+    fn hang(&self, reference_at: &str) {
+        self.sql(&format!(
+            "INSERT INTO document (id, title) VALUES (1, 'a document');
+             INSERT INTO timer (id, name) VALUES (1, 'starter');
+             INSERT INTO timer_action (timer_id, position, method) VALUES (1, 0, 'Own:run');
+             INSERT INTO attachment (timer_id, document_id, reference_at) VALUES (1, 1, {reference_at});"
+        ));
     }
 
     fn status(&self, task: i64) -> Status {
@@ -179,4 +214,33 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
         (done + left, calls.load(Ordering::Relaxed)),
         (TASKS as u64, TASKS)
     );
+}
+
+#[test]
+fn a_timer_starts_a_function_as_it_starts_a_handler() {
+    let program = Program::new(|task| Ok(task.document()["title"].clone()));
+    program.hang("NULL");
+    let (clock, settings) = (Clock::system(), Settings::default());
+    let rehearsed = rehearse(&program.store, &clock, &settings, &program.natives).unwrap();
+    assert_eq!(
+        (rehearsed.fired, rehearsed.errors.len()),
+        (0, 0),
+        "{rehearsed:?}"
+    );
+    let report = program.tick();
+    assert!(report.errors.is_empty(), "{report:?}");
+    assert_eq!((report.fired, report.tasks.completed), (1, 1));
+    let result = program.store.task(1).unwrap().result.unwrap();
+    assert_eq!(result.value(), json!("a document"));
+}
+
+#[test]
+fn a_function_is_started_by_hand_for_a_level_that_was_skipped() {
+    let program = Program::new(|_| Ok(Value::Null));
+    program.hang("'2020-01-01 00:00:00'");
+    assert_eq!(program.tick().skipped, 1);
+    let when = (Zone::default(), Clock::system().now());
+    let fire = |store: &Store| fire_by_hand(store, &program.natives, 1, when);
+    program.store.transact(fire).unwrap();
+    assert_eq!(program.drain().completed, 1);
 }

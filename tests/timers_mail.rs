@@ -6,6 +6,7 @@ mod kit;
 
 use kit::runner::Home;
 use runner::firing::{mail_failed, mail_sent};
+use runner::native::Natives;
 use runner::store::Store;
 use runner::time::{Timestamp, Zone};
 use serde_json::json;
@@ -52,7 +53,13 @@ fn mails(home: &Home) -> String {
 fn fire(home: &Home) -> (u64, u64) {
     let store = Store::open(&home.db()).unwrap();
     let clock = runner::time::Clock::fixed(now());
-    let fired = runner::firing::fire_due(&store, &clock, &store.settings().unwrap()).unwrap();
+    let fired = runner::firing::fire_due(
+        &store,
+        &clock,
+        &store.settings().unwrap(),
+        &Natives::default(),
+    )
+    .unwrap();
     (fired.fired, fired.problems.len() as u64)
 }
 
@@ -156,7 +163,15 @@ fn a_level_that_is_skipped_or_detached_sends_no_mail_any_more() {
     assert_eq!(home.json(["timer", "next"])[0]["level"], 0);
     let store = Store::open(&home.db()).unwrap();
     let clock = runner::time::Clock::fixed(now().plus_seconds(7200).unwrap());
-    let pass = || runner::firing::fire_due(&store, &clock, &store.settings().unwrap()).unwrap();
+    let pass = || {
+        runner::firing::fire_due(
+            &store,
+            &clock,
+            &store.settings().unwrap(),
+            &Natives::default(),
+        )
+        .unwrap()
+    };
     assert_eq!(pass().skipped, 0, "its mail is being sent");
     home.sql("UPDATE mail SET status = 'queued'");
     assert_eq!(pass().skipped, 1);

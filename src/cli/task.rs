@@ -242,7 +242,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 fn end(context: &Context, id: i64, stop: Stop) -> Result<Exit> {
     let store = context.store()?;
     let (_, _, clock) = context.times(&store)?;
-    recover(&store, &clock)?;
+    recover(&store, &clock, &context.natives)?;
     let task = store.task(id)?;
     let (cancelled, asked) = store.transact(|store| {
         let cancelled = stop == Stop::Cancel && store.cancel_task(id, clock.now())?;
@@ -288,7 +288,7 @@ fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
 fn restart(context: &Context, id: i64) -> Result<()> {
     let store = context.store()?;
     let (_, _, clock) = context.times(&store)?;
-    recover(&store, &clock)?;
+    recover(&store, &clock, &context.natives)?;
     store.transact(|store| {
         let task = store.task(id)?;
         match store.restart_task(id)? {
@@ -304,7 +304,7 @@ fn restart(context: &Context, id: i64) -> Result<()> {
 fn delete(context: &Context, id: i64) -> Result<()> {
     let store = context.store()?;
     let (_, _, clock) = context.times(&store)?;
-    recover(&store, &clock)?;
+    recover(&store, &clock, &context.natives)?;
     store.transact(|store| {
         let task = store.task(id)?;
         store.cancel_followers(id, clock.now())?;

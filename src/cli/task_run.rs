@@ -33,7 +33,7 @@ impl Args {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         let store = context.store_to_run()?;
         let (settings, zone, clock) = context.times(&store)?;
-        let mut troubles = interruptions(&recover(&store, &clock)?);
+        let mut troubles = interruptions(&recover(&store, &clock, &context.natives)?);
         let ran = self.run_task(context, &store, (&settings, zone, &clock));
         troubles.extend(ran.iter().flat_map(troubles_of));
         let sentences = troubles.iter().map(|trouble| &trouble.sentence);

@@ -21,7 +21,10 @@ impl Args {
         // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
         let clock = context.clock(&settings.zone().unwrap_or_default())?;
         if self.dry_run {
-            return rehearsed(context, &rehearse(&store, &clock, &settings)?);
+            return rehearsed(
+                context,
+                &rehearse(&store, &clock, &settings, &context.natives)?,
+            );
         }
         let signals = Signals::default();
         let mut post = Post::new(&store, &clock, &settings);

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Context, Exit, timer_admin, timer_forecast, timer_hang, timer_list, values};
 use crate::error::{Error, Result};
 use crate::firing;
+use crate::native::Natives;
 use crate::store::Store;
 use crate::store::timer::{Counted, Stored};
 use crate::timer::{Action, Definition, Timer};
@@ -98,7 +99,7 @@ impl Set {
         let timer = Timer::new(definition)?;
         let (_, _, clock) = context.times(&store)?;
         store.transact(|store| {
-            check_names(store, &timer.definition)?;
+            check_names(store, &context.natives, &timer.definition)?;
             firing::define(store, &timer, clock.now())
         })
     }
@@ -133,8 +134,8 @@ fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
 }
 
 /// What an action names must be there.
-fn check_names(store: &Store, definition: &Definition) -> Result<()> {
-    let methods = store.methods()?;
+fn check_names(store: &Store, natives: &Natives, definition: &Definition) -> Result<()> {
+    let methods = store.methods(natives)?;
     for action in &definition.actions {
         if let Some(method) = &action.method {
             methods.get(method)?;

@@ -77,6 +77,6 @@ pub(super) fn fire(context: &Context, id: i64) -> Result<()> {
     let store = context.store()?;
     let (_, zone, clock) = context.times(&store)?;
     store
-        .transact(|store| fire_by_hand(store, id, (zone, clock.now())))
+        .transact(|store| fire_by_hand(store, &context.natives, id, (zone, clock.now())))
         .map(drop)
 }

@@ -146,7 +146,7 @@ pub fn drain(
         default_limit: means.settings.timeout()?.map(|limit| limit.to_string()),
         debug,
     };
-    let methods = store.methods()?.with_natives(means.natives);
+    let methods = store.methods(means.natives)?;
     let max_running = usize::try_from(means.settings.max_running()?).unwrap_or(1);
     let mut drain = Drain {
         wanted,

@@ -4,6 +4,7 @@ use super::FiringStatus;
 use super::ending::without_mails;
 use super::level::Firing;
 use crate::error::{Error, Result};
+use crate::native::Natives;
 use crate::store::Store;
 use crate::store::attachment::Hanging;
 use crate::time::{Timestamp, Zone};
@@ -14,7 +15,12 @@ use crate::time::{Timestamp, Zone};
 /// # Errors
 /// When there is no such firing or it was not skipped; when its document or its timer is gone, or the timer has no
 /// such level any more; when a step fails.
-pub fn fire_by_hand(store: &Store, id: i64, (zone, now): (Zone, Timestamp)) -> Result<String> {
+pub fn fire_by_hand(
+    store: &Store,
+    natives: &Natives,
+    id: i64,
+    (zone, now): (Zone, Timestamp),
+) -> Result<String> {
     let (fired, step, sent) = store.firing(id)?;
     let wrong = |reason: &str| Error::invalid(format!("firing {id}"), reason);
     if fired.status != FiringStatus::Skipped {
@@ -27,7 +33,7 @@ pub fn fire_by_hand(store: &Store, id: i64, (zone, now): (Zone, Timestamp)) -> R
     let (_, action) = timer
         .level(fired.level)
         .ok_or_else(|| wrong("its timer has no such level any more"))?;
-    let methods = store.methods()?;
+    let methods = store.methods(natives)?;
     let firing = Firing {
         store,
         timer: &timer,

@@ -9,6 +9,7 @@ use super::outcome::{Outcome, Problem};
 use super::timers::Timers;
 use crate::error::Result;
 use crate::method::Methods;
+use crate::native::Natives;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::attachment::Hanging;
@@ -23,8 +24,13 @@ const LEVELS_AT_ONCE: u64 = 1000;
 ///
 /// # Errors
 /// When the database fails; what was committed before is kept.
-pub fn fire_due(store: &Store, clock: &Clock, settings: &Settings) -> Result<Outcome> {
-    fire_while(store, clock, settings, &|| true)
+pub fn fire_due(
+    store: &Store,
+    clock: &Clock,
+    settings: &Settings,
+    natives: &Natives,
+) -> Result<Outcome> {
+    fire_while(store, clock, settings, natives, &|| true)
 }
 
 /// The same, for as long as it may go on: that is asked before each document.
@@ -35,6 +41,7 @@ pub fn fire_while(
     store: &Store,
     clock: &Clock,
     settings: &Settings,
+    natives: &Natives,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Outcome> {
     let when = (settings.zone()?, clock.now());
@@ -44,6 +51,7 @@ pub fn fire_while(
         store,
         when,
         limit: settings.hour_limit()?,
+        natives,
         timers: Timers::default(),
         methods: None,
         version: None,
@@ -64,6 +72,7 @@ struct Pass<'a> {
     when: (Zone, Timestamp),
     /// For how many seconds past its due date a level is tried.
     limit: Option<i64>,
+    natives: &'a Natives,
     timers: Timers,
     methods: Option<Methods>,
     version: Option<i64>,
@@ -134,7 +143,7 @@ impl Pass<'_> {
         let version = Some(self.store.data_version()?);
         if version != self.version {
             self.timers = Timers::default();
-            self.methods = Some(self.store.methods()?);
+            self.methods = Some(self.store.methods(self.natives)?);
             self.version = version;
         }
         Ok(())

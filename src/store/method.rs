@@ -4,19 +4,20 @@ use rusqlite::{Row, named_params};
 
 use crate::error::{OrNotFound, Result};
 use crate::method::{Method, Methods};
+use crate::native::Natives;
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 
 impl Store {
-    /// All methods, by name.
+    /// All methods that a task can have: those that are registered, and the functions of this program.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn methods(&self) -> Result<Methods> {
-        self.list_methods().map(Methods::new)
+    pub fn methods(&self, natives: &Natives) -> Result<Methods> {
+        Ok(Methods::new(self.list_methods()?).with_natives(natives))
     }
 
-    /// All methods, by name.
+    /// The methods that are registered in the database, by name.
     ///
     /// # Errors
     /// SQLite's.

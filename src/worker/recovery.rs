@@ -8,6 +8,7 @@ use super::{Life, folder_prefix, give_back, leftovers, life_of, lock_path, mark}
 use crate::error::Result;
 use crate::firing;
 use crate::method::Methods;
+use crate::native::Natives;
 use crate::store::Store;
 use crate::task::{Level, LogEntry, Status, Stop, next_attempt};
 use crate::time::{Clock, Timestamp};
@@ -30,17 +31,17 @@ pub struct Recovered {
 ///
 /// # Errors
 /// SQLite's, and when a lock file cannot be looked at.
-pub fn recover(store: &Store, clock: &Clock) -> Result<Vec<Recovered>> {
+pub fn recover(store: &Store, clock: &Clock, natives: &Natives) -> Result<Vec<Recovered>> {
     let mut recovered = Vec::new();
     for worker in store.workers()? {
         if let Life::Dead { started, _lock } = life_of(store, worker)? {
-            recovered.extend(bury(store, clock, worker, started)?);
+            recovered.extend(bury(store, (clock, natives), worker, started)?);
         }
     }
     if !store.orphaned_tasks()?.is_empty() {
-        recovered.extend(
-            store.transact(|store| interrupt(store, clock.now(), &store.orphaned_tasks()?))?,
-        );
+        recovered.extend(store.transact(|store| {
+            interrupt(store, (clock.now(), natives), &store.orphaned_tasks()?)
+        })?);
     }
     if store.has_orphaned_mail()? {
         store.transact(|store| store.requeue_orphaned_mails())?;
@@ -50,7 +51,7 @@ pub fn recover(store: &Store, clock: &Clock) -> Result<Vec<Recovered>> {
 
 fn bury(
     store: &Store,
-    clock: &Clock,
+    (clock, natives): (&Clock, &Natives),
     worker: i64,
     started: Option<Vec<(i64, u32)>>,
 ) -> Result<Vec<Recovered>> {
@@ -77,7 +78,7 @@ fn bury(
         for (task, _) in unstarted {
             give_back(store, task, worker, clock.now())?;
         }
-        let recovered = interrupt(store, clock.now(), &interrupted)?;
+        let recovered = interrupt(store, (clock.now(), natives), &interrupted)?;
         store.requeue_mails(worker)?;
         store.delete_worker(worker)?;
         Ok(recovered)
@@ -88,10 +89,14 @@ fn bury(
     Ok(recovered)
 }
 
-fn interrupt(store: &Store, now: Timestamp, tasks: &[(i64, u32)]) -> Result<Vec<Recovered>> {
+fn interrupt(
+    store: &Store,
+    (now, natives): (Timestamp, &Natives),
+    tasks: &[(i64, u32)],
+) -> Result<Vec<Recovered>> {
     let methods = match tasks {
         [] => Methods::default(),
-        _ => store.methods()?,
+        _ => store.methods(natives)?,
     };
     let mut recovered = Vec::new();
     for &(id, attempt) in tasks {
