@@ -180,7 +180,12 @@ impl Report {
             )?);
             let mailed = self.mailed(post.send_queued(&goes_on)?);
             let ran = match goes_on() && store.has_ready_task(clock.now())? {
-                true => self.ran(drain::drain(store, means, Wanted::Pending, None)?),
+                true => {
+                    let (outcome, done) = drain::drain(store, means, Wanted::Pending, None);
+                    let ran = self.ran(outcome);
+                    done?;
+                    ran
+                }
                 false => 0,
             };
             if self.over || !goes_on() || mailed + ran == 0 {

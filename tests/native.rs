@@ -56,7 +56,9 @@ impl Program {
             natives: &self.natives,
             signals: &signals,
         };
-        drain(&self.store, means, Wanted::Pending, None).unwrap()
+        let (outcome, done) = drain(&self.store, means, Wanted::Pending, None);
+        done.unwrap();
+        outcome
     }
 
     /// What a whole tick came to.
@@ -201,9 +203,9 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
             natives: &program.natives,
             signals: &signals,
         };
-        drain(&Store::open(&path).unwrap(), means, Wanted::Pending, None)
-            .unwrap()
-            .completed
+        let (outcome, done) = drain(&Store::open(&path).unwrap(), means, Wanted::Pending, None);
+        done.unwrap();
+        outcome.completed
     };
     let done: u64 = std::thread::scope(|scope| {
         let runs = [scope.spawn(run), scope.spawn(run)];

@@ -137,6 +137,30 @@ fn handlers_go_on_while_another_program_holds_the_database_for_long() {
 }
 
 #[test]
+#[ignore = "it holds the database for longer than a run waits for it"]
+fn a_run_that_cannot_sign_off_tells_what_became_of_its_tasks_and_the_next_one_does_it() {
+    let home = Home::new().env("RUNNER_DB", "runner.db");
+    let each = r#"sleep 0.1; echo '{"type":"done","task":1,"ok":false}'"#;
+    // It leaves late: between the end of the task and that of the run there is time to take the database.
+    let script = format!("read -r line; {each}; read -r line || echo > leaving; sleep 2");
+    home.method_with("m", &["--resident"], &script);
+    home.ok(["task", "add", "m"]);
+    let tick = tick_that_tells(&home);
+    until("the handler leaves", || home.path("leaving").exists());
+    let holder = rusqlite::Connection::open(home.db()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    holder.execute_batch("COMMIT").unwrap();
+    assert_eq!(tick.end().code(), 1);
+    let told = home.read("told");
+    assert!(told.contains("task 1 (m) failed: the handler said"), "{told}");
+    assert!(told.contains("takes this worker off the list"), "{told}");
+    home.ok(["tick"]);
+    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM worker"), 0);
+    assert_eq!(home.status("1"), "FAILED");
+}
+
+#[test]
 fn a_task_whose_file_cannot_be_laid_out_for_want_of_room_stays_pending() {
     let home = Home::new();
     fs::create_dir(home.path("tmp")).unwrap();

@@ -312,3 +312,25 @@ fn bytes_that_are_no_text_and_numbers_at_their_end_hold_up_no_tick_and_no_list()
     assert_eq!(home.logs("1")[0].1, "\u{fffd}");
     assert_eq!(home.ok(["task", "file", "1", "--input", "-"]), "");
 }
+
+#[test]
+fn a_run_that_the_database_fails_tells_what_had_become_of_its_tasks() {
+    let home = Home::new();
+    home.method("m", "echo no paper >&2; exit 1");
+    home.ok(["task", "add", "m"]);
+    home.sql(
+        "CREATE TRIGGER keep BEFORE DELETE ON worker BEGIN SELECT RAISE(ABORT, 'not now'); END",
+    );
+    for command in [&["tick"][..], &["task", "run", "1"]] {
+        let answer = home.run(command);
+        assert_eq!(answer.code(), 1, "{command:?}");
+        let told = answer.err();
+        assert!(told.contains("task 1 (m) failed: exit status 1"), "{told}");
+        assert!(told.contains("not now"), "{told}");
+        home.sql("DROP TRIGGER keep");
+        home.sql("DELETE FROM worker");
+        home.sql(
+            "CREATE TRIGGER keep BEFORE DELETE ON worker BEGIN SELECT RAISE(ABORT, 'not now'); END",
+        );
+    }
+}

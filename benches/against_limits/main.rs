@@ -264,7 +264,9 @@ fn drain_with_functions(home: &Home, workers: usize) -> Duration {
                         natives: &natives,
                         signals: &signals,
                     };
-                    drain(&home.store(), means, Wanted::Pending, None).unwrap();
+                    drain(&home.store(), means, Wanted::Pending, None)
+                        .1
+                        .unwrap();
                 });
             }
         });

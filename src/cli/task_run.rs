@@ -34,8 +34,9 @@ impl Args {
         let store = context.store_to_run()?;
         let (settings, zone, clock) = context.times(&store)?;
         let mut troubles = interruptions(&recover(&store, &clock, &context.natives)?);
-        let ran = self.run_task(context, &store, (&settings, zone, &clock));
-        troubles.extend(ran.iter().flat_map(troubles_of));
+        let mut outcome = Outcome::default();
+        let done = self.run_task(context, &store, (&settings, zone, &clock), &mut outcome);
+        troubles.extend(troubles_of(&outcome));
         let sentences = troubles.iter().map(|trouble| &trouble.sentence);
         sentences.for_each(complain);
         if !is_watched() && !troubles.is_empty() && report::is_wanted(&settings)? {
@@ -43,19 +44,21 @@ impl Args {
             mail_errors(&mut post, &troubles, None);
             post.close()?;
         }
-        Ok(match ran?.completed {
+        done?;
+        Ok(match outcome.completed {
             0 => Exit::Failed,
             _ => Exit::Done,
         })
     }
 
-    /// Runs it, and shows what became of it.
+    /// Runs it, and shows what became of it. What it came to is in `outcome` as far as it was committed.
     fn run_task(
         &self,
         context: &Context,
         store: &Store,
         (settings, zone, clock): (&Settings, Zone, &Clock),
-    ) -> Result<Outcome> {
+        outcome: &mut Outcome,
+    ) -> Result<()> {
         let task = store.task(self.id)?;
         if task.status == Status::Running {
             return Err(task.refuse("it is running already"));
@@ -63,15 +66,17 @@ impl Args {
         let wanted = Wanted::One(self.id);
         let signals = Signals::default();
         let means = context.means(clock, settings, &signals);
-        let outcome = if self.debug.as_deref() == Some("1") {
+        let done;
+        (*outcome, done) = if self.debug.as_deref() == Some("1") {
             let live = Live::new(context, zone);
             let mut show = |_: i64, event: Event<'_>| live.show(&event);
-            let outcome = drain::drain(store, means, wanted, Some(&mut show));
+            let ran = drain::drain(store, means, wanted, Some(&mut show));
             live.end();
-            outcome?
+            ran
         } else {
-            drain::drain(store, means, wanted, None)?
+            drain::drain(store, means, wanted, None)
         };
+        done?;
         if outcome.ended() == 0 && outcome.errors.is_empty() {
             return Err(Error::invalid(
                 format!("task {}", self.id),
@@ -82,7 +87,7 @@ impl Args {
             let task = store.task(self.id)?;
             context.out.json(&Shown::new(store, task)?)?;
         }
-        Ok(outcome)
+        Ok(())
     }
 }
 

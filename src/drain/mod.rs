@@ -127,13 +127,26 @@ pub struct Means<'a> {
 /// Runs tasks: as many at once as `task.max_running` allows over all runs alive, or one that was asked for.
 ///
 /// # Errors
-/// When the database fails: the handlers are ended, and the next tick finds their tasks interrupted.
+/// When the database fails: the handlers are ended, and the next tick finds their tasks interrupted. What was committed
+/// before is in the outcome all the same.
 pub fn drain(
     store: &Store,
     means: Means<'_>,
     wanted: Wanted,
     watch: Option<Watch<'_>>,
-) -> Result<Outcome> {
+) -> (Outcome, Result<()>) {
+    let mut outcome = Outcome::default();
+    let done = drain_into(&mut outcome, store, means, wanted, watch);
+    (outcome, done)
+}
+
+fn drain_into(
+    outcome: &mut Outcome,
+    store: &Store,
+    means: Means<'_>,
+    wanted: Wanted,
+    watch: Option<Watch<'_>>,
+) -> Result<()> {
     let debug = watch.is_some();
     let mut nobody = |_: i64, _: Event<'_>| {};
     let around = Surroundings {
@@ -172,7 +185,7 @@ pub fn drain(
         held_up: None,
         no_room_for_files: false,
         short: false,
-        outcome: Outcome::default(),
+        outcome,
         buffer: vec![0; 64 * 1024],
         around,
     };
@@ -180,7 +193,7 @@ pub fn drain(
     if ran.is_err() {
         drain.abandon();
     }
-    ran.map(|()| drain.outcome)
+    ran
 }
 
 struct Drain<'a> {
@@ -218,7 +231,7 @@ struct Drain<'a> {
     no_room_for_files: bool,
     /// Whether the machine had no room for another process: then no more are started by this run.
     short: bool,
-    outcome: Outcome,
+    outcome: &'a mut Outcome,
     buffer: Vec<u8>,
 }
 
@@ -381,20 +394,35 @@ impl Drain<'_> {
         self.worker.is_some() && has_something && (!self.outcome.left || waited < GRACE)
     }
 
+    /// All that came of the tasks is committed. When the database takes no more now, the next run finds a worker that is
+    /// not alive and does the rest: for that its lock file stays, which says what was started.
     fn sign_off(&mut self) -> Result<()> {
         let Some(worker) = self.worker.take() else {
             return Ok(());
         };
+        self.outcome.parked |= !self.parked.is_empty();
+        match self.leave(&worker) {
+            Err(error) if error.is_temporary() => {
+                log::warn!("{error}; the next run takes this worker off the list");
+                Ok(())
+            }
+            Ok(()) => {
+                worker.sign_off();
+                Ok(())
+            }
+            failed => failed,
+        }
+    }
+
+    /// Takes the worker off the list, and gives back what it did not start.
+    fn leave(&self, worker: &Worker) -> Result<()> {
         let now = self.around.clock.now();
-        self.report_leftovers(&worker)?;
+        self.report_leftovers(worker)?;
         self.around.store.transact(|store| {
             let mut parked = self.parked.iter();
             parked.try_for_each(|claim| give_back(store, claim.id, worker.id, now))?;
             store.delete_worker(worker.id)
-        })?;
-        self.outcome.parked |= !self.parked.is_empty();
-        worker.sign_off();
-        Ok(())
+        })
     }
 
     /// The database has failed: nothing that the handlers do from here on could be noted.
