@@ -350,6 +350,24 @@ fn what_a_dead_runner_left_is_told_by_a_task_that_is_run_alone() {
 }
 
 #[test]
+fn what_a_dead_runner_left_is_told_by_each_command_that_finds_it() {
+    for command in ["cancel", "stop", "restart", "delete"] {
+        let server = Script::accept().start();
+        let home = home(&server);
+        home.method("Test:hang", "touch started; exec sleep 100");
+        home.ok(["task", "add", "Test:hang"]);
+        let run = home.start(["task", "run", "1"]);
+        kit::process::until("the handler has started", || home.path("started").exists());
+        run.kill();
+        let told = "task 1 (Test:hang) was interrupted: its runner died";
+        let answer = home.run(["task", command, "1"]);
+        assert!(answer.err().contains(told), "{command}: {}", answer.err());
+        let [report] = reports(&server).try_into().unwrap();
+        assert!(report.contains(told), "{command}: {report}");
+    }
+}
+
+#[test]
 fn levels_beyond_the_first_hundred_are_no_news_when_they_become_fewer() {
     let server = Script::accept().start();
     let home = home(&server);

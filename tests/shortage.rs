@@ -153,7 +153,10 @@ fn a_run_that_cannot_sign_off_tells_what_became_of_its_tasks_and_the_next_one_do
     holder.execute_batch("COMMIT").unwrap();
     assert_eq!(tick.end().code(), 1);
     let told = home.read("told");
-    assert!(told.contains("task 1 (m) failed: the handler said"), "{told}");
+    assert!(
+        told.contains("task 1 (m) failed: the handler said"),
+        "{told}"
+    );
     assert!(told.contains("takes this worker off the list"), "{told}");
     home.ok(["tick"]);
     assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM worker"), 0);

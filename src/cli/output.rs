@@ -11,6 +11,9 @@ use serde_json::ser::Formatter;
 use crate::error::{Error, Result, one_line};
 use crate::outbox::Post;
 use crate::report::{self, Told};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::time::Clock;
 use crate::trouble::Trouble;
 
 /// Where a command prints: JSON or text for people.
@@ -124,6 +127,12 @@ pub(super) fn complain(message: &impl Display) {
     let _ = writeln!(io::stderr(), "runner: {line}");
 }
 
+/// A line on standard error for each thing that went wrong.
+pub(super) fn complain_of(troubles: &[Trouble]) {
+    let sentences = troubles.iter().map(|trouble| &trouble.sentence);
+    sentences.for_each(complain);
+}
+
 /// Control characters, with which a text could move the cursor or change the terminal, are shown as what they are;
 /// so are those that change the direction of writing.
 pub(super) fn harmless(text: &str) -> String {
@@ -204,6 +213,23 @@ pub(super) fn mail_errors(post: &mut Post<'_>, troubles: &[Trouble], failure: Op
         // When even this cannot be written there is nobody left to tell.
         let _ = io::stderr().write_all(harmless(&detail).as_bytes());
     }
+}
+
+/// Mails what went wrong in a command that nobody watches, if anything did and somebody is to be told.
+///
+/// # Errors
+/// When the setting cannot be read, or as SQLite says.
+pub(super) fn mail_troubles(
+    store: &Store,
+    (settings, clock): (&Settings, &Clock),
+    troubles: &[Trouble],
+) -> Result<()> {
+    if is_watched() || troubles.is_empty() || !report::is_wanted(settings)? {
+        return Ok(());
+    }
+    let mut post = Post::new(store, clock, settings);
+    mail_errors(&mut post, troubles, None);
+    post.close()
 }
 
 /// Whether a person can be asked.

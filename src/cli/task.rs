@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::output::{complain, indented, or_dash};
+use super::output::{complain, complain_of, indented, mail_troubles, or_dash};
 use super::{Context, Exit, task_add, task_run, values};
 use crate::enqueue::give_file;
 use crate::error::{Error, Result, one_line};
@@ -17,7 +17,8 @@ use crate::store::Store;
 use crate::store::task::TaskFilter;
 use crate::store::task_file::FileKind;
 use crate::task::{LogEntry, Progress, Status, Stop, Task};
-use crate::time::{Timestamp, Zone};
+use crate::tick::interruptions;
+use crate::time::{Clock, Timestamp, Zone};
 use crate::worker::recover;
 
 #[derive(Debug, clap::Subcommand)]
@@ -241,8 +242,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 fn end(context: &Context, id: i64, stop: Stop) -> Result<Exit> {
     let store = context.store()?;
-    let (_, _, clock) = context.times(&store)?;
-    recover(&store, &clock, &context.natives)?;
+    let clock = put_in_order(context, &store)?;
     let task = store.task(id)?;
     let (cancelled, asked) = store.transact(|store| {
         let cancelled = stop == Stop::Cancel && store.cancel_task(id, clock.now())?;
@@ -261,6 +261,22 @@ fn end(context: &Context, id: i64, stop: Stop) -> Result<Exit> {
             (status, _) => format!("it is over already ({status})"),
         })),
     }
+}
+
+/// Puts in order what runs that died have left, so that a command sees a task as it is, and tells of it as a run does:
+/// no run will find it again. The time, as it goes for the command.
+fn put_in_order(context: &Context, store: &Store) -> Result<Clock> {
+    let (settings, _, clock) = context.times(store)?;
+    let troubles = interruptions(&recover(store, &clock, &context.natives)?);
+    if troubles.is_empty() {
+        return Ok(clock);
+    }
+    complain_of(&troubles);
+    // The way out of mails may be a command in the database, which is not run for who may not run its tasks.
+    if let Ok(store) = context.store_to_run() {
+        mail_troubles(&store, (&settings, &clock), &troubles)?;
+    }
+    Ok(clock)
 }
 
 /// The level whose method this task was waits for it no longer.
@@ -287,8 +303,7 @@ fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
 
 fn restart(context: &Context, id: i64) -> Result<()> {
     let store = context.store()?;
-    let (_, _, clock) = context.times(&store)?;
-    recover(&store, &clock, &context.natives)?;
+    put_in_order(context, &store)?;
     store.transact(|store| {
         let task = store.task(id)?;
         match store.restart_task(id)? {
@@ -303,8 +318,7 @@ fn restart(context: &Context, id: i64) -> Result<()> {
 
 fn delete(context: &Context, id: i64) -> Result<()> {
     let store = context.store()?;
-    let (_, _, clock) = context.times(&store)?;
-    recover(&store, &clock, &context.natives)?;
+    let clock = put_in_order(context, &store)?;
     store.transact(|store| {
         let task = store.task(id)?;
         store.cancel_followers(id, clock.now())?;

@@ -5,14 +5,12 @@ use std::io::{IsTerminal, stdout};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{complain, harmless, indented, is_watched, mail_errors};
+use super::output::{complain_of, harmless, indented, mail_troubles};
 use super::task::{Shown, log_text, progress_text};
 use super::{Context, Exit};
 use crate::drain::{self, Outcome, Wanted};
 use crate::error::{Error, Result};
 use crate::handler::record::Event;
-use crate::outbox::Post;
-use crate::report;
 use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::store::Store;
@@ -37,13 +35,8 @@ impl Args {
         let mut outcome = Outcome::default();
         let done = self.run_task(context, &store, (&settings, zone, &clock), &mut outcome);
         troubles.extend(troubles_of(&outcome));
-        let sentences = troubles.iter().map(|trouble| &trouble.sentence);
-        sentences.for_each(complain);
-        if !is_watched() && !troubles.is_empty() && report::is_wanted(&settings)? {
-            let mut post = Post::new(&store, &clock, &settings);
-            mail_errors(&mut post, &troubles, None);
-            post.close()?;
-        }
+        complain_of(&troubles);
+        mail_troubles(&store, (&settings, &clock), &troubles)?;
         done?;
         Ok(match outcome.completed {
             0 => Exit::Failed,

@@ -42,8 +42,7 @@ impl Args {
                 report::settle(&store, &report.errors)?;
             }
         } else {
-            let sentences = report.errors.iter().map(|trouble| &trouble.sentence);
-            sentences.for_each(output::complain);
+            output::complain_of(&report.errors);
             failure.iter().for_each(output::complain);
         }
         let closed = post.close();
@@ -64,8 +63,7 @@ fn rehearsed(context: &Context, report: &Report) -> Result<Exit> {
             would.try_for_each(|sentence| context.out.line(sentence))?;
         }
     }
-    let sentences = report.errors.iter().map(|trouble| &trouble.sentence);
-    sentences.for_each(output::complain);
+    output::complain_of(&report.errors);
     Ok(match report.errors.is_empty() {
         true => Exit::Done,
         false => Exit::Failed,
