@@ -1,9 +1,15 @@
 //! Methods that are functions of a program which embeds the library.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
 use runner::drain::{Means, Outcome, Wanted, drain};
 use runner::enqueue::Enqueue;
 use runner::firing::fire_by_hand;
+use runner::handler::record::Event;
 use runner::native::{Natives, Task};
 use runner::outbox::Post;
 use runner::settings::Settings;
@@ -48,7 +54,11 @@ impl Program {
     }
 
     fn drain(&self) -> Outcome {
-        let (clock, settings) = (Clock::system(), Settings::default());
+        self.drain_with(Settings::default())
+    }
+
+    fn drain_with(&self, settings: Settings) -> Outcome {
+        let clock = Clock::system();
         let signals = Signals::default();
         let means = Means {
             clock: &clock,
@@ -171,8 +181,6 @@ fn a_function_is_told_that_its_time_is_over() {
 
 #[test]
 fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     const TASKS: usize = 3000;
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -245,4 +253,87 @@ fn a_function_is_started_by_hand_for_a_level_that_was_skipped() {
     let fire = |store: &Store| fire_by_hand(store, &program.natives, 1, when);
     program.store.transact(fire).unwrap();
     assert_eq!(program.drain().completed, 1);
+}
+
+/// Waits until another thread has set this.
+fn wait_for(flag: &AtomicBool) {
+    while !flag.load(Ordering::Acquire) {
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+#[ignore = "it waits for the 10 seconds that a function has"]
+fn the_late_answer_of_a_function_that_was_given_up_does_not_end_the_next_attempt() {
+    let (begun_again, restarted) = (Arc::new(AtomicBool::new(false)), Arc::default());
+    let (again, nudge) = (Arc::clone(&begun_again), Arc::clone(&restarted));
+    let calls = AtomicUsize::new(0);
+    let program = Program::new(move |task| {
+        if task.params()["nudge"] == true {
+            wait_for(&nudge);
+            return Ok(Value::Null);
+        }
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => wait_for(&again),
+            _ => {
+                again.store(true, Ordering::Release);
+                sleep(Duration::from_millis(300));
+                return Ok(json!("in time"));
+            }
+        }
+        Ok(json!("too late"))
+    });
+    let id = program.add(json!({"timeout": "1s"}));
+    program.add(json!({"params": {"nudge": true}}));
+    let path = program.store.path().to_owned();
+    let restart = std::thread::spawn(move || {
+        let store = Store::open(&path).unwrap();
+        while store.task(id).unwrap().status != Status::Interrupted {
+            sleep(Duration::from_millis(50));
+        }
+        store.transact(|store| store.restart_task(id)).unwrap();
+        restarted.store(true, Ordering::Release);
+    });
+    let settings = Settings::new([("task.max_running".to_owned(), "3".to_owned())].into());
+    let outcome = program.drain_with(settings);
+    restart.join().unwrap();
+    assert_eq!((outcome.interrupted, outcome.completed), (1, 2));
+    let result = program.store.task(id).unwrap().result.unwrap();
+    assert_eq!(result.value(), json!("in time"));
+}
+
+#[test]
+fn a_function_that_says_more_than_is_heard_waits_until_it_is() {
+    const LINES: usize = 30_000;
+    let said = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&said);
+    let program = Program::new(move |task| {
+        for n in 0..LINES {
+            task.debug(n.to_string());
+            counted.fetch_add(1, Ordering::Release);
+        }
+        Ok(Value::Null)
+    });
+    program.add(json!({}));
+    let (clock, settings) = (Clock::system(), Settings::default());
+    let signals = Signals::default();
+    let means = Means {
+        clock: &clock,
+        settings: &settings,
+        natives: &program.natives,
+        signals: &signals,
+    };
+    let (mut heard, mut most_ahead) = (0, 0);
+    // Who listens to the first message for long hears nothing else meanwhile.
+    let mut listen = |_: i64, _: Event<'_>| {
+        if heard == 0 {
+            sleep(Duration::from_millis(300));
+        }
+        heard += 1;
+        most_ahead = most_ahead.max(said.load(Ordering::Acquire).saturating_sub(heard));
+    };
+    let (outcome, _) = drain(&program.store, means, Wanted::Pending, Some(&mut listen));
+    assert_eq!((outcome.completed, heard), (1, LINES), "nothing is lost");
+    // What is at hand, and as much again that waits.
+    assert!(most_ahead <= 20_001, "{most_ahead}");
 }

@@ -28,21 +28,34 @@ use crate::worker::Notes;
 /// How many tasks wait for each thread, so that it finds the next one without the run's help.
 const WAITING: usize = 256;
 
+/// How many messages of functions the run may leave unheard, while it waits for the database: who has more to say waits.
+const MOST_UNHEARD: usize = 10_000;
+/// How many bytes of log and debug messages it may leave unheard.
+const MOST_BYTES_UNHEARD: usize = 16 << 20;
+
 /// The threads, and the tasks that are theirs.
 #[derive(Debug)]
 pub(super) struct Pool {
     shared: Arc<Shared>,
     wake: UnixStream,
-    live: HashMap<i64, Live>,
+    live: HashMap<Number, Live>,
+    /// The number of the last call.
+    last: Number,
     threads: usize,
     /// How many places for handlers the pool takes now.
     pub(super) places: usize,
 }
 
+/// What a call of a function is known by. A task and its attempt would not do: who restarts a task counts its attempts
+/// anew, and the function may still be at work on the one that was given up.
+type Number = u64;
+
 #[derive(Debug)]
 struct Live {
     attempt: Attempt,
     stop: Arc<AtomicBool>,
+    /// Set by who is first: the thread that is done with it, or the run that gives it up.
+    over: Arc<AtomicBool>,
     /// When its time limit has passed.
     end_at: Option<Duration>,
     /// When it is given up: it was asked to return and did not.
@@ -56,13 +69,35 @@ struct Shared {
     notes: Arc<Notes>,
     waiting: Mutex<Waiting>,
     more: Condvar,
-    said: Mutex<Vec<(i64, Said)>>,
+    unheard: Mutex<Unheard>,
+    /// The run has heard all that was said.
+    heard: Condvar,
     wake: UnixStream,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    tasks: VecDeque<(Given, usize)>,
+    calls: VecDeque<Call>,
+    closed: bool,
+}
+
+/// A task for a thread.
+#[derive(Debug)]
+struct Call {
+    number: Number,
+    given: Given,
+    /// The place for the note of its start.
+    note: usize,
+    over: Arc<AtomicBool>,
+}
+
+/// What the functions have said since the run listened.
+#[derive(Debug, Default)]
+struct Unheard {
+    said: Vec<(Number, Said)>,
+    /// How much of it are texts.
+    bytes: usize,
+    /// Nobody will listen any more.
     closed: bool,
 }
 
@@ -92,13 +127,15 @@ impl Pool {
             notes,
             waiting: Mutex::default(),
             more: Condvar::new(),
-            said: Mutex::default(),
+            unheard: Mutex::default(),
+            heard: Condvar::new(),
             wake: write,
         };
         Ok(Self {
             shared: Arc::new(shared),
             wake,
             live: HashMap::new(),
+            last: 0,
             threads: 0,
             places: 0,
         })
@@ -133,7 +170,7 @@ impl Pool {
 
     /// Hands over a task; the thread that begins it notes that.
     pub(super) fn give(&mut self, ready: Ready<'_>, note: usize, elapsed: Duration) {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, over) = (Arc::default(), Arc::default());
         let claim = &ready.claim;
         let given = Given {
             id: claim.id,
@@ -150,21 +187,28 @@ impl Pool {
         let live = Live {
             attempt: ready.begin(note, elapsed, mask),
             stop,
+            over: Arc::clone(&over),
             end_at: None,
             give_up_at: None,
         };
-        self.live.insert(given.id, live);
-        lock(&self.shared.waiting).tasks.push_back((given, note));
+        self.last += 1;
+        self.live.insert(self.last, live);
+        lock(&self.shared.waiting).calls.push_back(Call {
+            number: self.last,
+            given,
+            note,
+            over,
+        });
         self.shared.more.notify_one();
     }
 
     /// Takes back what no thread has begun and is wanted back: the attempts to be unclaimed.
     pub(super) fn take_back(&mut self, wanted: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
         let (live, mut taken) = (&mut self.live, Vec::new());
-        lock(&self.shared.waiting).tasks.retain(|(given, _)| {
-            let found = live.get(&given.id);
+        lock(&self.shared.waiting).calls.retain(|call| {
+            let found = live.get(&call.number);
             let back = found.is_none_or(|live| wanted(&live.attempt));
-            taken.extend(back.then(|| live.remove(&given.id)).flatten());
+            taken.extend(back.then(|| live.remove(&call.number)).flatten());
             !back
         });
         taken.into_iter().map(|live| live.attempt).collect()
@@ -172,7 +216,7 @@ impl Pool {
 
     /// Whether some task waits for a thread.
     pub(super) fn has_waiting(&self) -> bool {
-        !lock(&self.shared.waiting).tasks.is_empty()
+        !lock(&self.shared.waiting).calls.is_empty()
     }
 
     /// Takes in what the functions have said since; the attempts that are over.
@@ -184,25 +228,27 @@ impl Pool {
     ) {
         let mut bytes = [0; 64];
         while io::Read::read(&mut self.wake, &mut bytes).is_ok_and(|read| read == bytes.len()) {}
-        let said = mem::take(&mut *lock(&self.shared.said));
+        let unheard = mem::take(&mut *lock(&self.shared.unheard));
+        self.shared.heard.notify_all();
         let at = around.clock.now();
-        for (id, said) in said {
+        for (number, said) in unheard.said {
             match said {
                 Said::Begun => {
-                    if let Some(live) = self.live.get_mut(&id) {
+                    if let Some(live) = self.live.get_mut(&number) {
                         live.attempt.started = around.clock.elapsed();
                         live.end_at = live.attempt.limit.map(|limit| live.attempt.started + limit);
                     }
                 }
                 Said::Message(message) => {
-                    if let Some(live) = self.live.get_mut(&id) {
+                    if let Some(live) = self.live.get_mut(&number) {
+                        let id = live.attempt.claim.id;
                         live.attempt
                             .record
                             .hear(message, at, &mut |event: Event<'_>| show(id, event));
                     }
                 }
                 Said::Over(outcome, lasted) => {
-                    if let Some(mut live) = self.live.remove(&id) {
+                    if let Some(mut live) = self.live.remove(&number) {
                         live.attempt.started = around.clock.elapsed().saturating_sub(lasted);
                         ended.push(end(live.attempt, outcome, around, show));
                     }
@@ -244,9 +290,12 @@ impl Pool {
         for live in self.live.values_mut().filter(|live| passed(live.end_at)) {
             live.ask_to_end(Cause::TimedOut, elapsed);
         }
-        let given_up = self.live.extract_if(|_, live| passed(live.give_up_at));
+        // One that has returned meanwhile is heard of next, and its thread is not lost.
+        let given_up = self.live.extract_if(|_, live| {
+            passed(live.give_up_at) && !live.over.swap(true, Ordering::AcqRel)
+        });
         for (_, live) in given_up {
-            // Its thread is lost to the pool: the next task gets another.
+            // Its thread is lost to the pool, and ends with its function: the next task gets another.
             self.threads = self.threads.saturating_sub(1);
             self.places = self.places.saturating_sub(1);
             ended.push(end(live.attempt, Outcome::Done(Value::Null), around, show));
@@ -276,26 +325,33 @@ impl Drop for Pool {
     fn drop(&mut self) {
         lock(&self.shared.waiting).closed = true;
         self.shared.more.notify_all();
+        lock(&self.shared.unheard).closed = true;
+        self.shared.heard.notify_all();
     }
 }
 
 impl Shared {
     fn work(self: Arc<Self>) {
-        while let Some((given, note)) = self.next() {
-            let (id, attempt) = (given.id, given.attempt);
+        while let Some(call) = self.next() {
+            let Call { number, given, .. } = call;
             let begun = self.clock.elapsed();
-            let outcome = match self.notes.write(note, (id, attempt)) {
-                Ok(()) => self.run(given),
+            let outcome = match self.notes.write(call.note, (given.id, given.attempt)) {
+                Ok(()) => self.run(number, given),
                 Err(error) => Outcome::Failed(format!("its start cannot be noted: {error}")),
             };
-            self.say(id, Said::Over(outcome, self.clock.elapsed() - begun));
+            let lasted = self.clock.elapsed().saturating_sub(begun);
+            // It was given up, and another thread has taken this one's place.
+            if call.over.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            self.say(number, Said::Over(outcome, lasted));
         }
     }
 
-    fn next(&self) -> Option<(Given, usize)> {
+    fn next(&self) -> Option<Call> {
         let mut waiting = lock(&self.waiting);
         loop {
-            if let Some(next) = waiting.tasks.pop_front() {
+            if let Some(next) = waiting.calls.pop_front() {
                 return Some(next);
             }
             if waiting.closed {
@@ -308,15 +364,15 @@ impl Shared {
         }
     }
 
-    fn run(self: &Arc<Self>, given: Given) -> Outcome {
+    fn run(self: &Arc<Self>, number: Number, given: Given) -> Outcome {
         let Some(function) = self.natives.get(&given.method) else {
             return Outcome::Failed("this program has no such method".to_owned());
         };
-        let (id, ear) = (given.id, Arc::clone(self));
+        let ear = Arc::clone(self);
         if given.limited {
-            self.say(id, Said::Begun);
+            self.say(number, Said::Begun);
         }
-        let say = Box::new(move |message| ear.say(id, Said::Message(message)));
+        let say = Box::new(move |message| ear.say(number, Said::Message(message)));
         let mut task = Task { given, say };
         match catch_unwind(AssertUnwindSafe(|| function(&mut task))) {
             Ok(Ok(value)) => Outcome::Done(value),
@@ -325,15 +381,44 @@ impl Shared {
         }
     }
 
-    /// The run is woken once for all that is said until it looks.
-    fn say(&self, id: i64, said: Said) {
-        let mut all = lock(&self.said);
-        let first = all.is_empty();
-        all.push((id, said));
-        drop(all);
+    /// The run is woken once for all that is said until it looks. A message waits while too many are unheard.
+    fn say(&self, number: Number, said: Said) {
+        let mut unheard = lock(&self.unheard);
+        while matches!(said, Said::Message(_)) && unheard.is_full() && !unheard.closed {
+            unheard = self
+                .heard
+                .wait(unheard)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if unheard.closed {
+            return;
+        }
+        let first = unheard.said.is_empty();
+        unheard.bytes += said.bytes();
+        unheard.said.push((number, said));
+        drop(unheard);
         if first {
             // A full pipe wakes as well.
             let _ = (&self.wake).write(&[0]);
+        }
+    }
+}
+
+impl Unheard {
+    fn is_full(&self) -> bool {
+        self.said.len() >= MOST_UNHEARD || self.bytes >= MOST_BYTES_UNHEARD
+    }
+}
+
+impl Said {
+    /// How long the texts of a message are.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(Message::Log {
+                message, details, ..
+            }) => message.len() + details.as_ref().map_or(0, |details| details.text().len()),
+            Self::Message(Message::Debug(message)) => message.len(),
+            _ => 0,
         }
     }
 }
