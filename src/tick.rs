@@ -215,7 +215,8 @@ impl Report {
             let more = outcome.more_problems;
             let levels = if more == 1 { "level" } else { "levels" };
             let sentence = format!("{more} more {levels} failed: 'runner timer next' shows why");
-            self.errors.push(Trouble::new(About::MoreLevels, sentence));
+            self.errors
+                .push(Trouble::new(About::MoreLevels(more), sentence));
         }
     }
 
@@ -246,13 +247,30 @@ pub fn troubles(outcome: &Outcome) -> Vec<Trouble> {
     let problems = outcome.problems.iter().map(|problem| Trouble {
         about: about(problem.task, problem.level),
         sentence: sentence(problem),
-        given_up: problem.again_at.is_none() && problem.level.is_none(),
+        given_up: problem.is_given_up(),
     });
+    let more = (outcome.more_problems > 0).then(|| more_tasks(outcome));
     let errors = outcome
         .errors
         .iter()
         .map(|error| Trouble::new(About::Run, error));
-    problems.chain(errors).collect()
+    problems.chain(more).chain(errors).collect()
+}
+
+/// What is told of all the attempts that are not told of one by one. It is news whenever one of them is the last of its
+/// task, as it would be told alone.
+fn more_tasks(outcome: &Outcome) -> Trouble {
+    let more = outcome.more_problems;
+    let tasks = if more == 1 {
+        "task failed or was"
+    } else {
+        "tasks failed or were"
+    };
+    Trouble {
+        about: About::MoreTasks(more),
+        sentence: format!("{more} more {tasks} interrupted: 'runner task list' shows which"),
+        given_up: outcome.more_given_up > 0,
+    }
 }
 
 /// What is not given up as a task is tried again by the level that waits for it.

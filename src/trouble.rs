@@ -30,8 +30,10 @@ pub enum About {
     },
     /// The way out of all mails.
     Mailing,
-    /// Levels of timers beyond those that are told one by one.
-    MoreLevels,
+    /// So many levels of timers beyond those that are told one by one.
+    MoreLevels(u64),
+    /// So many attempts at tasks beyond those that are told one by one.
+    MoreTasks(u64),
     /// The run itself: known again by its sentence.
     Run,
 }
@@ -57,6 +59,19 @@ impl Trouble {
         }
     }
 
+    /// How many errors it tells of.
+    pub(crate) fn count(&self) -> u64 {
+        match self.about {
+            About::MoreLevels(more) | About::MoreTasks(more) => more,
+            _ => 1,
+        }
+    }
+
+    /// Whether it stands for others, which are not told one by one.
+    pub(crate) fn is_sum(&self) -> bool {
+        matches!(self.about, About::MoreLevels(_) | About::MoreTasks(_))
+    }
+
     /// What it is remembered by: a subject, an id and a level.
     pub(crate) fn key(&self) -> (&str, i64, u32) {
         match self.about {
@@ -67,9 +82,18 @@ impl Trouble {
                 attachment, level, ..
             } => ("attachment", attachment, level),
             About::Mailing => (MAILING, 0, 0),
-            About::MoreLevels => ("levels", 0, 0),
+            About::MoreLevels(_) => ("levels", 0, 0),
+            About::MoreTasks(_) => ("tasks", 0, 0),
             About::Run => (&self.sentence, 0, 0),
         }
+    }
+}
+
+/// The first so many characters of a text, and a sign when there are more.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

@@ -423,5 +423,9 @@ fn many_errors_are_counted_beyond_the_first_hundred() {
     home.ok(["method", "set", "Test:pass", "--", "/no/such/program"]);
     tick_in_silence(&home);
     let [report] = reports(&server).try_into().unwrap();
-    assert!(report.contains("and 20 more errors"), "{report}");
+    let subject = header(&server.mails()[0].data, "Subject");
+    assert_eq!(subject, "runner: 120 errors");
+    let more = "20 more tasks failed or were interrupted: 'runner task list' shows which";
+    assert!(report.contains(more), "{report}");
+    assert!(!report.contains("more errors"), "{report}");
 }

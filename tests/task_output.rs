@@ -421,3 +421,22 @@ fn no_message_can_pass_for_another_entry_of_the_log() {
     let logs = home.ok(["task", "logs", "1"]);
     assert_eq!(starts(&logs), 1, "{logs}");
 }
+
+#[test]
+fn a_run_tells_of_many_long_errors_in_a_bounded_number_of_words() {
+    let home = Home::new();
+    let said = "x".repeat(60_000);
+    home.method("m", &format!("echo {said} >&2; exit 1"));
+    let batch = home.write("batch", "{\"method\":\"m\"}\n".repeat(130));
+    home.ok(["task", "add", "--batch", batch.to_str().unwrap()]);
+    let answer = home.run(["--json", "tick"]);
+    let report = answer.json();
+    assert_eq!(report["tasks"]["failed"], 130);
+    assert_eq!(report["errors"].as_array().unwrap().len(), 101);
+    let told = answer.err();
+    assert!(told.len() < 101 * 700, "{}", told.len());
+    assert!(told.contains("(m) failed: exit status 1: xxx"), "{told}");
+    assert!(told.contains("30 more tasks failed"), "{told}");
+    let logs = home.logs("1");
+    assert!(logs.iter().any(|(_, message)| message.len() >= 60_000));
+}

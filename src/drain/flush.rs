@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::attempt::{Attempt, Ended};
-use super::{CLAIM_AHEAD, Drain, MOST_AHEAD, Problem, Wanted};
+use super::{CLAIM_AHEAD, Drain, LONGEST_ERROR, MOST_AHEAD, Problem, Wanted};
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::store::Store;
@@ -12,6 +12,7 @@ use crate::store::task::{Claim, Ending};
 use crate::store::task_file::FileKind;
 use crate::task::{Level, LogEntry, Status, Stop, next_attempt};
 use crate::time::Timestamp;
+use crate::trouble::cut;
 use crate::worker::{self, Worker};
 
 /// What a transaction came to, once it is committed.
@@ -372,12 +373,13 @@ impl Drain<'_> {
                 _ => self.outcome.cancelled += 1,
             }
             if matches!(ended.status, Status::Failed | Status::Interrupted) {
-                self.outcome.problems.push(Problem {
+                let error = ended.record.last_error.unwrap_or_default();
+                self.outcome.tell(Problem {
                     task: ended.claim.id,
                     method: ended.claim.method,
                     attempt: ended.claim.attempt,
                     status: ended.status,
-                    error: ended.record.last_error.unwrap_or_default(),
+                    error: cut(&error, LONGEST_ERROR),
                     again_at: end.again_at,
                     level: end.level,
                 });

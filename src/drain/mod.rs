@@ -50,6 +50,10 @@ const CLAIM_AHEAD: Duration = Duration::from_millis(40);
 const MOST_AHEAD: usize = 1000;
 /// How many tasks whose resident handler keeps dying are kept from running before nothing more is claimed.
 const MOST_PARKED: usize = 1000;
+/// How many problems a run tells of one by one.
+const MOST_PROBLEMS: usize = 100;
+/// How much of an error is told, in characters: all of it is in the task's log.
+const LONGEST_ERROR: usize = 500;
 /// How often a database is tried again that others hold or that has no room, while handlers are at work.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -73,7 +77,7 @@ pub struct Problem {
     pub attempt: u32,
     /// How it ended.
     pub status: Status,
-    /// What went wrong.
+    /// What went wrong, cut after some hundred characters.
     pub error: String,
     /// When it is tried again, if it is.
     pub again_at: Option<Timestamp>,
@@ -94,8 +98,12 @@ pub struct Outcome {
     pub cancelled: u64,
     /// Levels of timers that were done when their task was completed.
     pub fired: u64,
-    /// What went wrong with tasks.
+    /// What went wrong with tasks, as far as it is told one by one.
     pub problems: Vec<Problem>,
+    /// How many more problems there were.
+    pub more_problems: u64,
+    /// How many of those are of tasks that are not tried again.
+    pub more_given_up: u64,
     /// What else went wrong.
     pub errors: Vec<String>,
     /// Whether the run was told to leave.
@@ -108,6 +116,22 @@ impl Outcome {
     /// How many attempts were ended.
     pub fn ended(&self) -> u64 {
         self.completed + self.failed + self.interrupted + self.cancelled
+    }
+
+    fn tell(&mut self, problem: Problem) {
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.more_problems += 1;
+            self.more_given_up += u64::from(problem.is_given_up());
+        }
+    }
+}
+
+impl Problem {
+    /// Whether nothing more is tried: neither the task again nor another one by a level that waits for it.
+    pub fn is_given_up(&self) -> bool {
+        self.again_at.is_none() && self.level.is_none()
     }
 }
 

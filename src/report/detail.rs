@@ -4,7 +4,7 @@ use crate::error::{Result, one_line};
 use crate::outbox::Post;
 use crate::store::Store;
 use crate::time::Zone;
-use crate::trouble::{About, Trouble};
+use crate::trouble::{About, Trouble, cut};
 
 /// How many lines of a task's log are told.
 const LOG_LINES: u32 = 20;
@@ -18,9 +18,13 @@ const SUBJECT_LIMIT: usize = 150;
 pub(super) fn subject(news: &[&Trouble]) -> String {
     let subject = match news {
         [one] => format!("runner: {}", one.sentence),
-        all => format!("runner: {} errors", all.len()),
+        all => format!("runner: {} errors", count(all)),
     };
     cut(&one_line(&subject), SUBJECT_LIMIT)
+}
+
+fn count(news: &[&Trouble]) -> u64 {
+    news.iter().map(|trouble| trouble.count()).sum()
 }
 
 /// The errors with all that helps to understand them.
@@ -30,13 +34,15 @@ pub(super) fn detail(post: &Post<'_>, news: &[&Trouble]) -> String {
         format!("Database: {}", post.store.beside("").display()),
         format!("Time:     {}", zone.show(post.clock.now())),
     ];
-    for trouble in news.iter().take(TOLD_AT_MOST) {
+    let (sums, single): (Vec<&Trouble>, Vec<&Trouble>) =
+        news.iter().partition(|trouble| trouble.is_sum());
+    for trouble in single.iter().take(TOLD_AT_MOST).chain(&sums) {
         lines.push(String::new());
         lines.push(trouble.sentence.clone());
         // What the database cannot tell is left out: the error itself matters more.
         lines.extend(about(post.store, &trouble.about, &zone).unwrap_or_default());
     }
-    if let Some(more) = news
+    if let Some(more) = single
         .len()
         .checked_sub(TOLD_AT_MOST)
         .filter(|more| *more > 0)
@@ -69,7 +75,7 @@ fn about(store: &Store, about: &About, zone: &Zone) -> Result<Vec<String>> {
             lines.extend(about_task(store, *task, zone)?);
             Ok(lines)
         }
-        About::Mailing | About::MoreLevels | About::Run => Ok(Vec::new()),
+        About::Mailing | About::MoreLevels(_) | About::MoreTasks(_) | About::Run => Ok(Vec::new()),
     }
 }
 
@@ -102,11 +108,4 @@ fn about_task(store: &Store, id: i64, zone: &Zone) -> Result<Vec<String>> {
         ));
     }
     Ok(lines)
-}
-
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
