@@ -15,7 +15,7 @@ use runner::outbox::Post;
 use runner::settings::Settings;
 use runner::signals::Signals;
 use runner::store::Store;
-use runner::task::{NewTask, Progress, Status};
+use runner::task::{Level, NewTask, Progress, Status};
 use runner::tick::{Report, rehearse, tick};
 use runner::time::{Clock, Zone};
 use serde_json::{Value, json};
@@ -336,4 +336,36 @@ fn a_function_that_says_more_than_is_heard_waits_until_it_is() {
     assert_eq!((outcome.completed, heard), (1, LINES), "nothing is lost");
     // What is at hand, and as much again that waits.
     assert!(most_ahead <= 20_001, "{most_ahead}");
+}
+
+#[test]
+fn what_is_too_long_for_a_log_is_cut_and_harms_no_earlier_attempt() {
+    let long = |letter: &str| letter.repeat(600_000);
+    let program = Program::new(move |task| {
+        task.info("first line");
+        // So that this is written alone, before what follows.
+        sleep(Duration::from_millis(400));
+        task.log(Level::Info, long("é"), Some(&json!(long("d"))));
+        sleep(Duration::from_millis(400));
+        task.info("last line");
+        Err(long("e"))
+    });
+    let id = program.add(json!({}));
+    for attempt in 1..=2 {
+        let outcome = program.drain();
+        assert!(outcome.problems[0].error.chars().count() < 600);
+        let logs = program.store.task_logs(id).unwrap();
+        assert_eq!(logs.len(), 4 * attempt);
+        for lines in logs.chunks(4) {
+            let messages: Vec<&str> = lines.iter().map(|entry| entry.message.as_str()).collect();
+            assert_eq!((messages[0], messages[2]), ("first line", "last line"));
+            let cut = " … [1134464 bytes cut]";
+            assert!(messages[1].starts_with("éé") && messages[1].ends_with(cut));
+            let details = lines[1].details.as_ref().unwrap().value();
+            assert!(details.as_str().unwrap().ends_with(" bytes cut]"));
+            assert!(messages[3].starts_with("eee") && messages[3].ends_with(" bytes cut]"));
+        }
+        let restart = |store: &Store| store.restart_task(id);
+        program.store.transact(restart).unwrap();
+    }
 }

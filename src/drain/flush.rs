@@ -24,6 +24,8 @@ struct Written {
     claims: Vec<Claim>,
     asked: usize,
     ends: Vec<End>,
+    /// Of each attempt that had something to say, in their order, what its log answered.
+    bases: Vec<Option<i64>>,
 }
 
 /// What the end of an attempt led to.
@@ -36,7 +38,8 @@ struct End {
 }
 
 impl Drain<'_> {
-    /// Nothing that the run remembers changes before the transaction is committed, so that it can be tried again.
+    /// Nothing that the run remembers of what it writes changes before the transaction is committed, so that it can be
+    /// tried again. What no thread has begun is taken back to the queue before, and is there still when that fails.
     pub(super) fn flush(&mut self) -> Result<()> {
         if self.queue_is_stale() {
             self.take_back(|_| true);
@@ -65,14 +68,10 @@ impl Drain<'_> {
             };
         self.queue.extend(written.claims);
         self.count_ended(written.ends);
-        let store = self.around.store;
-        for attempt in self
-            .attempts_mut()
+        self.attempts_mut()
             .filter(|attempt| attempt.record.is_unwritten())
-        {
-            let task = attempt.claim.id;
-            attempt.record.mark_written(|| store.last_log_seq(task))?;
-        }
+            .zip(written.bases)
+            .for_each(|(attempt, base)| attempt.record.mark_written(base));
         Ok(())
     }
 
@@ -136,7 +135,7 @@ impl Drain<'_> {
             .iter()
             .map(|ended| self.end(store, worker, ended, followed))
             .collect::<Result<_>>()?;
-        self.write_words(store, worker)?;
+        let bases = self.write_words(store, worker)?;
         let given_back = self.queue_is_stale();
         if given_back {
             self.queue
@@ -163,21 +162,23 @@ impl Drain<'_> {
             claims,
             asked,
             ends,
+            bases,
         })
     }
 
-    fn write_words(&self, store: &Store, worker: i64) -> Result<()> {
+    fn write_words(&self, store: &Store, worker: i64) -> Result<Vec<Option<i64>>> {
+        let mut bases = Vec::new();
         for attempt in self
             .attempts()
             .filter(|attempt| attempt.record.is_unwritten())
         {
             let task = (attempt.claim.id, attempt.claim.attempt);
-            attempt.record.write_log(store, task)?;
+            bases.push(attempt.record.write_log(store, task)?);
             if let Some(progress) = attempt.record.unwritten_progress() {
                 store.set_progress(task, worker, progress)?;
             }
         }
-        Ok(())
+        Ok(bases)
     }
 
     fn free_places(&self, store: &Store, worker: i64) -> Result<usize> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::handler::lines::Line;
+use crate::handler::lines::{LONGEST, Line};
 use crate::handler::mask::Mask;
 use crate::handler::protocol::{self, Message};
 use crate::json::Json;
@@ -16,6 +16,10 @@ use crate::time::Timestamp;
 pub const KEPT_ENTRIES: usize = 1000;
 /// How many bytes of log are kept of the beginning of an attempt, and as many of its end.
 pub const KEPT_BYTES: usize = 512 * 1024;
+
+/// By how many bytes a message or the details of an entry may be longer than a line of a handler: a line that was cut
+/// says so itself, and what the runner says of it has words of its own.
+const WORDS: usize = 1024;
 
 /// Something said that a person who watches the task wants to see at once.
 #[derive(Debug)]
@@ -120,7 +124,13 @@ impl Record {
         self.add(entry(at, level, message), show);
     }
 
+    /// Nothing that may not be shown is in the entry any more, and so none of it is in what is left of a long one.
     fn add(&mut self, entry: LogEntry, show: &mut dyn FnMut(Event<'_>)) {
+        let entry = LogEntry {
+            message: bounded(entry.message),
+            details: entry.details.map(bounded_json),
+            ..entry
+        };
         show(Event::Log(&entry));
         if entry.level == Level::Error {
             self.last_error = Some(entry.message.clone());
@@ -133,14 +143,15 @@ impl Record {
         self.log.is_unwritten() || (self.progress.is_some() && !self.progress_written)
     }
 
-    /// Writes what is not written yet. It counts as written once [`Record::mark_written`] says that it was committed.
+    /// Writes what is not written yet. It counts as written once [`Record::mark_written`] is told that it was committed,
+    /// and what this has answered: the number of the line that the attempt's lines follow, if any were written.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn write_log(&self, store: &Store, task: (i64, u32)) -> Result<()> {
+    pub fn write_log(&self, store: &Store, task: (i64, u32)) -> Result<Option<i64>> {
         match self.log.is_unwritten() {
-            true => self.log.write(store, task),
-            false => Ok(()),
+            true => self.log.write(store, task).map(Some),
+            false => Ok(None),
         }
     }
 
@@ -149,10 +160,31 @@ impl Record {
         self.progress.as_ref().filter(|_| !self.progress_written)
     }
 
-    /// What was written is committed.
-    pub fn mark_written(&mut self, last_seq: impl FnOnce() -> Result<i64>) -> Result<()> {
+    /// What was written is committed; `base` is what [`Record::write_log`] has answered.
+    pub fn mark_written(&mut self, base: Option<i64>) {
         self.progress_written = true;
-        self.log.mark_written(last_seq)
+        if let Some(base) = base {
+            self.log.mark_written(base);
+        }
+    }
+}
+
+/// The text, no longer than a line of a handler may be, but for some words.
+fn bounded(mut text: String) -> String {
+    if text.len() > LONGEST + WORDS {
+        let whole = text.len();
+        let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(&format!(" … [{} bytes cut]", whole - text.len()));
+    }
+    text
+}
+
+/// JSON that is too long is not JSON any more when it is cut: what is left of it is a text.
+fn bounded_json(json: Json) -> Json {
+    match json.text().len() > LONGEST + WORDS {
+        true => Json::from(&serde_json::Value::from(bounded(json.text().to_owned()))),
+        false => json,
     }
 }
 
@@ -243,7 +275,8 @@ impl Log {
                 .is_some_and(|line| line.entry.is_some())
     }
 
-    fn write(&self, store: &Store, task: (i64, u32)) -> Result<()> {
+    /// Writes what is not written yet; the number in the database that its lines follow.
+    fn write(&self, store: &Store, task: (i64, u32)) -> Result<i64> {
         let base = match self.base {
             Some(base) => base,
             None => store.last_log_seq(task.0)?,
@@ -269,7 +302,7 @@ impl Log {
                 store.put_log(task, base + line.seq, entry)?;
             }
         }
-        Ok(())
+        Ok(base)
     }
 
     fn newest(&self) -> Option<Timestamp> {
@@ -281,16 +314,13 @@ impl Log {
             .map(|entry| entry.at)
     }
 
-    fn mark_written(&mut self, last_seq: impl FnOnce() -> Result<i64>) -> Result<()> {
-        if self.base.is_none() && self.last > 0 {
-            self.base = Some(last_seq()? - self.last);
-        }
+    fn mark_written(&mut self, base: i64) {
+        self.base = Some(base);
         self.head.entries.clear();
         for line in &mut self.tail.entries {
             line.entry = None;
         }
         self.gap_written = true;
-        Ok(())
     }
 }
 
