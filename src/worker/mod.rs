@@ -10,7 +10,7 @@ mod leftovers;
 mod recovery;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub struct Worker {
     pub id: i64,
     notes: Arc<Notes>,
     path: PathBuf,
+    /// Which places for notes in its file are taken.
     taken: Vec<bool>,
     /// The lowest place that may be free.
     free: usize,
@@ -223,7 +224,7 @@ fn life_of(store: &Store, worker: i64) -> Result<Life> {
     };
     let mut how = OpenOptions::new();
     how.read(true).write(true);
-    let file = match store.open_beside(&lock_ending(worker), &mut how) {
+    let mut file = match store.open_beside(&lock_ending(worker), &mut how) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unknown),
         // Another user's run: its lock can be looked at by nobody else.
@@ -241,7 +242,10 @@ fn life_of(store: &Store, worker: i64) -> Result<Life> {
         Err(TryLockError::WouldBlock) => return Ok(Life::Alive),
         Err(TryLockError::Error(error)) => return Err(Error::io(path, error)),
     }
-    let content = fs::read(path).map_err(|source| Error::io(path, source))?;
+    // Of the file that is locked: its name may lead to another one by now, or to none.
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)
+        .map_err(|source| Error::io(path, source))?;
     Ok(Life::Dead {
         started: started(&content),
         _lock: Some(file),
