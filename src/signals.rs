@@ -113,11 +113,23 @@ fn is_ignored(signal: i32) -> bool {
     }
 }
 
+/// A set with no signal in it. A plain call: between clone(2) and exec it may be made too.
+#[allow(unsafe_code)]
+pub(crate) fn empty_signals() -> libc::sigset_t {
+    // SAFETY: a set of signals is plain data, for which all zeros is a value; which of them are the empty set the call
+    // says, and it may write less than the whole.
+    unsafe {
+        let mut empty: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut empty);
+        empty
+    }
+}
+
 #[allow(unsafe_code)]
 fn let_through() {
-    // SAFETY: a set of signals is plain data, for which all zeros is a value; the calls only read and write it.
+    let mut wanted = empty_signals();
+    // SAFETY: the calls only read and write the set.
     unsafe {
-        let mut wanted: libc::sigset_t = std::mem::zeroed();
         libc::sigaddset(&raw mut wanted, SIGCHLD);
         for signal in REQUESTS {
             libc::sigaddset(&raw mut wanted, signal);

@@ -15,6 +15,8 @@ use std::ptr;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use crate::signals::empty_signals;
+
 /// Enough for the few calls that the child makes; a guard is not needed, since their depth is known.
 const STACK: usize = 32 * 1024;
 
@@ -176,12 +178,6 @@ fn candidates(program: &OsStr, path: Option<&OsStr>) -> io::Result<Vec<CString>>
     std::env::split_paths(path)
         .map(|folder| c_string(folder.join(program).as_os_str()))
         .collect()
-}
-
-#[allow(unsafe_code)]
-fn empty_signals() -> libc::sigset_t {
-    // SAFETY: a set of signals is plain data, for which all zeros is a value.
-    unsafe { std::mem::zeroed() }
 }
 
 #[allow(unsafe_code)]

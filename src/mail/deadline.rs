@@ -156,6 +156,7 @@ mod tests {
     use super::{Deadline, connect_to_one};
 
     #[test]
+    #[allow(unsafe_code)]
     fn an_address_that_does_not_answer_leaves_time_for_the_next() {
         let (mute, good) = (
             TcpListener::bind("127.0.0.1:0").unwrap(),
