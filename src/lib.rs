@@ -16,7 +16,7 @@
 //!
 //! `WAITING → TO_RUN → RUNNING → COMPLETED | FAILED | INTERRUPTED`, and `CANCELLED` from the first three. To claim is one
 //! short transaction that makes tasks `RUNNING` for a worker and counts the attempt; to finish is another, which is refused
-//! unless the attempt still is that worker's. Between them no transaction is open. What a dead worker had started is
+//! unless the attempt still is that worker's. No transaction waits for what is done between them. What a dead worker had started is
 //! `INTERRUPTED` by the next, and what it had only claimed is `TO_RUN` again: an attempt is begun at most once.
 //!
 //! # The life of a timer's level

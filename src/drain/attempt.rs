@@ -92,6 +92,8 @@ impl Drop for Folder {
 pub(super) struct Attempt {
     pub(super) claim: Claim,
     pub(super) record: Record,
+    /// When it began, on the clock that nobody sets, counted from when that was made. Of a function that is when
+    /// it was handed over, until a thread says that it has begun it.
     pub(super) started: Duration,
     /// How long it may take.
     pub(super) limit: Option<Duration>,

@@ -2,7 +2,7 @@
 //!
 //! All that the handlers say, and their ends, go to the database in batches: one short transaction ends the attempts
 //! that are over, lets go of what waited for them and claims what comes next. No transaction is open while the run
-//! waits for handlers. When tasks are short, more of them are claimed than can run at once, so that a handler does not
+//! waits for handlers, which go on while one is. When tasks are short, more of them are claimed than can run at once, so that a handler does not
 //! wait for the disk; what is claimed and not started is given back at once when it turns out to wait.
 
 mod attempt;

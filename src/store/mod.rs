@@ -2,7 +2,7 @@
 //!
 //! Every write happens inside [`Store::transact`], which takes the write lock at its start (`BEGIN IMMEDIATE`): a
 //! transaction that reads first and writes later could be refused half-way, whatever the busy timeout. No transaction
-//! is open while a handler runs or a mail is sent.
+//! waits for a handler or for a mail to be sent: handlers go on beside the short ones that note what they say.
 
 pub mod attachment;
 pub mod attachment_list;

@@ -38,12 +38,20 @@ pub struct Claim {
     pub method: String,
     pub params: Json,
     pub hidden_params: Option<Json>,
+    /// Which attempt this claim is: 1 the first time, and after a restart again.
     pub attempt: u32,
+    /// How often it may be tried again; none leaves that to its method.
     pub retries: Option<u32>,
+    /// How long it may take, a duration; none leaves that to its method, and then to the setting.
     pub timeout: Option<String>,
+    /// The document that it is about.
     pub document: Option<i64>,
+    /// The timer's attachment that waits for it.
     pub attachment: Option<i64>,
+    /// Its time to run at, or else when it was made: how late it is counts from this. The first attempt of a timer's task
+    /// is due when its level is.
     pub due_at: Timestamp,
+    /// Whether a file was given with it.
     pub has_file: bool,
 }
 

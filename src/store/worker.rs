@@ -34,7 +34,8 @@ impl Store {
         Ok(())
     }
 
-    /// How many of the places for handlers the other workers use.
+    /// How many of the places for handlers that `task.max_running` allows over all runs the other workers use, living or
+    /// dead.
     ///
     /// # Errors
     /// SQLite's.
@@ -46,7 +47,8 @@ impl Store {
             .unwrap_or(0))
     }
 
-    /// Notes how many places for handlers a worker uses.
+    /// Notes how many of the places that `task.max_running` allows a worker uses: for what is under way, and for what it has
+    /// claimed to start next.
     ///
     /// # Errors
     /// SQLite's.
