@@ -398,7 +398,11 @@ fn a_tick_that_may_not_look_at_the_lock_of_a_worker_takes_it_for_alive() {
         std::os::unix::fs::chown(home.path(name), Some(65534), Some(65534)).unwrap();
     }
     let runner = home.path("runner");
-    std::fs::copy(env!("CARGO_BIN_EXE_runner"), &runner).unwrap();
+    // By another process: were it open for writing in this one, a child that another test starts at this moment would hold
+    // it open too, and it could not be started yet.
+    let mut copy = std::process::Command::new("cp");
+    copy.arg(env!("CARGO_BIN_EXE_runner")).arg(&runner);
+    assert!(copy.status().unwrap().success());
     let mut other = std::process::Command::new(&runner);
     std::os::unix::process::CommandExt::uid(&mut other, 65534);
     other.arg("tick").current_dir(home.folder());

@@ -79,8 +79,11 @@ fn a_handler_that_is_asked_to_end_can_still_say_its_last_words() {
         .into_iter()
         .map(|(_, message)| message)
         .collect();
-    // The shell may also have a word for its sleep, which the signal reached as well.
-    assert_eq!(messages.first().map(String::as_str), Some("tidied up"));
+    // The shell may also have a word for its sleep, which the signal reached as well, and may be heard before.
+    assert!(
+        messages.iter().any(|message| message == "tidied up"),
+        "{messages:?}"
+    );
     assert_eq!(
         messages.last().map(String::as_str),
         Some("stopped on request")
