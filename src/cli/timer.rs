@@ -240,3 +240,19 @@ fn show(context: &Context, name: &str) -> Result<()> {
         .iter()
         .try_for_each(|action| out.line(format!("action     {action}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_may_name_a_function_of_the_program() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Store::create(&folder.path().join("runner.db")).unwrap();
+        let definition = Definition::from_json(r#"{"actions":[{"method":"Own:run"}]}"#).unwrap();
+        let mut natives = Natives::default();
+        assert!(check_names(&store, &natives, &definition).is_err());
+        natives.add("Own:run", |_| Ok::<_, String>(serde_json::Value::Null));
+        check_names(&store, &natives, &definition).unwrap();
+    }
+}
