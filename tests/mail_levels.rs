@@ -4,7 +4,8 @@
 mod kit;
 
 use kit::mime::{body, header};
-use kit::outbox::{home, home_with, mail, tick, wait_until};
+use kit::outbox::{home, home_with, mail, tick};
+use kit::process::until;
 use kit::runner::Home;
 use kit::smtp::{Act, Script, Server, Stage};
 use serde_json::{Value, json};
@@ -309,7 +310,7 @@ fn a_date_that_changes_while_a_mail_is_being_sent_leaves_its_level_to_the_new_da
     let mut home = home(&server);
     hang(&home, &["mail=first", "delay=1d, state=late"]);
     let killed = home.start(["tick"]);
-    wait_until("the server has the mail", || server.mails().len() == 1);
+    until("the server has the mail", || server.mails().len() == 1);
     home.ok(["doc", "set", "1", "deadline=2026-04-10T12:00"]);
     killed.kill();
     assert_eq!(home.attached("1")["level"], 0);
@@ -343,7 +344,7 @@ fn what_is_no_longer_wanted_when_its_sending_breaks_off_is_not_sent_again() {
         let mut home = home(&server);
         hang(&home, &["mail=first"]);
         let sending = home.start(["tick"]);
-        wait_until("the mail is on its way", || {
+        until("the mail is on its way", || {
             server
                 .commands()
                 .iter()
@@ -374,7 +375,7 @@ fn a_tick_that_is_killed_between_acceptance_and_note_sends_again_and_does_the_le
     home.method("Doc:note", "echo x >> noted");
     hang(&home, &["state=late, mail=first, method=Doc:note"]);
     let killed = home.start(["tick"]);
-    wait_until("the server has the mail", || server.mails().len() == 1);
+    until("the server has the mail", || server.mails().len() == 1);
     killed.kill();
     assert_eq!(home.attached("1")["level"], 0);
     assert_eq!(tick_at(&mut home, "09:01"), [1, 0, 1, 0]);
@@ -402,7 +403,7 @@ fn a_mail_in_the_hand_of_a_dead_tick_is_not_sent_past_the_hour_limit() {
     let mut home = home(&server);
     hang(&home, &["mail=first", "delay=1d, state=late"]);
     let killed = home.start(["tick"]);
-    wait_until("the mail is on its way", || {
+    until("the mail is on its way", || {
         server
             .commands()
             .iter()

@@ -4,9 +4,8 @@
 mod kit;
 
 use kit::mime::{body, header, html};
-use kit::outbox::{
-    add_mail, add_reminder, home, home_with, mail, queue_reminder, tick, wait_until,
-};
+use kit::outbox::{add_mail, add_reminder, home, home_with, mail, queue_reminder, tick};
+use kit::process::until;
 use kit::runner::Home;
 use kit::smtp::{Act, Script, Stage};
 use runner::outbox::{self, Cause};
@@ -336,7 +335,7 @@ fn a_mail_that_was_accepted_when_the_tick_was_killed_is_sent_again_with_the_same
     let home = home(&server);
     add_mail(&home, "a@x.org");
     let tick = home.start(["tick"]);
-    wait_until("the server has the mail", || server.mails().len() == 1);
+    until("the server has the mail", || server.mails().len() == 1);
     tick.kill();
     assert_eq!(mail(&home, "1")["status"], "sending");
     assert_eq!(home.ok(["tick"]), "");
@@ -355,7 +354,7 @@ fn a_mail_in_the_hand_of_a_living_tick_is_left_to_it() {
     let home = home(&server);
     add_mail(&home, "a@x.org");
     let first = home.start(["tick"]);
-    wait_until("the server has the mail", || server.mails().len() == 1);
+    until("the server has the mail", || server.mails().len() == 1);
     assert_eq!(home.ok(["tick"]), "");
     assert_eq!(mail(&home, "1")["status"], "sending");
     first.kill();

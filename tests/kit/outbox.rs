@@ -1,7 +1,5 @@
 //! Databases with mails in their outbox.
 
-use std::time::{Duration, Instant};
-
 use runner::outbox::{self, Cause};
 use runner::store::Store;
 use runner::time::Timestamp;
@@ -83,13 +81,4 @@ pub fn mail(home: &Home, id: &str) -> Value {
 /// A tick whose errors are wanted on standard output alone.
 pub fn tick(home: &Home) -> Value {
     home.run(["--json", "tick"]).json()
-}
-
-/// Waits for what another process or thread brings about.
-pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
