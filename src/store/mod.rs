@@ -200,7 +200,7 @@ impl Store {
 
     /// Connects to a database by what SQLite is to be told of it.
     fn connect_as(path: &Path, name: &Path, access: OpenFlags) -> Result<Self> {
-        without_memory_statistics();
+        configure();
         let real_path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let connection =
             Connection::open_with_flags(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -531,14 +531,20 @@ fn random() -> i64 {
     )
 }
 
-/// SQLite counts every piece of memory that it takes and gives back, under a lock, for statistics that nobody reads.
+/// How much of what a statement may have to undo is kept in memory. What SQLite keeps by itself, 64 KiB, is soon too little
+/// for one that inserts many rows; from then on all that follow in the transaction write theirs to a file.
+const UNDO_IN_MEMORY: libc::c_int = 1024 * 1024;
+
+/// Sets SQLite up for the whole process, before its first use.
 #[allow(unsafe_code)]
-fn without_memory_statistics() {
+fn configure() {
     static ONCE: Once = Once::new();
-    // SAFETY: the option takes one int. Where SQLite is at work already, in a program that embeds this library say, it
-    // refuses the option and goes on as before.
+    // SAFETY: each of the options takes one int. Where SQLite is at work already, in a program that embeds this library
+    // say, it refuses them and goes on as before.
     ONCE.call_once(|| unsafe {
-        rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0);
+        // It counts every piece of memory that it takes and gives back, under a lock, for statistics that nobody reads.
+        rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0 as libc::c_int);
+        rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_STMTJRNL_SPILL, UNDO_IN_MEMORY);
     });
 }
 

@@ -88,7 +88,7 @@ pub struct TaskFilter<'a> {
 }
 
 /// How many tasks a statement inserts: what a statement costs by itself is shared by so many.
-const ROWS_AT_ONCE: usize = 32;
+const ROWS_AT_ONCE: usize = 64;
 /// From how many plain tasks on it is worth while to insert them without triggers.
 pub const MANY: usize = 4096;
 static PLAIN_ROWS: LazyLock<String> = LazyLock::new(|| {
