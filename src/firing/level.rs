@@ -1,5 +1,7 @@
 //! What firing a level does: the state change, the mails, the method (design, “Timers”, rules 4 to 6).
 
+use std::cell::Cell;
+
 use super::FiringStatus;
 use super::ending::{Ending, call_off, end_level, without_mails, words_of, words_of_all};
 use crate::document::state_words;
@@ -37,6 +39,8 @@ pub(super) struct Firing<'a> {
     pub(super) action: &'a Action,
     pub(super) methods: &'a Methods,
     pub(super) when: (Zone, Timestamp),
+    /// The document's state, where it was read a moment ago: the first step to change it need not look.
+    pub(super) state: Cell<Option<String>>,
 }
 
 impl Firing<'_> {
@@ -66,7 +70,10 @@ impl Firing<'_> {
     }
 
     fn set_state(&self, document: i64, level: u32, state: &str) -> Result<()> {
-        let before = self.store.state(document)?;
+        let before = match self.state.take() {
+            Some(known) => known,
+            None => self.store.state(document)?,
+        };
         self.store.set_state(document, state, self.when.1)?;
         self.tell(document, level, Level::Info, &state_words(&before, state))
     }

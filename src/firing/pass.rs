@@ -1,5 +1,7 @@
 //! One pass over all that is due.
 
+use std::cell::Cell;
+
 use super::FiringStatus;
 use super::dates::{Settled, settle_all, settle_alone};
 use super::due::due_documents;
@@ -12,12 +14,29 @@ use crate::method::Methods;
 use crate::native::Natives;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::attachment::Hanging;
+use crate::store::attachment::{Due, Hanging};
 use crate::time::{Clock, Timestamp, Zone};
 use crate::timer::Timer;
 
-/// How many levels share a transaction: others can write in between.
-const LEVELS_AT_ONCE: u64 = 1000;
+/// How many levels share a transaction: others can write in between. The more there are of them, the fewer times the
+/// pages of the index by due date, which they touch at random, are written.
+const LEVELS_AT_ONCE: u64 = 4000;
+
+/// How many of those a level counts for that queues mails or starts a task, which is more work.
+const WAITING_WEIGHT: u64 = 4;
+
+/// From how many documents on it is worth while to do without the schema's triggers.
+const MANY: usize = 256;
+
+/// What firing writes to.
+const WRITTEN: [&str; 6] = [
+    "document",
+    "history",
+    "firing",
+    "attachment",
+    "mail",
+    "task",
+];
 
 /// Computes anew what needs it, skips what is past its limit and fires what is due. A level that fails is left for a
 /// later run of the program.
@@ -97,7 +116,7 @@ impl Batch {
 
     fn is_full(&self) -> bool {
         let failed = self.outcome.problems.len() as u64 + self.outcome.more_problems;
-        self.levels() + failed + self.waiting >= LEVELS_AT_ONCE
+        self.levels() + failed + self.waiting * WAITING_WEIGHT >= LEVELS_AT_ONCE
     }
 }
 
@@ -129,6 +148,14 @@ impl Pass<'_> {
     /// Fires what is due on some documents; on how many of them nothing is left to be done.
     fn batch(&mut self, documents: &[i64]) -> Result<(Batch, usize)> {
         self.forget_what_changed()?;
+        let store = self.store;
+        match documents.len() >= MANY {
+            true => store.without_triggers(&WRITTEN, || self.documents(documents)),
+            false => self.documents(documents),
+        }
+    }
+
+    fn documents(&mut self, documents: &[i64]) -> Result<(Batch, usize)> {
         let mut batch = Batch::default();
         for (done, &document) in documents.iter().enumerate() {
             if batch.is_full() || !(self.goes_on)() || !self.document(document, &mut batch)? {
@@ -151,12 +178,15 @@ impl Pass<'_> {
 
     /// Fires what is due on a document, by due date. Whether all of it was looked at.
     fn document(&mut self, document: i64, batch: &mut Batch) -> Result<bool> {
-        let mut rows = self.due_on(document, batch)?;
+        let Due {
+            mut rows,
+            mut state,
+        } = self.due_on(document, batch)?;
         while let Some(row) = take_soonest(&mut rows, self.when.1) {
             if batch.levels() >= LEVELS_AT_ONCE {
                 return Ok(false);
             }
-            match self.visit(&row)? {
+            match self.visit(&row, state.take())? {
                 Visit::Ended(status, next) => {
                     batch.outcome.count(status);
                     if let (FiringStatus::Skipped, Some(error)) = (status, &row.last_error) {
@@ -172,20 +202,20 @@ impl Pass<'_> {
         Ok(true)
     }
 
-    fn due_on(&mut self, document: i64, batch: &mut Batch) -> Result<Vec<Hanging>> {
-        let rows = self.store.due_on(document, self.when.1)?;
-        let is_there = self.store.has_document(document)?;
-        if is_there && rows.iter().all(|row| row.stale == 0) {
-            return Ok(rows);
+    fn due_on(&mut self, document: i64, batch: &mut Batch) -> Result<Due> {
+        let found = self.store.due_on(document, self.when.1)?;
+        let is_there = found.state.is_some();
+        if is_there && found.rows.iter().all(|row| row.stale == 0) {
+            return Ok(found);
         }
-        let mut settled = Vec::new();
-        for row in rows {
+        let mut settled = Due::default();
+        for row in found.rows {
             if is_there && row.stale == 0 {
-                settled.push(row);
+                settled.rows.push(row);
             } else if row.tried_by != Some(self.store.run()) {
                 let timer = self.timers.get(self.store, row.timer)?;
                 match settle_alone(self.store, row, &timer, self.when)? {
-                    Settled::Row(row) => settled.extend(row),
+                    Settled::Row(row) => settled.rows.extend(row),
                     Settled::Refused(problem) => batch.outcome.tell(problem),
                 }
             }
@@ -193,7 +223,8 @@ impl Pass<'_> {
         Ok(settled)
     }
 
-    fn visit(&mut self, row: &Hanging) -> Result<Visit> {
+    /// The document's state is given when nothing was done since it was read.
+    fn visit(&mut self, row: &Hanging, state: Option<String>) -> Result<Visit> {
         if row.tried_by == Some(self.store.run()) {
             return Ok(Visit::Waits);
         }
@@ -202,7 +233,7 @@ impl Pass<'_> {
             Ok(timer) => timer,
             Err(error) => return self.failed(row, &self.store.timer_name(row.timer)?, error),
         };
-        match self.fire_level(row, timer) {
+        match self.fire_level(row, timer, state) {
             Err(error) if error.is_about_the_database() || !self.store.in_transaction() => {
                 Err(error)
             }
@@ -213,7 +244,7 @@ impl Pass<'_> {
     }
 
     /// Each step has a savepoint of its own: what was done before a step that fails stays done.
-    fn fire_level(&self, row: &Hanging, timer: &Timer) -> Result<Visit> {
+    fn fire_level(&self, row: &Hanging, timer: &Timer, state: Option<String>) -> Result<Visit> {
         let none = Methods::default();
         let Some((_, action)) = timer.level(row.level) else {
             return Ok(Visit::Waits);
@@ -224,6 +255,7 @@ impl Pass<'_> {
             action,
             methods: self.methods.as_ref().unwrap_or(&none),
             when: self.when,
+            state: Cell::new(state),
         };
         if let Some(hours) = self.hours_past_limit(row) {
             if firing.is_under_way(row)? {

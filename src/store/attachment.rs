@@ -15,6 +15,26 @@ pub const DATE_CHANGED: u8 = 1;
 /// The attachment of a mail that was taken back while it was being sent: ids begin at 1.
 const NO_ATTACHMENT: i64 = 0;
 
+/// A statement that reads attachments, in the order of columns that [`hanging`] reads them in: by their places, since to
+/// look for fifteen names costs as much as to find the row.
+macro_rules! select_hanging {
+    ($rest:literal) => {
+        select_hanging!("", $rest)
+    };
+    ($more:literal, $rest:literal) => {
+        concat!(
+            "SELECT attachment.id, attachment.timer_id, attachment.document_id, attachment.reference_at,
+                    attachment.attached_at, attachment.level, attachment.step, attachment.counted_from,
+                    attachment.due_at, attachment.stale, attachment.attempts, attachment.last_error,
+                    attachment.task_id, attachment.mailing, attachment.tried_by",
+            $more,
+            " FROM attachment ",
+            $rest
+        )
+    };
+}
+pub(super) use select_hanging;
+
 /// An attachment as it is fired.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the columns of the table")]
@@ -41,6 +61,15 @@ pub struct Hanging {
     pub tried_by: Option<i64>,
 }
 
+/// What is due on a document.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// The attachments.
+    pub rows: Vec<Hanging>,
+    /// The document's state; none when there is no such document.
+    pub state: Option<String>,
+}
+
 impl Store {
     /// Hangs a timer on a document; the attachment's id. Its dates are still to be computed.
     ///
@@ -60,7 +89,7 @@ impl Store {
     /// SQLite's.
     pub fn find_attachment(&self, timer: i64, document: i64) -> Result<Option<Hanging>> {
         self.find(
-            "SELECT * FROM attachment WHERE document_id = ?2 AND timer_id = ?1",
+            select_hanging!("WHERE document_id = ?2 AND timer_id = ?1"),
             [timer, document],
             hanging,
         )
@@ -81,7 +110,7 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn hanging(&self, id: i64) -> Result<Option<Hanging>> {
-        self.find("SELECT * FROM attachment WHERE id = ?1", [id], hanging)
+        self.find(select_hanging!("WHERE id = ?1"), [id], hanging)
     }
 
     /// All that hangs on a document, or what was attached by one origin.
@@ -90,7 +119,7 @@ impl Store {
     /// SQLite's.
     pub fn hanging_on(&self, document: i64, origin: Option<&str>) -> Result<Vec<Hanging>> {
         self.list(
-            "SELECT * FROM attachment WHERE document_id = ?1 AND (?2 IS NULL OR origin = ?2) ORDER BY id",
+            select_hanging!("WHERE document_id = ?1 AND (?2 IS NULL OR origin = ?2) ORDER BY id"),
             params![document, origin],
             hanging,
         )
@@ -134,8 +163,15 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn due_on(&self, document: i64, now: Timestamp) -> Result<Vec<Hanging>> {
-        self.list(DUE_ON, params![document, now], hanging)
+    pub fn due_on(&self, document: i64, now: Timestamp) -> Result<Due> {
+        let mut due = Due::default();
+        let mut statement = self.sql(DUE_ON)?;
+        let mut found = statement.query(params![document, now])?;
+        while let Some(row) = found.next()? {
+            due.rows.push(hanging(row)?);
+            due.state = text_or_null(row, DOCUMENT_STATE)?;
+        }
+        Ok(due)
     }
 
     /// Writes what the program has worked out for an attachment.
@@ -170,8 +206,9 @@ impl Store {
     /// SQLite's.
     pub fn begun_of(&self, timer: i64, after: i64, most: u32) -> Result<Vec<Hanging>> {
         self.list(
-            "SELECT * FROM attachment
-              WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR mailing > 0 OR task_id IS NOT NULL) ORDER BY id LIMIT ?3",
+            select_hanging!(
+                "WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR mailing > 0 OR task_id IS NOT NULL) ORDER BY id LIMIT ?3"
+            ),
             params![timer, after, most],
             hanging,
         )
@@ -205,10 +242,12 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn delete_attachment(&self, id: i64) -> Result<()> {
-        self.execute(
-            "UPDATE attachment SET detached = 1, task_id = NULL, mailing = 0 WHERE id = ?1",
-            [id],
-        )?;
+        if self.runs_triggers() {
+            self.execute(
+                "UPDATE attachment SET detached = 1, task_id = NULL, mailing = 0 WHERE id = ?1",
+                [id],
+            )?;
+        }
         self.execute("DELETE FROM attachment WHERE id = ?1", [id])?;
         Ok(())
     }
@@ -287,35 +326,41 @@ pub const DUE_DOCUMENTS: &str =
 
 /// What [`Store::stale_attachments`] reads: what is stale, in the order of the index.
 #[doc(hidden)]
-pub const STALE: &str = "SELECT * FROM attachment INDEXED BY attachment_stale
-      WHERE stale > 0 AND id > ?1 ORDER BY id LIMIT ?2";
+pub const STALE: &str =
+    select_hanging!("INDEXED BY attachment_stale WHERE stale > 0 AND id > ?1 ORDER BY id LIMIT ?2");
 
 /// What [`Store::has_stale_attachment`] reads.
 #[doc(hidden)]
 pub const HAS_STALE: &str =
     "SELECT 1 FROM attachment INDEXED BY attachment_stale WHERE stale > 0 AND id > ?1 LIMIT 1";
 
+/// The place in [`DUE_ON`] of the column after those of an attachment.
+const DOCUMENT_STATE: usize = 15;
+
 /// What [`Store::due_on`] reads: the rows of one document, whatever else is due.
 #[doc(hidden)]
-pub const DUE_ON: &str = "SELECT * FROM attachment
-      WHERE document_id = ?1 AND (+due_at <= ?2 OR +stale > 0) ORDER BY document_id, timer_id";
+pub const DUE_ON: &str = select_hanging!(
+    ", document.state",
+    "LEFT JOIN document ON document.id = document_id
+      WHERE document_id = ?1 AND (+due_at <= ?2 OR +stale > 0) ORDER BY document_id, timer_id"
+);
 
 pub(super) fn hanging(row: &Row<'_>) -> rusqlite::Result<Hanging> {
     Ok(Hanging {
-        id: row.get("id")?,
-        timer: row.get("timer_id")?,
-        document: row.get("document_id")?,
-        reference_at: row.get("reference_at")?,
-        attached_at: row.get("attached_at")?,
-        level: row.get("level")?,
-        step: row.get("step")?,
-        counted_from: row.get("counted_from")?,
-        due_at: row.get("due_at")?,
-        stale: row.get("stale")?,
-        attempts: row.get("attempts")?,
-        last_error: text_or_null(row, "last_error")?,
-        task: row.get("task_id")?,
-        mailing: row.get("mailing")?,
-        tried_by: row.get("tried_by")?,
+        id: row.get(0)?,
+        timer: row.get(1)?,
+        document: row.get(2)?,
+        reference_at: row.get(3)?,
+        attached_at: row.get(4)?,
+        level: row.get(5)?,
+        step: row.get(6)?,
+        counted_from: row.get(7)?,
+        due_at: row.get(8)?,
+        stale: row.get(9)?,
+        attempts: row.get(10)?,
+        last_error: text_or_null(row, 11)?,
+        task: row.get(12)?,
+        mailing: row.get(13)?,
+        tried_by: row.get(14)?,
     })
 }

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 use crate::attachment::Attachment;
 use crate::error::Result;
 use crate::store::Store;
-use crate::store::attachment::{Hanging, hanging};
+use crate::store::attachment::{Hanging, hanging, select_hanging};
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
@@ -25,9 +25,6 @@ pub struct Counts {
     /// Those whose level has failed and is tried again.
     pub failing: i64,
 }
-
-const MATCHING: &str = "FROM attachment JOIN document ON document.id = attachment.document_id
-       WHERE has_text(document.title, ?1)";
 
 impl Store {
     /// What hangs on a document, as it is shown.
@@ -110,9 +107,10 @@ impl Store {
     /// SQLite's.
     pub fn count_matching(&self, title: &str) -> Result<i64> {
         self.know_titles()?;
-        let sql = format!("SELECT count(*) AS attached {MATCHING}");
+        let sql = "SELECT count(*) AS attached FROM attachment JOIN document ON document.id = attachment.document_id
+              WHERE has_text(document.title, ?1)";
         Ok(self
-            .find(&sql, [title], |row| row.get("attached"))?
+            .find(sql, [title], |row| row.get("attached"))?
             .unwrap_or(0))
     }
 
@@ -122,10 +120,14 @@ impl Store {
     /// SQLite's.
     pub fn matching(&self, title: &str, after: i64, most: u32) -> Result<Vec<Hanging>> {
         self.know_titles()?;
-        let sql = format!(
-            "SELECT attachment.* {MATCHING} AND attachment.id > ?2 ORDER BY attachment.id LIMIT ?3"
-        );
-        self.list(&sql, params![title, after, most], hanging)
+        self.list(
+            select_hanging!(
+                "JOIN document ON document.id = attachment.document_id
+                  WHERE has_text(document.title, ?1) AND attachment.id > ?2 ORDER BY attachment.id LIMIT ?3"
+            ),
+            params![title, after, most],
+            hanging,
+        )
     }
 
     /// Some attachments of a timer after this one, by id.
@@ -134,7 +136,7 @@ impl Store {
     /// SQLite's.
     pub fn hanging_of(&self, timer: i64, after: i64, most: u32) -> Result<Vec<Hanging>> {
         self.list(
-            "SELECT * FROM attachment WHERE timer_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+            select_hanging!("WHERE timer_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3"),
             params![timer, after, most],
             hanging,
         )

@@ -22,9 +22,9 @@ impl Store {
         message: &str,
         timer: Option<(&str, u32)>,
     ) -> Result<()> {
-        self.execute(
-            "INSERT INTO history (document_id, at, level, message, timer, timer_level)
-             SELECT id, ?2, ?3, ?4, ?5, ?6 FROM document WHERE id = ?1",
+        // A row given by its values needs nothing kept to undo it with, as one does that a SELECT finds.
+        let inserted = self.execute(
+            "INSERT INTO history (document_id, at, level, message, timer, timer_level) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
                 document,
                 at,
@@ -33,8 +33,13 @@ impl Store {
                 timer.map(|(name, _)| name),
                 timer.map(|(_, level)| level)
             ],
-        )?;
-        Ok(())
+        );
+        match inserted {
+            Err(error) if error.is_about_the_database() || self.has_document(document)? => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The history of a document, oldest first.

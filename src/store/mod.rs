@@ -22,6 +22,7 @@ pub mod template;
 pub(crate) mod text;
 pub mod timer;
 mod title;
+mod triggers;
 mod trust;
 pub mod worker;
 
@@ -63,6 +64,7 @@ pub struct Store {
     found: Option<Metadata>,
     run: i64,
     knows_titles: Cell<bool>,
+    runs_triggers: Cell<bool>,
 }
 
 impl Store {
@@ -209,7 +211,8 @@ impl Store {
         // Else a statement that could use a partial index is compiled anew whenever a value is bound to it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.execute_batch(
-            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -8192",
+            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -8192;
+             PRAGMA wal_autocheckpoint = 4000",
         )?;
         Ok(Self {
             connection,
@@ -218,6 +221,7 @@ impl Store {
             real_path,
             run: random(),
             knows_titles: Cell::new(false),
+            runs_triggers: Cell::new(true),
         })
     }
 
@@ -448,27 +452,6 @@ impl Store {
             .mapped(|row| row.get::<_, String>("detail"))
             .collect::<rusqlite::Result<Vec<_>>>()?;
         Ok(steps.join("\n"))
-    }
-
-    /// Whether a table has triggers that are not the schema's: an application's own.
-    fn has_foreign_triggers(&self, table: &str) -> Result<bool> {
-        let sql = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
-        let triggers = self.list(sql, [table], |row| row.get::<_, String>("name"))?;
-        let is_ours = |name: &String| {
-            let created = format!("CREATE TRIGGER {name} ");
-            MIGRATIONS.iter().any(|step| step.contains(&created))
-        };
-        Ok(!triggers.iter().all(is_ours))
-    }
-
-    /// Does work for which the schema's triggers have nothing to do, and which meets no others: to run one for each row,
-    /// and to keep the rows out of its sight until then, costs more than the row.
-    fn without_triggers(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        let switch = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
-        self.connection.set_db_config(switch, false)?;
-        let done = work();
-        self.connection.set_db_config(switch, true)?;
-        done
     }
 
     fn sql(&self, sql: &str) -> Result<CachedStatement<'_>> {

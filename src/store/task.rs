@@ -144,7 +144,7 @@ impl Store {
     pub fn insert_tasks(&self, tasks: &[TaskRow<'_>], now: Timestamp) -> Result<Vec<i64>> {
         let now = now.to_sql();
         // An application's triggers may add tasks of their own, whose ids come in between.
-        if self.has_foreign_triggers("task")? {
+        if self.have_foreign_triggers(&["task"])? {
             return self.insert_one_by_one(tasks, &now);
         }
         let insert = || {
@@ -158,7 +158,7 @@ impl Store {
             self.insert_one_by_one(chunks.remainder(), &now).map(drop)
         };
         match tasks.len() >= MANY && tasks.iter().all(TaskRow::is_plain) {
-            true => self.without_triggers(insert)?,
+            true => self.without_triggers(&["task"], insert)?,
             false => insert()?,
         }
         let (last, count) = (self.last_id(), tasks.len() as i64);
@@ -184,6 +184,9 @@ impl Store {
     }
 
     fn insert_one(&self, task: &TaskRow<'_>, now: &str) -> Result<i64> {
+        if !task.is_plain() {
+            self.need_triggers()?;
+        }
         self.execute(
             "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, run_at, priority,
                                retries, timeout, document_id, attachment_id, created_at)

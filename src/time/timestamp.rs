@@ -57,7 +57,7 @@ impl Timestamp {
         let text = [
             a, b, c, d, b'-', e, f, b'-', g, h, b' ', i, j, b':', k, l, b':', m, n,
         ];
-        text.into_iter().map(char::from).collect()
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Reads the stored form.

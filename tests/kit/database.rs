@@ -28,6 +28,11 @@ pub fn dump(path: &Path) -> String {
     text
 }
 
+/// The rows of a query on a database, as text.
+pub fn query(path: &Path, query: &str) -> String {
+    rows(&Connection::open(path).unwrap(), query)
+}
+
 /// The rows of a query, a line each; a single value stands for itself, several are told apart by bars.
 fn rows(connection: &Connection, query: &str) -> String {
     let mut statement = connection.prepare(query).unwrap();
