@@ -211,7 +211,7 @@ impl Store {
         // Else a statement that could use a partial index is compiled anew whenever a value is bound to it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.execute_batch(
-            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -8192;
+            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -4096;
              PRAGMA wal_autocheckpoint = 4000",
         )?;
         Ok(Self {
