@@ -9,10 +9,13 @@ use crate::method::Methods;
 use crate::native::Natives;
 use crate::settings::positive;
 use crate::store::Store;
-use crate::store::task::{MANY, TaskRow};
+use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
 use crate::task::NewTask;
 use crate::time::{Timestamp, Zone};
+
+/// How many tasks are inserted together, if nothing asks for them before.
+pub const TOGETHER: usize = 512;
 
 /// Adds tasks, inside one transaction of the caller's.
 pub struct Enqueue<'a> {
@@ -93,7 +96,7 @@ impl<'a> Enqueue<'a> {
         let checked = self.check(task)?;
         let has_file = checked.task.file.is_some();
         self.pending.push(checked);
-        if has_file || self.pending.len() >= MANY {
+        if has_file || self.pending.len() >= TOGETHER {
             self.flush(ids)?;
         }
         Ok(())

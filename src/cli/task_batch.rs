@@ -8,14 +8,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::Context;
-use crate::enqueue::Enqueue;
+use crate::enqueue::{Enqueue, TOGETHER};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::task::NewTask;
 
-/// How many lines are handed over at a time, and how many such lots may wait.
-const LOT: usize = 512;
+/// How many lots of lines, which are inserted together, may wait.
 const LOTS: usize = 8;
+
+/// What a batch writes to.
+const WRITTEN: [&str; 2] = ["task", "task_file"];
 
 /// Tasks with the numbers of their lines.
 type Lot = Vec<(usize, NewTask)>;
@@ -32,7 +34,13 @@ pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
         let (send, receive) = sync_channel(LOTS);
         thread::scope(|scope| {
             scope.spawn(move || read(path, lines, &send));
-            add_lots(&mut enqueue, path, receive)
+            let first = receive.recv().unwrap_or_else(|_| Ok(Lot::new()))?;
+            let is_large = first.len() == TOGETHER;
+            let add = || add_lots(&mut enqueue, path, first, receive);
+            match is_large {
+                true => store.without_triggers(&WRITTEN, add),
+                false => add(),
+            }
         })
     })?;
     match context.out.json {
@@ -60,7 +68,7 @@ fn lines(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
 /// Reads lines until there are no more, one is no task, or nobody wants them any longer.
 fn read(path: &Path, mut lines: impl BufRead, send: &SyncSender<Result<Lot>>) {
     let mut line = String::new();
-    let (mut lot, mut number) = (Vec::with_capacity(LOT), 0);
+    let (mut lot, mut number) = (Vec::with_capacity(TOGETHER), 0);
     loop {
         line.clear();
         number += 1;
@@ -79,9 +87,12 @@ fn read(path: &Path, mut lines: impl BufRead, send: &SyncSender<Result<Lot>>) {
                 return;
             }
         }
-        if lot.len() == LOT
+        if lot.len() == TOGETHER
             && send
-                .send(Ok(std::mem::replace(&mut lot, Vec::with_capacity(LOT))))
+                .send(Ok(std::mem::replace(
+                    &mut lot,
+                    Vec::with_capacity(TOGETHER),
+                )))
                 .is_err()
         {
             return;
@@ -94,10 +105,11 @@ fn read(path: &Path, mut lines: impl BufRead, send: &SyncSender<Result<Lot>>) {
 fn add_lots(
     enqueue: &mut Enqueue<'_>,
     path: &Path,
-    lots: Receiver<Result<Lot>>,
+    first: Lot,
+    others: Receiver<Result<Lot>>,
 ) -> Result<Vec<i64>> {
     let mut ids = Vec::new();
-    for lot in lots {
+    for lot in std::iter::once(Ok(first)).chain(others) {
         for (number, task) in lot? {
             enqueue
                 .add_later(task, &mut ids)

@@ -89,8 +89,6 @@ pub struct TaskFilter<'a> {
 
 /// How many tasks a statement inserts: what a statement costs by itself is shared by so many.
 const ROWS_AT_ONCE: usize = 64;
-/// From how many plain tasks on it is worth while to insert them without triggers.
-pub const MANY: usize = 4096;
 static PLAIN_ROWS: LazyLock<String> = LazyLock::new(|| {
     let rows = vec!["(?, ?, ?)"; ROWS_AT_ONCE].join(", ");
     format!("INSERT INTO task (method, params, created_at) VALUES {rows}")
@@ -144,23 +142,17 @@ impl Store {
     pub fn insert_tasks(&self, tasks: &[TaskRow<'_>], now: Timestamp) -> Result<Vec<i64>> {
         let now = now.to_sql();
         // An application's triggers may add tasks of their own, whose ids come in between.
-        if self.have_foreign_triggers(&["task"])? {
+        if self.runs_triggers() && self.have_foreign_triggers(&["task"])? {
             return self.insert_one_by_one(tasks, &now);
         }
-        let insert = || {
-            let mut chunks = tasks.chunks_exact(ROWS_AT_ONCE);
-            for chunk in chunks.by_ref() {
-                match chunk.iter().all(TaskRow::is_plain) {
-                    true => self.insert_plain(chunk, &now)?,
-                    false => drop(self.insert_one_by_one(chunk, &now)?),
-                }
+        let mut chunks = tasks.chunks_exact(ROWS_AT_ONCE);
+        for chunk in chunks.by_ref() {
+            match chunk.iter().all(TaskRow::is_plain) {
+                true => self.insert_plain(chunk, &now)?,
+                false => drop(self.insert_one_by_one(chunk, &now)?),
             }
-            self.insert_one_by_one(chunks.remainder(), &now).map(drop)
-        };
-        match tasks.len() >= MANY && tasks.iter().all(TaskRow::is_plain) {
-            true => self.without_triggers(&["task"], insert)?,
-            false => insert()?,
         }
+        self.insert_one_by_one(chunks.remainder(), &now)?;
         let (last, count) = (self.last_id(), tasks.len() as i64);
         Ok((last - count + 1..=last).collect())
     }
