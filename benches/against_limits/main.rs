@@ -1,7 +1,7 @@
 //! What the program does against what the machine can do: each figure is a ratio, taken side by side, in turns.
 //!
 //! `cargo bench [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5 E6]`; with `ROUNDS=n` each is repeated n times (5 unless told), and the
-//! median of the ratios is printed. “Raw” is the least that would do the same work durably:
+//! median of the ratios is printed. `RUNNER=PATH` measures another build of the program where it runs as a process. “Raw” is the least that would do the same work durably:
 //! SQLite or processes without a schema that checks, a history, logs, or a protocol.
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,8 @@ use runner::time::{Clock, Zone};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const RUNNER: &str = env!("CARGO_BIN_EXE_runner");
+use raw::Synchronous;
+
 pub(crate) const PARAMS: &str = r#"{"order":4711,"action":"confirm","recipient":"a.customer@shop.example","note":"a text of the usual length"}"#;
 
 fn main() {
@@ -65,6 +66,12 @@ fn main() {
         .for_each(|(_, measure)| measure());
 }
 
+/// The program, which may be another build of it.
+fn runner() -> Command {
+    let built = env!("CARGO_BIN_EXE_runner");
+    Command::new(std::env::var_os("RUNNER").unwrap_or(built.into()))
+}
+
 /// A folder with a database.
 pub(crate) struct Home {
     folder: TempDir,
@@ -92,7 +99,7 @@ impl Home {
     /// Runs a command; how long it took as a whole.
     pub(crate) fn run(&self, arguments: &[&str]) -> Duration {
         timed(|| {
-            let mut command = Command::new(RUNNER);
+            let mut command = runner();
             command
                 .arg("--db")
                 .arg(self.db())
@@ -210,28 +217,68 @@ fn enqueue_one_by_one() {
                 }
             })
         },
-        || raw::enqueue(TASKS, 1),
+        || raw::enqueue(TASKS, 1, Synchronous::Full),
     );
+    for (name, tasks, synchronous) in [
+        ("FULL", 500, Synchronous::Full),
+        ("NORMAL", 5000, Synchronous::Normal),
+    ] {
+        compare(
+            "A1",
+            &format!("{tasks} tasks by plain SQL, {name}"),
+            || insert_by_sql(tasks, synchronous),
+            || raw::enqueue(tasks, 1, synchronous),
+        );
+    }
 }
 
+fn insert_by_sql(tasks: usize, synchronous: Synchronous) -> Duration {
+    let home = Home::new();
+    let connection = raw::open_with(&home.db(), synchronous);
+    let sql = "INSERT INTO task (method, params) VALUES ('No:op', ?1)";
+    let mut insert = connection.prepare(sql).unwrap();
+    timed(|| {
+        for _ in 0..tasks {
+            raw::in_transaction(&connection, || {
+                assert_eq!(insert.execute([PARAMS]).unwrap(), 1)
+            });
+        }
+    })
+}
+
+/// Beside the bare transaction, the same as a whole process, which also opens the file and has what it wrote moved into it.
 fn enqueue_in_bulk() {
+    let program = raw_process();
     for tasks in [10_000, 1_000_000] {
+        let ours = || {
+            let home = Home::new();
+            home.run(&["method", "set", "No:op", "--", "/bin/true"]);
+            home.batch(tasks);
+            home.run(&[
+                "task",
+                "add",
+                "--batch",
+                home.path("batch").to_str().unwrap(),
+            ])
+        };
         compare(
             "A2",
             &format!("task add --batch of {tasks}, whole process"),
-            || {
-                let home = Home::new();
-                home.run(&["method", "set", "No:op", "--", "/bin/true"]);
-                home.batch(tasks);
-                home.run(&[
-                    "task",
-                    "add",
-                    "--batch",
-                    home.path("batch").to_str().unwrap(),
-                ])
-            },
-            || raw::enqueue(tasks, tasks),
+            ours,
+            || raw::enqueue(tasks, tasks, Synchronous::Full),
         );
+        compare("A2", "the same, against a whole raw process", ours, || {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("raw.db");
+            raw::fill(&path, 0);
+            let mut command = Command::new(&program);
+            command
+                .arg("fill")
+                .arg(path)
+                .arg(tasks.to_string())
+                .arg(PARAMS);
+            timed(|| assert!(command.status().unwrap().success()))
+        });
     }
 }
 
@@ -307,6 +354,17 @@ fn drain_functions() {
         finished,
         ours,
     );
+    compare_cost(
+        "B",
+        "the same by two workers, against one",
+        || {
+            let home = filled(TASKS, &["--", "/bin/true"]);
+            let took = drain_with_functions(&home, 2);
+            assert_eq!(completed(&home), TASKS as i64);
+            took
+        },
+        ours,
+    );
 }
 
 fn drain_processes() {
@@ -357,22 +415,42 @@ pub(crate) fn many(mut command: impl FnMut() -> Command) -> Duration {
     })
 }
 
+/// The time that they take of a processor.
+fn cpu_of_many(command: impl FnMut() -> Command) -> Duration {
+    let before = cpu_of_children();
+    many(command);
+    cpu_of_children() - before
+}
+
+/// How long the processes that this one has started and waited for were at work.
+#[allow(unsafe_code, clippy::cast_sign_loss)]
+fn cpu_of_children() -> Duration {
+    // SAFETY: a usage is numbers alone, for which zeros are values, and it is written by the call alone.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage), 0);
+        usage
+    };
+    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    of(usage.ru_utime) + of(usage.ru_stime)
+}
+
 pub(crate) fn tick(home: &Home) -> Command {
-    let mut command = Command::new(RUNNER);
+    let mut command = runner();
     command.arg("--db").arg(home.db()).arg("tick");
     command
 }
 
-/// The program of `raw_idle.rs`, which is built beside this one.
-fn raw_idle() -> PathBuf {
+/// The program of `raw_process.rs`, which is built beside this one.
+fn raw_process() -> PathBuf {
     let ours = std::env::current_exe().unwrap();
     let beside = std::fs::read_dir(ours.parent().unwrap()).unwrap();
     let built = beside.map(|entry| entry.unwrap().path()).filter(|path| {
         let name = path.file_name().unwrap().to_string_lossy();
-        name.starts_with("raw_idle-") && path.extension().is_none()
+        name.starts_with("raw_process-") && path.extension().is_none()
     });
     let newest = built.max_by_key(|path| path.metadata().unwrap().modified().unwrap());
-    newest.expect("the program raw_idle: 'cargo bench' builds it, 'cargo bench --bench against_limits' does not")
+    newest.expect("the program raw_process: 'cargo bench' builds it, 'cargo bench --bench against_limits' does not")
 }
 
 /// Beside a tick, the same look at the same database: what is left is what the tick does besides.
@@ -380,13 +458,15 @@ fn idle_tick() {
     let (home, folder) = (Home::new(), TempDir::new().unwrap());
     let small = folder.path().join("raw.db");
     raw::fill(&small, 0);
+    let program = raw_process();
     let look = |path: &Path, query: &str| {
-        let mut command = Command::new(raw_idle());
+        let mut command = Command::new(&program);
         command.arg("look").arg(path).arg(query);
         command
     };
     let of_ours = "SELECT id FROM task WHERE status = 'TO_RUN' AND held = 0 ORDER BY priority DESC, id LIMIT 1";
-    let of_small = "SELECT id FROM task WHERE status = 0 ORDER BY id LIMIT 1";
+    let of_small =
+        "SELECT id FROM task WHERE status = 0 ORDER BY priority DESC, run_at, id LIMIT 1";
     compare_cost(
         "D",
         "an idle tick, whole process (50), against a bare look at two tables",
@@ -395,7 +475,13 @@ fn idle_tick() {
     );
     compare_cost(
         "D",
-        "the same, against a bare look at the same database",
+        "the same in processor time",
+        || cpu_of_many(|| tick(&home)),
+        || cpu_of_many(|| look(&small, of_small)),
+    );
+    compare_cost(
+        "D",
+        "the same in time, against a bare look at the same database",
         || many(|| tick(&home)),
         || many(|| look(&home.db(), of_ours)),
     );

@@ -10,27 +10,40 @@ use tempfile::TempDir;
 
 use crate::{PARAMS, timed};
 
-const SCHEMA: &str = "
-    CREATE TABLE task (id INTEGER PRIMARY KEY, method TEXT NOT NULL, params TEXT NOT NULL, status INTEGER NOT NULL DEFAULT 0,
-                       created INTEGER NOT NULL, started INTEGER, ended INTEGER);
-    CREATE INDEX task_ready ON task (id) WHERE status = 0;
-    CREATE TABLE history (id INTEGER PRIMARY KEY, task INTEGER NOT NULL, at INTEGER NOT NULL);";
+const SCHEMA: &str = include_str!("../raw.sql");
+
+/// What a commit waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum Synchronous {
+    Full,
+    Normal,
+}
 
 pub(crate) fn open(path: &Path) -> Connection {
+    open_with(path, Synchronous::Full)
+}
+
+pub(crate) fn open_with(path: &Path, synchronous: Synchronous) -> Connection {
     let connection = Connection::open(path).unwrap();
-    let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
-    connection.execute_batch(settings).unwrap();
+    let synchronous = match synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    let settings = format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}");
+    connection.execute_batch(&settings).unwrap();
     connection
 }
 
 fn insert(connection: &Connection, tasks: usize) {
-    let sql = "INSERT INTO task (method, params, created) VALUES ('No:op', ?1, 1700000000)";
+    let sql = "INSERT INTO task (queue, method, params, run_at, created)
+               VALUES ('default', 'No:op', ?1, 1700000000, 1700000000)";
     let mut statement = connection.prepare_cached(sql).unwrap();
     for _ in 0..tasks {
         statement.execute([PARAMS]).unwrap();
     }
 }
 
+/// A database with so many tasks.
 pub(crate) fn fill(path: &Path, tasks: usize) {
     let connection = open(path);
     connection.execute_batch(SCHEMA).unwrap();
@@ -44,9 +57,9 @@ pub(crate) fn in_transaction(connection: &Connection, work: impl FnOnce()) {
 }
 
 /// Inserts tasks, so many to a transaction.
-pub(crate) fn enqueue(tasks: usize, at_once: usize) -> Duration {
+pub(crate) fn enqueue(tasks: usize, at_once: usize, synchronous: Synchronous) -> Duration {
     let folder = TempDir::new().unwrap();
-    let connection = open(&folder.path().join("raw.db"));
+    let connection = open_with(&folder.path().join("raw.db"), synchronous);
     connection.execute_batch(SCHEMA).unwrap();
     timed(|| {
         for _ in 0..tasks / at_once {
@@ -74,8 +87,9 @@ pub(crate) fn drain(tasks: usize, at_once: usize) -> Duration {
 }
 
 fn claim(connection: &Connection, most: usize) -> Vec<(i64, String)> {
-    let sql = "UPDATE task SET status = 1, started = 1700000000
-                WHERE id IN (SELECT id FROM task WHERE status = 0 ORDER BY id LIMIT ?1) RETURNING id, params";
+    let sql = "UPDATE task SET status = 1, started = 1700000000, attempts = attempts + 1
+                WHERE id IN (SELECT id FROM task WHERE status = 0 AND run_at <= 1700000000
+                              ORDER BY priority DESC, run_at, id LIMIT ?1) RETURNING id, params";
     let mut statement = connection.prepare_cached(sql).unwrap();
     let rows = statement
         .query_map([most as i64], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -88,7 +102,7 @@ fn finish(connection: &Connection, claimed: &[(i64, String)]) {
         .prepare_cached("UPDATE task SET status = 2, ended = 1700000000 WHERE id = ?1")
         .unwrap();
     let mut note = connection
-        .prepare_cached("INSERT INTO history (task, at) VALUES (?1, 1700000000)")
+        .prepare_cached("INSERT INTO history (task, at, event) VALUES (?1, 1700000000, 1)")
         .unwrap();
     for (id, _) in claimed {
         finish.execute(params![id]).unwrap();
