@@ -1,22 +1,26 @@
 //! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
 
-use std::cell::LazyCell;
-use std::fs;
-use std::io::Write;
+mod last;
+mod retention;
+mod troubles;
 
 use serde::Serialize;
 
+pub use last::last_tick;
+pub use troubles::{interruptions, troubles};
+
+use last::note_tick;
+use retention::drop_what_is_old;
+
 use crate::document::HistoryEntry;
-use crate::drain::{self, Means, Outcome, Problem, Wanted};
-use crate::error::{Error, Result};
+use crate::drain::{self, Means, Outcome, Wanted};
+use crate::error::Result;
 use crate::firing;
 use crate::native::Natives;
 use crate::outbox::{Post, Round};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::retention::{DROPPED_AT_ONCE, Kept, LOOKED_AT, Reach};
-use crate::task::Status;
-use crate::time::{Clock, Duration, Timestamp};
+use crate::time::{Clock, Timestamp};
 use crate::trouble::{About, Trouble};
 use crate::worker::{Recovered, recover};
 
@@ -239,217 +243,5 @@ impl Report {
         self.left |= outcome.left;
         self.errors.extend(troubles(&outcome));
         outcome.completed + outcome.failed + outcome.interrupted
-    }
-}
-
-/// What went wrong in a run of tasks.
-pub fn troubles(outcome: &Outcome) -> Vec<Trouble> {
-    let problems = outcome.problems.iter().map(|problem| Trouble {
-        about: about(problem.task, problem.level),
-        sentence: sentence(problem),
-        given_up: problem.is_given_up(),
-    });
-    let more = (outcome.more_problems > 0).then(|| more_tasks(outcome));
-    let errors = outcome
-        .errors
-        .iter()
-        .map(|error| Trouble::new(About::Run, error));
-    problems.chain(more).chain(errors).collect()
-}
-
-/// What is told of all the attempts that are not told of one by one. It is news whenever one of them is the last of its
-/// task, as it would be told alone.
-fn more_tasks(outcome: &Outcome) -> Trouble {
-    let more = outcome.more_problems;
-    let tasks = if more == 1 {
-        "task failed or was"
-    } else {
-        "tasks failed or were"
-    };
-    Trouble {
-        about: About::MoreTasks(more),
-        sentence: format!("{more} more {tasks} interrupted: 'runner task list' shows which"),
-        given_up: outcome.more_given_up > 0,
-    }
-}
-
-/// What is not given up as a task is tried again by the level that waits for it.
-fn about(task: i64, level: Option<(i64, u32)>) -> About {
-    match level {
-        Some((attachment, level)) => About::Method {
-            task,
-            attachment,
-            level,
-        },
-        None => About::Task(task),
-    }
-}
-
-/// What was found of runs that died.
-pub fn interruptions(recovered: &[Recovered]) -> Vec<Trouble> {
-    recovered.iter().map(interruption).collect()
-}
-
-fn interruption(found: &Recovered) -> Trouble {
-    let again = again(found.again_at);
-    Trouble {
-        about: about(found.task, found.level),
-        sentence: format!(
-            "task {} ({}) was interrupted: its runner died{again}",
-            found.task, found.method
-        ),
-        given_up: found.again_at.is_none() && found.level.is_none(),
-    }
-}
-
-/// What became of an attempt, as a sentence.
-fn sentence(problem: &Problem) -> String {
-    let how = match problem.status {
-        Status::Interrupted => "was interrupted",
-        _ => "failed",
-    };
-    let Problem {
-        task,
-        method,
-        error,
-        ..
-    } = problem;
-    format!(
-        "task {task} ({method}) {how}: {error}{}",
-        again(problem.again_at)
-    )
-}
-
-fn again(at: Option<Timestamp>) -> String {
-    at.map(|at| format!("; it is tried again at {}", at.rfc3339()))
-        .unwrap_or_default()
-}
-
-/// How much was dropped.
-#[derive(Debug, Default)]
-struct Dropped {
-    tasks: usize,
-    history: usize,
-    firings: usize,
-    mails: usize,
-}
-
-impl Dropped {
-    /// A sentence for each kind that there was something of.
-    fn words(&self) -> Vec<String> {
-        [
-            (self.tasks, "tasks that ended longer ago than keep.tasks"),
-            (
-                self.history,
-                "entries of the history that are older than keep.history",
-            ),
-            (
-                self.firings,
-                "records of firings that are older than keep.history",
-            ),
-            (self.mails, "mails that are older than keep.history"),
-        ]
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("drop {count} {what}"))
-        .collect()
-    }
-}
-
-/// Drops what is kept no longer. All that is old is looked at by the first tick of an hour, and by the others the oldest
-/// rows: what is old and not over, such as tasks that are held for years, would cost each of them its time.
-fn drop_what_is_old(
-    store: &Store,
-    clock: &Clock,
-    settings: &Settings,
-    goes_on: &dyn Fn() -> bool,
-) -> Result<Dropped> {
-    let mut dropped = Dropped::default();
-    let before = |keep: Option<Duration>| -> Result<Option<Timestamp>> {
-        let zone = settings.zone()?;
-        Ok(keep.and_then(|keep| zone.add(clock.now(), &keep.negate())))
-    };
-    let reach = LazyCell::new(|| reach(store, clock.now()));
-    let drop_all = |kept, before| drop_all(store, kept, before, *reach, goes_on);
-    if let Some(before) = before(settings.keep_tasks()?)? {
-        dropped.tasks = drop_all(Kept::Tasks, before)?;
-    }
-    if let Some(before) = before(settings.keep_history()?)? {
-        dropped.history = drop_all(Kept::History, before)?;
-        dropped.firings = drop_all(Kept::Firings, before)?;
-        dropped.mails = drop_all(Kept::Mails, before)?;
-    }
-    Ok(dropped)
-}
-
-/// How far a tick looks for what is to be dropped.
-fn reach(store: &Store, now: Timestamp) -> Reach {
-    let hour = |time: Timestamp| time.unix().div_euclid(3600);
-    let last = last_tick(store).ok().flatten();
-    match last.is_some_and(|last| hour(last) == hour(now)) {
-        true => Reach::Oldest(LOOKED_AT),
-        false => Reach::Old,
-    }
-}
-
-/// How many times as many rows are looked at after each time that some of them were dropped: where there is much to
-/// drop, more is likely behind it.
-const FURTHER: u32 = 16;
-
-/// Drops the rows of a kind that are older than a time, as far as they are looked at; how many.
-fn drop_all(
-    store: &Store,
-    kept: Kept,
-    before: Timestamp,
-    mut reach: Reach,
-    goes_on: &dyn Fn() -> bool,
-) -> Result<usize> {
-    let mut dropped = 0;
-    while let Some(last) = store.last_old(kept, before, reach)? {
-        let already = dropped;
-        while goes_on() {
-            let some =
-                store.transact(|store| store.drop_old(kept, before, last, DROPPED_AT_ONCE))?;
-            dropped += some;
-            if some == 0 {
-                break;
-            }
-        }
-        // A trigger of an application may keep what is left.
-        if dropped == already {
-            break;
-        }
-        if let Reach::Oldest(count) = reach {
-            reach = Reach::Oldest(count.saturating_mul(FURTHER));
-        }
-    }
-    Ok(dropped)
-}
-
-/// What the file beside the database that says when the last tick came to its end ends with.
-const TICK_FILE: &str = "-tick";
-
-/// When the last tick came to its end, in a file of its own: a tick that finds nothing to do writes nothing to the
-/// database.
-fn note_tick(store: &Store, now: Timestamp) -> Result<()> {
-    let mut how = fs::OpenOptions::new();
-    // The text is always as long as the one before it; to cut the file first would cost more than all the rest.
-    how.write(true).create(true).truncate(false);
-    store
-        .open_beside(TICK_FILE, &mut how)
-        .and_then(|mut file| file.write_all(now.to_sql().as_bytes()))
-        .map_err(|source| Error::io(&store.beside(TICK_FILE), source))
-}
-
-/// When the last tick came to its end, if one did.
-///
-/// # Errors
-/// When the file that says so may not be read.
-pub fn last_tick(store: &Store) -> Result<Option<Timestamp>> {
-    let path = store.beside(TICK_FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Timestamp::from_sql(&text).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::io(&path, source)),
     }
 }
