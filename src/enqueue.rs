@@ -7,12 +7,11 @@ use crate::document::DocumentRef;
 use crate::error::{Error, OrNotFound, Result};
 use crate::method::Methods;
 use crate::native::Natives;
-use crate::settings::positive;
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
 use crate::task::NewTask;
-use crate::time::{Timestamp, Zone};
+use crate::time::{Duration, Timestamp, Zone};
 
 /// How many tasks are inserted together, if nothing asks for them before.
 pub const TOGETHER: usize = 512;
@@ -128,7 +127,7 @@ impl<'a> Enqueue<'a> {
             self.known.insert(task.method.clone());
         }
         if let Some(timeout) = &task.timeout {
-            positive(timeout).map_err(|reason| Error::invalid("timeout", reason))?;
+            Duration::positive(timeout).map_err(|reason| Error::invalid("timeout", reason))?;
         }
         if let Some(after) = task.after {
             self.store

@@ -194,21 +194,7 @@ fn number(key: &str, text: &str, range: std::ops::RangeInclusive<u32>) -> Result
 
 /// A span of time that something lasts, and so more than nothing.
 fn span(key: &str, text: &str) -> Result<Duration> {
-    positive(text).map_err(|reason| refused(key, reason))
-}
-
-/// Reads a duration that must be longer than nothing, as time limits and retention are.
-///
-/// # Errors
-/// A sentence that says what is wrong with the text.
-pub fn positive(text: &str) -> Result<Duration, String> {
-    let duration: Duration = text.parse().map_err(|error| format!("{error}"))?;
-    match duration.is_negative() || duration.is_zero() {
-        true => Err(format!(
-            "'{text}' must be longer than nothing, such as 90s or 15d"
-        )),
-        false => Ok(duration),
-    }
+    Duration::positive(text).map_err(|reason| refused(key, reason))
 }
 
 fn refused(key: &str, reason: impl ToString) -> Error {

@@ -4,8 +4,8 @@ use super::output::or_dash;
 use super::{Context, Exit};
 use crate::error::{Error, Result};
 use crate::method::{Method, check_name};
-use crate::settings::positive;
 use crate::store::Store;
+use crate::time::Duration;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -63,7 +63,7 @@ impl Set {
             ));
         }
         if let Some(timeout) = &self.timeout {
-            positive(timeout).map_err(|reason| Error::invalid("--timeout", reason))?;
+            Duration::positive(timeout).map_err(|reason| Error::invalid("--timeout", reason))?;
         }
         let method = Method {
             name: self.name,

@@ -9,7 +9,6 @@ use super::{Context, Exit};
 use crate::error::{Error, Result};
 use crate::firing::settle_all;
 use crate::outbox::MailStatus;
-use crate::settings::positive;
 use crate::store::Store;
 use crate::store::mail::BEFORE_ALL;
 use crate::task::Status;
@@ -47,7 +46,7 @@ struct Timers {
 impl Args {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         let store = context.store_to_read()?;
-        let max_age = self.max_age.as_deref().map(positive).transpose();
+        let max_age = self.max_age.as_deref().map(Duration::positive).transpose();
         let max_age = max_age.map_err(|reason| Error::usage("--max-age", reason))?;
         let (_, zone, clock) = context.times(&store)?;
         settle_all(&store, (zone, clock.now()), drop)?;

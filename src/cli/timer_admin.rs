@@ -5,9 +5,9 @@ use super::output::{confirm, is_interactive};
 use crate::attachment::detach_timer;
 use crate::error::{Error, Result};
 use crate::firing::fire_by_hand;
-use crate::settings::positive;
 use crate::store::Store;
 use crate::store::retention::{DROPPED_AT_ONCE, Kept};
+use crate::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Remove {
@@ -49,8 +49,8 @@ impl Remove {
 impl Purge {
     pub(super) fn run(self, context: &Context) -> Result<()> {
         let store = context.store()?;
-        let age =
-            positive(&self.older_than).map_err(|reason| Error::invalid("--older-than", reason))?;
+        let age = Duration::positive(&self.older_than)
+            .map_err(|reason| Error::invalid("--older-than", reason))?;
         let (_, zone, clock) = context.times(&store)?;
         let Some(before) = zone.add(clock.now(), &age.negate()) else {
             return context.count("purged", 0);

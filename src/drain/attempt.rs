@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::store::task::Claim;
 use crate::store::task_file::FileKind;
 use crate::task::{Level, Status, Stop};
-use crate::time::{Clock, Timestamp};
+use crate::time::{self, Clock, Timestamp};
 use crate::worker;
 
 /// Who is shown what a task says, while it says it.
@@ -246,7 +246,7 @@ fn time_limit(
         .or(around.default_limit.as_ref());
     let Some(text) = limit else { return Ok(None) };
     let limit =
-        crate::settings::positive(text).map_err(|reason| Error::invalid("time limit", reason))?;
+        time::Duration::positive(text).map_err(|reason| Error::invalid("time limit", reason))?;
     let seconds = u64::try_from(limit.rough_seconds()).unwrap_or(u64::MAX);
     Ok(Some(Duration::from_secs(seconds.min(u64::from(u32::MAX)))))
 }

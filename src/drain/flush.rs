@@ -117,18 +117,8 @@ impl Drain<'_> {
 
     fn write(&self, store: &Store) -> Result<Written> {
         let now = self.around.clock.now();
-        let registered = match &self.worker {
-            Some(_) => None,
-            None => Some(Worker::register(store, self.around.clock)?),
-        };
-        let Some(worker) = self
-            .worker
-            .as_ref()
-            .or(registered.as_ref())
-            .map(|worker| worker.id)
-        else {
-            return Err(Error::invalid("worker", "it is not registered"));
-        };
+        let (worker, registered) =
+            Worker::known_or_new(self.worker.as_ref(), store, self.around.clock)?;
         let followed = !self.ended.is_empty() && store.has_waiting_task()?;
         let ends = self
             .ended

@@ -113,8 +113,8 @@ impl<'a> Post<'a> {
             return Ok((None, Err(why)));
         }
         let claimed = self.store.transact(|store| {
-            let registered = self.registered(store)?;
-            let worker = self.worker_of(registered.as_ref())?;
+            let (worker, registered) =
+                Worker::known_or_new(self.worker.as_ref(), store, self.clock)?;
             let id = queue_letter(store, letter, self.clock.now())?;
             Ok((registered, store.claim_mail(id, worker)?))
         });
@@ -223,8 +223,8 @@ impl<'a> Post<'a> {
                 if !wanted {
                     return Ok((None, None, fired));
                 }
-                let registered = self.registered(store)?;
-                let worker = self.worker_of(registered.as_ref())?;
+                let (worker, registered) =
+                    Worker::known_or_new(self.worker.as_ref(), store, self.clock)?;
                 let claim = store.claim_next_mail(self.tried, worker, self.clock.now())?;
                 Ok((registered, claim, fired))
             });
@@ -248,25 +248,10 @@ impl<'a> Post<'a> {
         Ok(claim)
     }
 
-    /// A worker for this run, unless it has one.
-    fn registered(&self, store: &Store) -> Result<Option<Worker>> {
-        match &self.worker {
-            Some(_) => Ok(None),
-            None => Worker::register(store, self.clock).map(Some),
-        }
-    }
-
-    fn worker_of(&self, registered: Option<&Worker>) -> Result<i64> {
-        let worker = self.worker.as_ref().or(registered);
-        worker
-            .map(|worker| worker.id)
-            .ok_or_else(|| Error::invalid("worker", "it is not registered"))
-    }
-
     /// Whether the level that the mail was of is done by it.
     fn note(&self, store: &Store, tried: &Tried) -> Result<bool> {
         let (id, now) = (tried.claim.mail.id, self.clock.now());
-        let worker = self.worker_of(None)?;
+        let worker = tried.claim.worker;
         let noted = match &tried.result {
             Ok(_) => store.finish_mail(id, worker, now)?,
             Err(_) if tried.only_now => store.drop_unsent_mail(id, worker)?,

@@ -6,14 +6,10 @@ use crate::attachment::NewAttachment;
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::text::text_or_null;
-use crate::task::Status;
 use crate::time::Timestamp;
 
 /// The document's date that a timer counts from has changed since an attachment was computed.
 pub const DATE_CHANGED: u8 = 1;
-
-/// The attachment of a mail that was taken back while it was being sent: ids begin at 1.
-const NO_ATTACHMENT: i64 = 0;
 
 /// A statement that reads attachments, in the order of columns that [`hanging`] reads them in: by their places, since to
 /// look for fifteen names costs as much as to find the row.
@@ -252,33 +248,6 @@ impl Store {
         Ok(())
     }
 
-    /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
-    /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
-        self.execute(
-            "UPDATE mail SET status = 'failed', last_error = ?2 || coalesce('; before that: ' || last_error, '')
-              WHERE attachment_id = ?1 AND status = 'queued'",
-            params![attachment, why],
-        )?;
-        self.execute(
-            "UPDATE mail SET attachment_id = ?2 WHERE attachment_id = ?1 AND status = 'sending'",
-            [attachment, NO_ATTACHMENT],
-        )?;
-        Ok(())
-    }
-
-    /// Whether a mail is being sent for this attachment right now.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn is_mailing(&self, attachment: i64) -> Result<bool> {
-        let sql = "SELECT 1 FROM mail WHERE attachment_id = ?1 AND status = 'sending' LIMIT 1";
-        Ok(self.find(sql, [attachment], |_| Ok(()))?.is_some())
-    }
-
     /// The attachment and its level, when it waits for this task.
     ///
     /// # Errors
@@ -287,34 +256,6 @@ impl Store {
         let sql = "SELECT id, level FROM attachment WHERE id = ?1 AND task_id = ?2";
         self.find(sql, [attachment, task], |row| {
             Ok((row.get("id")?, row.get("level")?))
-        })
-    }
-
-    /// Whether a mail counts for this attachment.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn is_mail_of(&self, mail: i64, attachment: i64) -> Result<bool> {
-        let sql = "SELECT 1 FROM mail WHERE id = ?1 AND attachment_id = ?2";
-        Ok(self.find(sql, [mail, attachment], |_| Ok(()))?.is_some())
-    }
-
-    /// Lets a mail stand for itself: no attachment's level waits for it.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn release_mail(&self, mail: i64) -> Result<()> {
-        self.execute("UPDATE mail SET attachment_id = NULL WHERE id = ?1", [mail])?;
-        Ok(())
-    }
-
-    /// The status of a task, if there is one.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn task_status(&self, id: i64) -> Result<Option<Status>> {
-        self.find("SELECT status FROM task WHERE id = ?1", [id], |row| {
-            row.get("status")
         })
     }
 }

@@ -33,6 +33,8 @@ pub struct NewMail<'a> {
 pub struct MailClaim {
     /// The mail.
     pub mail: Mail,
+    /// The worker.
+    pub worker: i64,
     /// The attachment whose level waits for it, if that hangs on its document still.
     pub attachment: Option<i64>,
     /// Whether it is of an attachment that hangs there no more.
@@ -49,6 +51,9 @@ pub struct Unsent<'a> {
     /// Not before this.
     pub not_before: Option<Timestamp>,
 }
+
+/// The attachment of a mail that was taken back while it was being sent: ids begin at 1.
+const NO_ATTACHMENT: i64 = 0;
 
 const CLAIMED: &str =
     "RETURNING *, (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment";
@@ -167,6 +172,51 @@ impl Store {
             "SELECT min(run_at) AS run_at FROM mail INDEXED BY mail_queued WHERE status = 'queued'";
         let next: Option<Option<Timestamp>> = self.find(sql, [], |row| row.get("run_at"))?;
         Ok(next.flatten())
+    }
+
+    /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
+    /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
+        self.execute(
+            "UPDATE mail SET status = 'failed', last_error = ?2 || coalesce('; before that: ' || last_error, '')
+              WHERE attachment_id = ?1 AND status = 'queued'",
+            params![attachment, why],
+        )?;
+        self.execute(
+            "UPDATE mail SET attachment_id = ?2 WHERE attachment_id = ?1 AND status = 'sending'",
+            [attachment, NO_ATTACHMENT],
+        )?;
+        Ok(())
+    }
+
+    /// Whether a mail is being sent for this attachment right now.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn is_mailing(&self, attachment: i64) -> Result<bool> {
+        let sql = "SELECT 1 FROM mail WHERE attachment_id = ?1 AND status = 'sending' LIMIT 1";
+        Ok(self.find(sql, [attachment], |_| Ok(()))?.is_some())
+    }
+
+    /// Whether a mail counts for this attachment.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn is_mail_of(&self, mail: i64, attachment: i64) -> Result<bool> {
+        let sql = "SELECT 1 FROM mail WHERE id = ?1 AND attachment_id = ?2";
+        Ok(self.find(sql, [mail, attachment], |_| Ok(()))?.is_some())
+    }
+
+    /// Lets a mail stand for itself: no attachment's level waits for it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn release_mail(&self, mail: i64) -> Result<()> {
+        self.execute("UPDATE mail SET attachment_id = NULL WHERE id = ?1", [mail])?;
+        Ok(())
     }
 
     /// Claims the next mail after this id for a worker. Those on the way to it that no level asks for any more fail.
@@ -375,6 +425,7 @@ fn claim(row: &Row<'_>) -> rusqlite::Result<MailClaim> {
     let asked_by: Option<i64> = row.get("attachment_id")?;
     Ok(MailClaim {
         mail: mail(row)?,
+        worker: row.get("worker_id")?,
         attachment,
         is_unwanted: attachment.is_none() && asked_by.is_some(),
     })

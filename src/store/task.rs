@@ -408,6 +408,16 @@ impl Store {
         Ok(finished > 0)
     }
 
+    /// The status of a task, if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn task_status(&self, id: i64) -> Result<Option<Status>> {
+        self.find("SELECT status FROM task WHERE id = ?1", [id], |row| {
+            row.get("status")
+        })
+    }
+
     /// Whether any task waits for another.
     ///
     /// # Errors

@@ -40,6 +40,20 @@ impl Duration {
         }
     }
 
+    /// Reads one that must be longer than nothing, as time limits and retention are.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the text.
+    pub fn positive(text: &str) -> Result<Self, String> {
+        let duration: Self = text.parse().map_err(|error| format!("{error}"))?;
+        match duration.is_negative() || duration.is_zero() {
+            true => Err(format!(
+                "'{text}' must be longer than nothing, such as 90s or 15d"
+            )),
+            false => Ok(duration),
+        }
+    }
+
     /// Calendar months; a year is twelve of them.
     pub fn months(&self) -> i64 {
         self.months

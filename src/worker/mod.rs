@@ -101,6 +101,24 @@ impl Worker {
         })
     }
 
+    /// The id of the worker that this process is; one that it becomes by that, if it was none, comes with it.
+    ///
+    /// # Errors
+    /// As [`Worker::register`].
+    pub(crate) fn known_or_new(
+        known: Option<&Self>,
+        store: &Store,
+        clock: &Clock,
+    ) -> Result<(i64, Option<Self>)> {
+        match known {
+            Some(worker) => Ok((worker.id, None)),
+            None => {
+                let worker = Self::register(store, clock)?;
+                Ok((worker.id, Some(worker)))
+            }
+        }
+    }
+
     /// What its handlers have in their environment, so that what they leave behind can be told from anybody else's.
     pub fn mark(&self) -> String {
         mark(&self.path)
