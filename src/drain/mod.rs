@@ -8,6 +8,7 @@
 mod attempt;
 mod care;
 mod flush;
+mod grace;
 mod listen;
 mod own;
 mod pool;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 pub use attempt::Watch;
 use attempt::{Attempt, Ended, Surroundings};
-use own::{GRACE, Own};
+use grace::GRACE;
+use own::Own;
 use pool::Pool;
 use resident::Resident;
 

@@ -5,9 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch, last_words};
+use super::grace::Grace;
 use crate::error::Result;
 use crate::handler::lines::Lines;
 use crate::handler::mask::Mask;
@@ -17,9 +16,6 @@ use crate::store::task::Claim;
 use crate::task::{Level, Status};
 use crate::time::Timestamp;
 use crate::worker::{self, MARK, Worker};
-
-/// How long a handler has between being asked to end and being killed.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// How much of a handler's output is read at a time, so that a flood on one pipe does not hold up the others.
 pub(super) const READ_AT_ONCE: usize = 256 * 1024;
@@ -35,7 +31,7 @@ pub(super) struct Own {
     pub(super) process: Process,
     out: Lines,
     err: Lines,
-    kill_at: Option<Duration>,
+    grace: Grace,
 }
 
 /// What came of trying to start a handler.
@@ -84,7 +80,7 @@ impl Own {
                     process,
                     out: Lines::default(),
                     err: Lines::default(),
-                    kill_at: None,
+                    grace: Grace::default(),
                 })
             }
             Err(error) => {
@@ -143,8 +139,7 @@ impl Own {
     pub(super) fn ask_to_end(&mut self, cause: Cause, elapsed: Duration) {
         if self.attempt.cause.is_none() {
             self.attempt.ask_to_end(cause);
-            self.kill_at = Some(elapsed + GRACE);
-            self.process.signal(Signal::TERM);
+            self.grace.ask(&self.process, elapsed);
         }
     }
 
@@ -153,15 +148,15 @@ impl Own {
         if self.limit().is_some_and(|limit| elapsed >= limit) {
             self.ask_to_end(Cause::TimedOut, elapsed);
         }
-        if self.kill_at.is_some_and(|kill_at| elapsed >= kill_at) {
-            self.kill_at = Some(elapsed + GRACE);
-            self.process.signal(Signal::KILL);
-        }
+        self.grace.enforce(&self.process, elapsed);
     }
 
     /// When [`Own::enforce`] has something to do next.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        [self.limit(), self.kill_at].into_iter().flatten().min()
+        [self.limit(), self.grace.over_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn limit(&self) -> Option<Duration> {

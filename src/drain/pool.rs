@@ -15,7 +15,7 @@ use std::{io, mem};
 use serde_json::Value;
 
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch};
-use super::own::GRACE;
+use super::grace::GRACE;
 use crate::handler::mask::Mask;
 use crate::handler::protocol::Message;
 use crate::handler::record::Event;

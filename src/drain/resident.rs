@@ -5,11 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::LOOK_FOR_STOPS;
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch, last_words};
-use super::own::{Begun, GRACE, OTHERS_WRITE, READ_AT_ONCE, killed_by};
+use super::grace::Grace;
+use super::own::{Begun, OTHERS_WRITE, READ_AT_ONCE, killed_by};
 use crate::handler::lines::{Line, Lines};
 use crate::handler::mask::Mask;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
@@ -38,7 +37,7 @@ pub(super) struct Resident {
     last_words: Option<String>,
     /// Since when the task that it was given first is at the head.
     head_since: Duration,
-    kill_at: Option<Duration>,
+    grace: Grace,
     /// Since when its output is closed.
     silent_since: Option<Duration>,
     /// Whether it is ended because it had closed its output.
@@ -88,7 +87,7 @@ impl Resident {
             mask: Mask::default(),
             last_words: None,
             head_since: around.clock.elapsed(),
-            kill_at: None,
+            grace: Grace::default(),
             silent_since: None,
             unheard: false,
             leaving: false,
@@ -100,7 +99,7 @@ impl Resident {
 
     /// How many more tasks it can be given.
     pub(super) fn room(&self) -> usize {
-        let is_ending = self.leaving || self.kill_at.is_some();
+        let is_ending = self.leaving || self.grace.has_begun();
         match is_ending || self.process.is_deaf() || self.process.is_silent() {
             true => 0,
             false => self.pipeline.saturating_sub(self.held.len()),
@@ -157,7 +156,7 @@ impl Resident {
     /// Ends it when it is of no more use: it cannot be told of another task, or cannot say what became of one. One that is
     /// about to end has closed its output as well, and has a moment for that.
     fn end_service(&mut self, elapsed: Duration) {
-        if self.leaving || self.kill_at.is_some() {
+        if self.leaving || self.grace.has_begun() {
             return;
         }
         let has_nothing = self.process.is_deaf() && self.held.is_empty();
@@ -166,8 +165,7 @@ impl Resident {
             self.unheard = elapsed >= since + LOOK_FOR_STOPS;
         }
         if has_nothing || self.unheard {
-            self.kill_at = Some(elapsed + GRACE);
-            self.process.signal(Signal::TERM);
+            self.grace.ask(&self.process, elapsed);
         }
     }
 
@@ -315,17 +313,14 @@ impl Resident {
         {
             attempt.ask_to_end(cause);
         }
-        if self.kill_at.is_none() {
-            self.kill_at = Some(elapsed + GRACE);
-            self.process.signal(Signal::TERM);
-        }
+        self.grace.ask(&self.process, elapsed);
     }
 
     /// Tells it that nothing more comes, once it holds nothing.
     pub(super) fn let_go(&mut self, elapsed: Duration) {
         if self.held.is_empty() && !self.leaving {
             self.leaving = true;
-            self.kill_at = Some(elapsed + GRACE);
+            self.grace.begin(elapsed);
             self.push();
         }
     }
@@ -337,15 +332,15 @@ impl Resident {
             let head = self.held.front().map(|attempt| attempt.claim.id);
             self.ask_to_end(head, Cause::TimedOut, elapsed);
         }
-        if self.kill_at.is_some_and(|kill_at| elapsed >= kill_at) {
-            self.kill_at = Some(elapsed + GRACE);
-            self.process.signal(Signal::KILL);
-        }
+        self.grace.enforce(&self.process, elapsed);
     }
 
     /// When [`Resident::enforce`] has something to do next.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        [self.limit(), self.kill_at].into_iter().flatten().min()
+        [self.limit(), self.grace.over_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A task's time begins when those that were given before it are done: until then it only waits.
