@@ -25,7 +25,7 @@ const LEVELS_AT_ONCE: u64 = 4000;
 /// How many of those a level counts for that queues mails or starts a task, which is more work.
 const WAITING_WEIGHT: u64 = 4;
 
-/// From how many documents on it is worth while to do without the schema's triggers.
+/// From how many documents on it is worth while to prepare for many.
 const MANY: usize = 256;
 
 /// What firing writes to.
@@ -129,6 +129,14 @@ enum Visit {
 
 impl Pass<'_> {
     fn fire(&mut self, documents: &[i64]) -> Result<()> {
+        let store = self.store;
+        match documents.len() >= MANY {
+            true => store.with_rare_checkpoints(|| self.fire_some(documents)),
+            false => self.fire_some(documents),
+        }
+    }
+
+    fn fire_some(&mut self, documents: &[i64]) -> Result<()> {
         let (store, mut left) = (self.store, documents);
         while !left.is_empty() && (self.goes_on)() {
             self.careful = false;

@@ -54,6 +54,11 @@ const EXAMPLE_CONTENT: &str = "\n-- ==== Content ====\n";
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// After how many pages in the write-ahead log it is moved into the database: SQLite's own number, and that for work of many
+/// large transactions.
+const NORMALLY: u32 = 1000;
+const RARELY: u32 = 4000;
+
 /// An open database.
 pub struct Store {
     connection: Connection,
@@ -211,8 +216,7 @@ impl Store {
         // Else a statement that could use a partial index is compiled anew whenever a value is bound to it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.execute_batch(
-            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -4096;
-             PRAGMA wal_autocheckpoint = 4000",
+            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -4096",
         )?;
         Ok(Self {
             connection,
@@ -434,6 +438,23 @@ impl Store {
             (Some(found), Ok(now)) => same(found, &now),
             _ => false,
         }
+    }
+
+    /// Does work of many large transactions, after fewer of which the write-ahead log is moved into the database: pages
+    /// that one after the other changes are moved once. Small transactions are the quicker the sooner the log starts
+    /// over, since its file does not grow then.
+    pub(crate) fn with_rare_checkpoints<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.checkpoint_after(RARELY)?;
+        let done = work();
+        self.checkpoint_after(NORMALLY)?;
+        done
+    }
+
+    fn checkpoint_after(&self, pages: u32) -> Result<()> {
+        let name = "wal_autocheckpoint";
+        Ok(self
+            .connection
+            .pragma_update_and_check(None, name, pages, |_| Ok(()))?)
     }
 
     /// A number that changes whenever another connection has changed the database.

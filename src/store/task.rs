@@ -142,7 +142,9 @@ impl Store {
     pub fn insert_tasks(&self, tasks: &[TaskRow<'_>], now: Timestamp) -> Result<Vec<i64>> {
         let now = now.to_sql();
         // An application's triggers may add tasks of their own, whose ids come in between.
-        if self.runs_triggers() && self.have_foreign_triggers(&["task"])? {
+        let one_by_one = tasks.len() < ROWS_AT_ONCE
+            || self.runs_triggers() && self.have_foreign_triggers(&["task"])?;
+        if one_by_one {
             return self.insert_one_by_one(tasks, &now);
         }
         let mut chunks = tasks.chunks_exact(ROWS_AT_ONCE);
