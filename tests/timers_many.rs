@@ -132,16 +132,67 @@ fn a_trigger_of_the_schema_that_an_application_has_changed_is_its_own() {
     );
 }
 
+/// What a deletion or a change of ours leads to by an application's foreign keys, its triggers see.
 #[test]
 fn the_foreign_keys_of_an_application_are_followed_for_each_of_them() {
+    for (mine, event) in [
+        (
+            "CREATE TABLE mine (attachment INTEGER REFERENCES attachment (id) ON DELETE CASCADE);
+             INSERT INTO mine SELECT id FROM attachment",
+            "DELETE",
+        ),
+        (
+            "CREATE TABLE mine (attachment INTEGER REFERENCES \"Attachment\" ON DELETE SET NULL);
+             INSERT INTO mine SELECT id FROM attachment",
+            "UPDATE",
+        ),
+        (
+            "CREATE UNIQUE INDEX by_state ON document (id, state);
+             CREATE TABLE mine (document INTEGER, state TEXT,
+                                FOREIGN KEY (document, state) REFERENCES document (id, state) ON UPDATE CASCADE);
+             INSERT INTO mine SELECT id, state FROM document",
+            "UPDATE",
+        ),
+    ] {
+        let home = with_documents(300, &[&["state=overdue"]]);
+        home.sql(&format!(
+            "{mine};
+             CREATE TABLE seen (n INTEGER);
+             CREATE TRIGGER mine_too AFTER {event} ON mine BEGIN INSERT INTO seen VALUES (1); END"
+        ));
+        let outcome = fire(&home);
+        let fired = i64::try_from(outcome.fired).unwrap();
+        assert!(fired > 200, "{fired}");
+        let seen: i64 = home.sql_value("SELECT count(*) FROM seen");
+        assert!(seen >= fired, "{mine}: {seen}");
+    }
+}
+
+#[test]
+fn what_follows_the_tasks_that_an_application_has_bound_to_attachments_is_cancelled() {
     let home = with_documents(300, &[&["state=overdue"]]);
     home.sql(
-        "CREATE TABLE mine (attachment INTEGER REFERENCES attachment (id) ON DELETE CASCADE);
-         INSERT INTO mine SELECT id FROM attachment",
+        "ALTER TABLE task ADD COLUMN bound_to INTEGER REFERENCES attachment (id) ON DELETE CASCADE;
+         INSERT INTO task (method, bound_to) SELECT 'Doc:note', id FROM attachment;
+         INSERT INTO task (method, after_id) SELECT 'Doc:note', id FROM task",
     );
     fire(&home);
-    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM attachment"), 0);
-    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM mine"), 0);
+    let statuses = query(
+        &home.db(),
+        "SELECT status, count(*) FROM task GROUP BY status",
+    );
+    assert_eq!(statuses, "CANCELLED | Integer(300)\n");
+}
+
+#[test]
+fn a_document_may_have_columns_of_an_application_by_the_names_of_others() {
+    for column in ["due_at", "document_id", "timer_id", "stale", "level"] {
+        let home = with_documents(3, &[&["state=overdue"]]);
+        home.sql(&format!("ALTER TABLE document ADD COLUMN {column} TEXT"));
+        assert_eq!(fire(&home).fired, 3, "{column}");
+        home.ok(["timer", "next"]);
+        home.ok(["doc", "show", "1"]);
+    }
 }
 
 #[test]

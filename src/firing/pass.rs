@@ -22,7 +22,7 @@ use crate::timer::Timer;
 /// pages of the index by due date, which they touch at random, are written.
 const LEVELS_AT_ONCE: u64 = 4000;
 
-/// How many of those a level counts for that queues mails or starts a task, which is more work.
+/// How many of those a level counts for that is not done at once: it may have queued mails or a task, which is more work.
 const WAITING_WEIGHT: u64 = 4;
 
 /// From how many documents on it is worth while to prepare for many.

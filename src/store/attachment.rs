@@ -238,6 +238,7 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn delete_attachment(&self, id: i64) -> Result<()> {
+        // For the triggers on the deletion, which tell of it and call off what is under way where plain SQL deletes.
         if self.runs_triggers() {
             self.execute(
                 "UPDATE attachment SET detached = 1, task_id = NULL, mailing = 0 WHERE id = ?1",
@@ -282,8 +283,9 @@ const DOCUMENT_STATE: usize = 15;
 #[doc(hidden)]
 pub const DUE_ON: &str = select_hanging!(
     ", document.state",
-    "LEFT JOIN document ON document.id = document_id
-      WHERE document_id = ?1 AND (+due_at <= ?2 OR +stale > 0) ORDER BY document_id, timer_id"
+    "LEFT JOIN document ON document.id = attachment.document_id
+      WHERE attachment.document_id = ?1 AND (+attachment.due_at <= ?2 OR +attachment.stale > 0)
+      ORDER BY attachment.document_id, attachment.timer_id"
 );
 
 pub(super) fn hanging(row: &Row<'_>) -> rusqlite::Result<Hanging> {

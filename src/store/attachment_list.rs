@@ -9,7 +9,7 @@ use crate::store::attachment::{Hanging, hanging, select_hanging};
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
-const SHOWN: &str = "SELECT attachment.*, coalesce(timer.name, '#' || timer_id) AS name, coalesce(timer.delta, '0') AS delta,
+const SHOWN: &str = "SELECT attachment.*, coalesce(timer.name, '#' || attachment.timer_id) AS name, coalesce(timer.delta, '0') AS delta,
             coalesce(document.title, '') AS title
        FROM attachment
        LEFT JOIN timer ON timer.id = attachment.timer_id
@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn attachments_of(&self, document: i64) -> Result<Vec<Attachment>> {
-        let sql = format!("{SHOWN} WHERE document_id = ?1 ORDER BY attachment.id");
+        let sql = format!("{SHOWN} WHERE attachment.document_id = ?1 ORDER BY attachment.id");
         self.list(&sql, [document], attachment)
     }
 
@@ -50,7 +50,8 @@ impl Store {
         let limit = limit.map_or(i64::MAX, i64::from);
         let mut found = self.list(
             &format!(
-                "{SHOWN} WHERE due_at IS NOT NULL AND {wanted} ORDER BY due_at, document_id LIMIT ?2"
+                "{SHOWN} WHERE attachment.due_at IS NOT NULL AND {wanted}
+                  ORDER BY attachment.due_at, attachment.document_id LIMIT ?2"
             ),
             params![title, limit],
             attachment,
@@ -59,7 +60,7 @@ impl Store {
         if left > 0 {
             found.extend(self.list(
                 &format!(
-                    "{SHOWN} WHERE due_at IS NULL AND {wanted} ORDER BY attachment.id LIMIT ?2"
+                    "{SHOWN} WHERE attachment.due_at IS NULL AND {wanted} ORDER BY attachment.id LIMIT ?2"
                 ),
                 params![title, left],
                 attachment,

@@ -66,7 +66,8 @@ impl Store {
     /// When there is none of this id.
     pub fn firing(&self, id: i64) -> Result<(Fired, u8, Vec<String>)> {
         self.find(
-            "SELECT firing.*, title FROM firing LEFT JOIN document ON document.id = document_id WHERE firing.id = ?1",
+            "SELECT firing.*, document.title FROM firing LEFT JOIN document ON document.id = firing.document_id
+              WHERE firing.id = ?1",
             [id],
             |row| {
                 let sent: Option<Json> = row.get("sent")?;
@@ -87,8 +88,8 @@ impl Store {
         let status = filter.status.word();
         let mut found = self.list(
             &format!(
-                "SELECT firing.*, title FROM firing LEFT JOIN document ON document.id = document_id
-                  WHERE status = '{status}' AND (?1 IS NULL OR has_text(title, ?1))
+                "SELECT firing.*, document.title FROM firing LEFT JOIN document ON document.id = firing.document_id
+                  WHERE firing.status = '{status}' AND (?1 IS NULL OR has_text(document.title, ?1))
                   ORDER BY firing.id DESC LIMIT ?2"
             ),
             params![filter.title, filter.limit.map_or(-1, i64::from)],

@@ -35,7 +35,11 @@ impl Store {
             ],
         );
         match inserted {
-            Err(error) if error.is_about_the_database() || self.has_document(document)? => {
+            Err(error)
+                if error.is_about_the_database()
+                    || !self.in_transaction()
+                    || self.has_document(document)? =>
+            {
                 Err(error)
             }
             _ => Ok(()),

@@ -143,7 +143,7 @@ impl Store {
         let now = now.to_sql();
         // An application's triggers may add tasks of their own, whose ids come in between.
         let one_by_one = tasks.len() < ROWS_AT_ONCE
-            || self.runs_triggers() && self.have_foreign_triggers(&["task"])?;
+            || self.runs_triggers() && self.has_foreign_trigger(&["task"])?;
         if one_by_one {
             return self.insert_one_by_one(tasks, &now);
         }

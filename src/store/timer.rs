@@ -194,7 +194,8 @@ impl Store {
     /// SQLite's.
     pub fn timer_of_method(&self, method: &str) -> Result<Option<String>> {
         self.find(
-            "SELECT name FROM timer JOIN timer_action ON timer_id = id WHERE method = ?1 ORDER BY name LIMIT 1",
+            "SELECT timer.name FROM timer JOIN timer_action ON timer_action.timer_id = timer.id
+              WHERE timer_action.method = ?1 ORDER BY timer.name LIMIT 1",
             [method],
             |row| text(row, "name"),
         )

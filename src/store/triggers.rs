@@ -5,14 +5,25 @@
 
 use rusqlite::config::DbConfig;
 
-use super::text::text;
+use super::text::{text, text_or_null};
 use super::{MIGRATIONS, Store};
 use crate::error::Result;
 
+/// The triggers are off until this is dropped, however the work ends that it is held for.
+struct Off<'a>(&'a Store);
+
+impl Drop for Off<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.need_triggers() {
+            log::error!("the triggers of the database cannot be switched on again: {error}");
+        }
+    }
+}
+
 impl Store {
     /// Does work inside a transaction without the schema's triggers, until a statement of it needs them: see
-    /// [`Store::need_triggers`]. An application's own triggers are not done without: where one of these tables, which are
-    /// all that the work writes to, has any, all of them run.
+    /// [`Store::need_triggers`]. An application's own triggers are not done without: where the work, which writes to these
+    /// tables alone and deletes nothing but attachments, could reach any of them, all run.
     ///
     /// All prepared statements are compiled anew after it, so it is for work on many rows.
     ///
@@ -23,13 +34,15 @@ impl Store {
         tables: &[&str],
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        if !self.runs_triggers() || self.have_foreign_triggers(tables)? {
+        let all_run = !self.runs_triggers()
+            || self.has_foreign_trigger(tables)?
+            || self.has_foreign_reference(tables)?;
+        if all_run {
             return work();
         }
         self.switch_triggers(false)?;
-        let done = work();
-        self.need_triggers()?;
-        done
+        let _off = Off(self);
+        work()
     }
 
     /// Lets the triggers run from here on.
@@ -52,15 +65,37 @@ impl Store {
     }
 
     /// Whether one of these tables has triggers that are not the schema's, or not as they are in the schema.
-    pub(super) fn have_foreign_triggers(&self, tables: &[&str]) -> Result<bool> {
+    pub(super) fn has_foreign_trigger(&self, tables: &[&str]) -> Result<bool> {
         let sql = "SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'";
         let triggers = self.list(sql, [], |row| {
             Ok((text(row, "tbl_name")?, text(row, "sql")?))
         })?;
         let is_ours = |sql: &str| MIGRATIONS.iter().any(|step| step.contains(sql));
-        let is_theirs = |(table, sql): &(String, String)| {
-            tables.iter().any(|name| name.eq_ignore_ascii_case(table)) && !is_ours(sql)
-        };
-        Ok(triggers.iter().any(is_theirs))
+        Ok(triggers
+            .iter()
+            .any(|(table, sql)| is_one_of(tables, table) && !is_ours(sql)))
     }
+
+    /// Whether what is deleted from or changed in these tables may lead on by a foreign key, behind which there may be any
+    /// trigger. None of the schema's own keys does: they follow ids, which never change, and none follows an attachment,
+    /// which is all that is deleted.
+    fn has_foreign_reference(&self, tables: &[&str]) -> Result<bool> {
+        let sql = "SELECT key.\"table\" AS parent, key.\"to\" AS to_column
+               FROM sqlite_schema AS child, pragma_foreign_key_list(child.name) AS key WHERE child.type = 'table'";
+        let keys = self.list(sql, [], |row| {
+            Ok((text(row, "parent")?, text_or_null(row, "to_column")?))
+        })?;
+        let follows_id = |column: &Option<String>| {
+            column
+                .as_ref()
+                .is_none_or(|column| column.eq_ignore_ascii_case("id"))
+        };
+        Ok(keys.iter().any(|(parent, column)| {
+            is_one_of(tables, parent) && (is_one_of(&["attachment"], parent) || !follows_id(column))
+        }))
+    }
+}
+
+fn is_one_of(tables: &[&str], name: &str) -> bool {
+    tables.iter().any(|table| table.eq_ignore_ascii_case(name))
 }
