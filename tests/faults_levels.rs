@@ -43,12 +43,20 @@ struct Scenario {
     completed: i64,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "state",
         prepare: || with_levels(&["state=late", "delay=5m, state=end"]),
         over_smtp: false,
         firings: 4,
+        mails: 0,
+        completed: 0,
+    },
+    Scenario {
+        name: "many states",
+        prepare: with_many_levels,
+        over_smtp: false,
+        firings: 260,
         mails: 0,
         completed: 0,
     },
@@ -136,6 +144,18 @@ fn hang(home: &Home, actions: &[&str]) {
         let doc = home.document(title, "2026-04-10T08:50");
         home.ok(["timer", "attach", "t", &doc]);
     }
+}
+
+/// So many documents that they are fired without the schema's triggers.
+fn with_many_levels() -> Home {
+    let home = equipped();
+    home.ok(["timer", "set", "t", "--action", "state=late"]);
+    home.sql(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 260)
+         INSERT INTO document (title, state) SELECT n, 'open' FROM n;
+         INSERT INTO attachment (timer_id, document_id, attached_at) SELECT 1, id, '2026-04-10 08:50:00' FROM document",
+    );
+    home
 }
 
 fn with_chain() -> Home {
@@ -382,6 +402,11 @@ fn killed(name: &str) {
 #[test]
 fn killed_in_a_state_change() {
     killed("state");
+}
+
+#[test]
+fn killed_in_many_state_changes() {
+    killed("many states");
 }
 
 #[test]
