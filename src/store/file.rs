@@ -1,0 +1,94 @@
+//! The database as a file, and the files that go with it.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use super::Store;
+use crate::error::{Error, Result};
+
+/// What a group may do with a file.
+const GROUP: u32 = 0o060;
+
+impl Store {
+    /// The folder of the database, by whatever link it was named: what is relative in it is relative to this.
+    pub fn folder(&self) -> PathBuf {
+        let path = self.beside("");
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new(".")).to_owned()
+    }
+
+    /// The path of a file that goes with the database: its name and this ending.
+    pub fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.real_path.clone().into_os_string();
+        name.push(ending);
+        name.into()
+    }
+
+    /// Opens a file that goes with the database. When it is made, it is for those who may use the database, as SQLite does
+    /// with its own: else their next run could not open it. A link in its place is refused: it could lead to any other
+    /// file of ours.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_beside(&self, ending: &str, how: &mut OpenOptions) -> io::Result<File> {
+        let file = how
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.beside(ending))?;
+        let user = rustix::process::geteuid();
+        if let Some(database) = &self.found
+            && (user.is_root() || database.mode() & GROUP != 0)
+        {
+            let made = file.metadata()?;
+            // A file with another name as well is not one of ours.
+            if made.uid() == user.as_raw() && made.is_file() && made.nlink() == 1 {
+                share(&file, &made, database);
+            }
+        }
+        Ok(file)
+    }
+
+    /// Refuses a database with several names: SQLite keeps a log beside each of them, and what it writes by one ruins what
+    /// it knows by another.
+    ///
+    /// # Errors
+    /// When it has several.
+    pub fn check_names(path: &Path) -> Result<()> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() && found.nlink() > 1 => {
+                let reason = format!(
+                    "this database has {} names (hard links), and to use it by two of them ruins it: keep one of those that 'find DIR -samefile FILE' shows, and remove the others",
+                    found.nlink()
+                );
+                Err(Error::invalid(path.display().to_string(), reason))
+            }
+            // What is wrong with it otherwise is told when it is opened.
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the file that was opened still is where it was.
+    pub fn is_in_place(&self) -> bool {
+        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        match (&self.found, fs::metadata(&self.path)) {
+            (Some(found), Ok(now)) => same(found, &now),
+            _ => false,
+        }
+    }
+}
+
+/// Gives a file to whom the database belongs, as far as we may: not everybody, and not root everywhere, may give files away.
+fn share(file: &File, made: &Metadata, database: &Metadata) {
+    if (made.uid(), made.gid()) != (database.uid(), database.gid()) {
+        let owner = (made.uid() == 0).then(|| database.uid());
+        let _ = fchown(file, owner, Some(database.gid()));
+    }
+    let mode = 0o600 | database.mode() & GROUP;
+    if made.mode() & 0o777 != mode {
+        let _ = file.set_permissions(Permissions::from_mode(mode));
+    }
+}
