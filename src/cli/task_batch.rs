@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use super::Context;
@@ -34,9 +34,10 @@ pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
         let (send, receive) = sync_channel(LOTS);
         thread::scope(|scope| {
             scope.spawn(move || read(path, lines, &send));
-            let first = receive.recv().unwrap_or_else(|_| Ok(Lot::new()))?;
-            let is_large = first.len() == TOGETHER;
-            let add = || add_lots(&mut enqueue, path, first, receive);
+            let mut lots = receive.into_iter().peekable();
+            let first = lots.peek().and_then(|lot| lot.as_ref().ok());
+            let is_large = first.is_some_and(|lot| lot.len() == TOGETHER);
+            let add = || add_lots(&mut enqueue, path, lots);
             match is_large {
                 true => store.without_triggers(&WRITTEN, add),
                 false => add(),
@@ -105,11 +106,10 @@ fn read(path: &Path, mut lines: impl BufRead, send: &SyncSender<Result<Lot>>) {
 fn add_lots(
     enqueue: &mut Enqueue<'_>,
     path: &Path,
-    first: Lot,
-    others: Receiver<Result<Lot>>,
+    lots: impl Iterator<Item = Result<Lot>>,
 ) -> Result<Vec<i64>> {
     let mut ids = Vec::new();
-    for lot in std::iter::once(Ok(first)).chain(others) {
+    for lot in lots {
         for (number, task) in lot? {
             enqueue
                 .add_later(task, &mut ids)

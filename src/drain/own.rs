@@ -137,10 +137,8 @@ impl Own {
 
     /// Asks the handler to end, for this cause, unless it was asked before.
     pub(super) fn ask_to_end(&mut self, cause: Cause, elapsed: Duration) {
-        if self.attempt.cause.is_none() {
-            self.attempt.ask_to_end(cause);
-            self.grace.ask(&self.process, elapsed);
-        }
+        self.attempt.ask_to_end(cause);
+        self.grace.ask(&self.process, elapsed);
     }
 
     /// Does what has become due: the end of its time, the end of its grace, again and again while it lives.

@@ -1,7 +1,5 @@
 //! A skipped level, fired by hand (design, “Timers”, rule 5).
 
-use std::cell::Cell;
-
 use super::FiringStatus;
 use super::ending::without_mails;
 use super::level::Firing;
@@ -42,7 +40,7 @@ pub fn fire_by_hand(
         action: &without_mails(action, &sent),
         methods: &methods,
         when: (zone, now),
-        state: Cell::default(),
+        state: None,
     };
     let row = Hanging {
         id: 0,

@@ -1,6 +1,6 @@
 //! What firing a level does: the state change, the mails, the method (design, “Timers”, rules 4 to 6).
 
-use std::cell::Cell;
+use std::borrow::Cow;
 
 use super::FiringStatus;
 use super::ending::{Ending, call_off, end_level, without_mails, words_of, words_of_all};
@@ -39,8 +39,8 @@ pub(super) struct Firing<'a> {
     pub(super) action: &'a Action,
     pub(super) methods: &'a Methods,
     pub(super) when: (Zone, Timestamp),
-    /// The document's state, where it was read a moment ago: the first step to change it need not look.
-    pub(super) state: Cell<Option<String>>,
+    /// The document's state, where it was read a moment ago: a level changes it once, and need not look then.
+    pub(super) state: Option<String>,
 }
 
 impl Firing<'_> {
@@ -70,9 +70,9 @@ impl Firing<'_> {
     }
 
     fn set_state(&self, document: i64, level: u32, state: &str) -> Result<()> {
-        let before = match self.state.take() {
-            Some(known) => known,
-            None => self.store.state(document)?,
+        let before = match &self.state {
+            Some(known) => Cow::from(known),
+            None => Cow::from(self.store.state(document)?),
         };
         self.store.set_state(document, state, self.when.1)?;
         self.tell(document, level, Level::Info, &state_words(&before, state))

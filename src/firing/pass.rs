@@ -1,7 +1,5 @@
 //! One pass over all that is due.
 
-use std::cell::Cell;
-
 use super::FiringStatus;
 use super::dates::{Settled, settle_all, settle_alone};
 use super::due::due_documents;
@@ -263,7 +261,7 @@ impl Pass<'_> {
             action,
             methods: self.methods.as_ref().unwrap_or(&none),
             when: self.when,
-            state: Cell::new(state),
+            state,
         };
         if let Some(hours) = self.hours_past_limit(row) {
             if firing.is_under_way(row)? {

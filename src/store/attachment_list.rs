@@ -26,6 +26,9 @@ pub struct Counts {
     pub failing: i64,
 }
 
+const MATCHING: &str =
+    "JOIN document ON document.id = attachment.document_id WHERE has_text(document.title, ?1)";
+
 impl Store {
     /// What hangs on a document, as it is shown.
     ///
@@ -108,10 +111,9 @@ impl Store {
     /// SQLite's.
     pub fn count_matching(&self, title: &str) -> Result<i64> {
         self.know_titles()?;
-        let sql = "SELECT count(*) AS attached FROM attachment JOIN document ON document.id = attachment.document_id
-              WHERE has_text(document.title, ?1)";
+        let sql = format!("SELECT count(*) AS attached FROM attachment {MATCHING}");
         Ok(self
-            .find(sql, [title], |row| row.get("attached"))?
+            .find(&sql, [title], |row| row.get("attached"))?
             .unwrap_or(0))
     }
 
@@ -121,14 +123,11 @@ impl Store {
     /// SQLite's.
     pub fn matching(&self, title: &str, after: i64, most: u32) -> Result<Vec<Hanging>> {
         self.know_titles()?;
-        self.list(
-            select_hanging!(
-                "JOIN document ON document.id = attachment.document_id
-                  WHERE has_text(document.title, ?1) AND attachment.id > ?2 ORDER BY attachment.id LIMIT ?3"
-            ),
-            params![title, after, most],
-            hanging,
-        )
+        let sql = format!(
+            "{} {MATCHING} AND attachment.id > ?2 ORDER BY attachment.id LIMIT ?3",
+            select_hanging!("")
+        );
+        self.list(&sql, params![title, after, most], hanging)
     }
 
     /// Some attachments of a timer after this one, by id.

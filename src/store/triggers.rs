@@ -85,13 +85,11 @@ impl Store {
         let keys = self.list(sql, [], |row| {
             Ok((text(row, "parent")?, text_or_null(row, "to_column")?))
         })?;
-        let follows_id = |column: &Option<String>| {
-            column
-                .as_ref()
-                .is_none_or(|column| column.eq_ignore_ascii_case("id"))
-        };
         Ok(keys.iter().any(|(parent, column)| {
-            is_one_of(tables, parent) && (is_one_of(&["attachment"], parent) || !follows_id(column))
+            let column = column.as_deref().unwrap_or("id");
+            let may_lead_on =
+                parent.eq_ignore_ascii_case("attachment") || !column.eq_ignore_ascii_case("id");
+            may_lead_on && is_one_of(tables, parent)
         }))
     }
 }
