@@ -1,7 +1,7 @@
 //! The least that a whole process must do: to look whether there is something to do, and to put many tasks into a database.
 //! A program of its own, since the size of a program is a part of what its start costs.
 //!
-//! `raw_process look DATABASE QUERY`, `raw_process fill DATABASE TASKS PARAMS`; anything else does nothing, so that
+//! `raw_process look DATABASE QUERY`, `raw_process fill DATABASE TASKS INSERT PARAMS`; anything else does nothing, so that
 //! `cargo bench` may run it with the others.
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -12,7 +12,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["look", path, query] => look(path, query),
-        ["fill", path, tasks, params] => fill(path, tasks.parse().unwrap(), params),
+        ["fill", path, tasks, insert, params] => fill(path, tasks.parse().unwrap(), insert, params),
         _ => {}
     }
 }
@@ -27,11 +27,10 @@ fn look(path: &str, query: &str) {
     assert!(found.is_err());
 }
 
-fn fill(path: &str, tasks: usize, params: &str) {
+fn fill(path: &str, tasks: usize, insert: &str, params: &str) {
     let mut connection = open(path);
     let transaction = connection.transaction().unwrap();
-    let sql = "INSERT INTO task (queue, method, params, run_at, created) VALUES ('default', 'No:op', ?1, 1700000000, 1700000000)";
-    let mut insert = transaction.prepare(sql).unwrap();
+    let mut insert = transaction.prepare(insert).unwrap();
     for _ in 0..tasks {
         insert.execute([params]).unwrap();
     }

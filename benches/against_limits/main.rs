@@ -1,8 +1,9 @@
 //! What the program does against what the machine can do: each figure is a ratio, taken side by side, in turns.
 //!
 //! `cargo bench [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5 E6]`; with `ROUNDS=n` each is repeated n times (5 unless told), and the
-//! median of the ratios is printed. `RUNNER=PATH` measures another build of the program where it runs as a process. “Raw” is the least that would do the same work durably:
-//! SQLite or processes without a schema that checks, a history, logs, or a protocol.
+//! median of the ratios is printed. `RUNNER=PATH` measures another build of the program where it runs as a process. “Raw”
+//! is the least that would do the same work durably: SQLite or processes without a schema that checks, a history, logs, or
+//! a protocol.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,8 +29,6 @@ use runner::task::NewTask;
 use runner::time::{Clock, Zone};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use raw::Synchronous;
 
 pub(crate) const PARAMS: &str = r#"{"order":4711,"action":"confirm","recipient":"a.customer@shop.example","note":"a text of the usual length"}"#;
 
@@ -114,9 +113,12 @@ impl Home {
         connection.execute_batch(script).unwrap();
     }
 
-    fn batch(&self, tasks: usize) {
+    /// Adds so many tasks in a batch; how long the command took as a whole.
+    fn add_batch(&self, tasks: usize) -> Duration {
         let line = format!("{{\"method\":\"No:op\",\"params\":{PARAMS}}}\n");
-        std::fs::write(self.path("batch"), line.repeat(tasks)).unwrap();
+        let batch = self.path("batch");
+        std::fs::write(&batch, line.repeat(tasks)).unwrap();
+        self.run(&["task", "add", "--batch", batch.to_str().unwrap()])
     }
 }
 
@@ -217,22 +219,19 @@ fn enqueue_one_by_one() {
                 }
             })
         },
-        || raw::enqueue(TASKS, 1, Synchronous::Full),
+        || raw::enqueue(TASKS, 1, "FULL"),
     );
-    for (name, tasks, synchronous) in [
-        ("FULL", 500, Synchronous::Full),
-        ("NORMAL", 5000, Synchronous::Normal),
-    ] {
+    for (tasks, synchronous) in [(500, "FULL"), (5000, "NORMAL")] {
         compare(
             "A1",
-            &format!("{tasks} tasks by plain SQL, {name}"),
+            &format!("{tasks} tasks by plain SQL, {synchronous}"),
             || insert_by_sql(tasks, synchronous),
             || raw::enqueue(tasks, 1, synchronous),
         );
     }
 }
 
-fn insert_by_sql(tasks: usize, synchronous: Synchronous) -> Duration {
+fn insert_by_sql(tasks: usize, synchronous: &str) -> Duration {
     let home = Home::new();
     let connection = raw::open_with(&home.db(), synchronous);
     let sql = "INSERT INTO task (method, params) VALUES ('No:op', ?1)";
@@ -253,19 +252,13 @@ fn enqueue_in_bulk() {
         let ours = || {
             let home = Home::new();
             home.run(&["method", "set", "No:op", "--", "/bin/true"]);
-            home.batch(tasks);
-            home.run(&[
-                "task",
-                "add",
-                "--batch",
-                home.path("batch").to_str().unwrap(),
-            ])
+            home.add_batch(tasks)
         };
         compare(
             "A2",
             &format!("task add --batch of {tasks}, whole process"),
             ours,
-            || raw::enqueue(tasks, tasks, Synchronous::Full),
+            || raw::enqueue(tasks, tasks, "FULL"),
         );
         compare("A2", "the same, against a whole raw process", ours, || {
             let folder = TempDir::new().unwrap();
@@ -276,7 +269,7 @@ fn enqueue_in_bulk() {
                 .arg("fill")
                 .arg(path)
                 .arg(tasks.to_string())
-                .arg(PARAMS);
+                .args([raw::INSERT, PARAMS]);
             timed(|| assert!(command.status().unwrap().success()))
         });
     }
@@ -287,13 +280,7 @@ fn filled(tasks: usize, command: &[&str]) -> Home {
     let mut arguments = vec!["method", "set", "No:op"];
     arguments.extend(command);
     home.run(&arguments);
-    home.batch(tasks);
-    home.run(&[
-        "task",
-        "add",
-        "--batch",
-        home.path("batch").to_str().unwrap(),
-    ]);
+    home.add_batch(tasks);
     home
 }
 
@@ -328,12 +315,13 @@ fn completed(home: &Home) -> i64 {
 
 fn drain_functions() {
     const TASKS: usize = 20_000;
-    let ours = || {
-        let home = filled(TASKS, &["--", "/bin/true"]);
-        let took = drain_with_functions(&home, 1);
-        assert_eq!(completed(&home), TASKS as i64);
+    let by = |workers: usize, tasks: usize| {
+        let home = filled(tasks, &["--", "/bin/true"]);
+        let took = drain_with_functions(&home, workers);
+        assert_eq!(completed(&home), tasks as i64);
         took
     };
+    let ours = || by(1, TASKS);
     compare(
         "B",
         "20,000 tasks by functions, FULL, against claim 100 + finish 100",
@@ -355,17 +343,11 @@ fn drain_functions() {
         ours,
     );
     // So many that it does not count how long the last of two waits for the other.
-    let by = |workers: usize| {
-        let home = filled(TASKS * 5, &["--", "/bin/true"]);
-        let took = drain_with_functions(&home, workers);
-        assert_eq!(completed(&home), (TASKS * 5) as i64);
-        took
-    };
     compare_cost(
         "B",
         "100,000 by two workers, against one",
-        || by(2),
-        || by(1),
+        || by(2, TASKS * 5),
+        || by(1, TASKS * 5),
     );
 }
 

@@ -12,32 +12,22 @@ use crate::{PARAMS, timed};
 
 const SCHEMA: &str = include_str!("../raw.sql");
 
-/// What a commit waits for.
-#[derive(Clone, Copy)]
-pub(crate) enum Synchronous {
-    Full,
-    Normal,
-}
+pub(crate) const INSERT: &str = "INSERT INTO task (queue, method, params, run_at, created)
+     VALUES ('default', 'No:op', ?1, 1700000000, 1700000000)";
 
 pub(crate) fn open(path: &Path) -> Connection {
-    open_with(path, Synchronous::Full)
+    open_with(path, "FULL")
 }
 
-pub(crate) fn open_with(path: &Path, synchronous: Synchronous) -> Connection {
+pub(crate) fn open_with(path: &Path, synchronous: &str) -> Connection {
     let connection = Connection::open(path).unwrap();
-    let synchronous = match synchronous {
-        Synchronous::Full => "FULL",
-        Synchronous::Normal => "NORMAL",
-    };
     let settings = format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}");
     connection.execute_batch(&settings).unwrap();
     connection
 }
 
 fn insert(connection: &Connection, tasks: usize) {
-    let sql = "INSERT INTO task (queue, method, params, run_at, created)
-               VALUES ('default', 'No:op', ?1, 1700000000, 1700000000)";
-    let mut statement = connection.prepare_cached(sql).unwrap();
+    let mut statement = connection.prepare_cached(INSERT).unwrap();
     for _ in 0..tasks {
         statement.execute([PARAMS]).unwrap();
     }
@@ -57,7 +47,7 @@ pub(crate) fn in_transaction(connection: &Connection, work: impl FnOnce()) {
 }
 
 /// Inserts tasks, so many to a transaction.
-pub(crate) fn enqueue(tasks: usize, at_once: usize, synchronous: Synchronous) -> Duration {
+pub(crate) fn enqueue(tasks: usize, at_once: usize, synchronous: &str) -> Duration {
     let folder = TempDir::new().unwrap();
     let connection = open_with(&folder.path().join("raw.db"), synchronous);
     connection.execute_batch(SCHEMA).unwrap();
