@@ -4,9 +4,9 @@
 
 mod kit;
 
+use kit::documents::fire_at;
 use kit::runner::Home;
 use runner::firing::{mail_failed, mail_sent};
-use runner::native::Natives;
 use runner::store::Store;
 use runner::time::{Timestamp, Zone};
 use serde_json::json;
@@ -51,15 +51,7 @@ fn mails(home: &Home) -> String {
 
 /// Fires what is due, without what a whole tick does after that.
 fn fire(home: &Home) -> (u64, u64) {
-    let store = Store::open(&home.db()).unwrap();
-    let clock = runner::time::Clock::fixed(now());
-    let fired = runner::firing::fire_due(
-        &store,
-        &clock,
-        &store.settings().unwrap(),
-        &Natives::default(),
-    )
-    .unwrap();
+    let fired = fire_at(&Store::open(&home.db()).unwrap(), now());
     (fired.fired, fired.problems.len() as u64)
 }
 
@@ -162,16 +154,7 @@ fn a_level_that_is_skipped_or_detached_sends_no_mail_any_more() {
     home.sql("UPDATE mail SET status = 'sending'");
     assert_eq!(home.json(["timer", "next"])[0]["level"], 0);
     let store = Store::open(&home.db()).unwrap();
-    let clock = runner::time::Clock::fixed(now().plus_seconds(7200).unwrap());
-    let pass = || {
-        runner::firing::fire_due(
-            &store,
-            &clock,
-            &store.settings().unwrap(),
-            &Natives::default(),
-        )
-        .unwrap()
-    };
+    let pass = || fire_at(&store, now().plus_seconds(7200).unwrap());
     assert_eq!(pass().skipped, 0, "its mail is being sent");
     home.sql("UPDATE mail SET status = 'queued'");
     assert_eq!(pass().skipped, 1);

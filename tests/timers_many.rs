@@ -5,12 +5,12 @@
 mod kit;
 
 use kit::database::query;
+use kit::documents::fire_at;
 use kit::runner::Home;
 use runner::attachment::NewAttachment;
-use runner::firing::{Outcome, fire_due};
-use runner::native::Natives;
+use runner::firing::Outcome;
 use runner::store::Store;
-use runner::time::{Clock, Zone};
+use runner::time::{Timestamp, Zone};
 
 /// One of the application's own, which no firing may go without, and which does nothing.
 const OF_AN_APPLICATION: &str = "CREATE TRIGGER mine AFTER INSERT ON history BEGIN SELECT 1; END";
@@ -42,11 +42,14 @@ fn with_documents(documents: u32, timers: &[&[&str]]) -> Home {
 
 /// Fires what is due, without what a whole tick does after that.
 fn fire(home: &Home) -> Outcome {
-    let store = Store::open(&home.db()).unwrap();
-    let now = Zone::parse("UTC").unwrap().parse_time("2026-04-10T09:00");
-    let settings = store.settings().unwrap();
-    let clock = Clock::fixed(now.unwrap());
-    fire_due(&store, &clock, &settings, &Natives::default()).unwrap()
+    fire_at(&Store::open(&home.db()).unwrap(), now())
+}
+
+fn now() -> Timestamp {
+    Zone::parse("UTC")
+        .unwrap()
+        .parse_time("2026-04-10T09:00")
+        .unwrap()
 }
 
 #[test]
@@ -199,9 +202,7 @@ fn a_document_may_have_columns_of_an_application_by_the_names_of_others() {
 fn the_schemas_triggers_are_at_work_again_after_them() {
     let home = with_documents(300, &[&["state=overdue"]]);
     let store = Store::open(&home.db()).unwrap();
-    let settings = store.settings().unwrap();
-    let clock = Clock::system();
-    fire_due(&store, &clock, &settings, &Natives::default()).unwrap();
+    fire_at(&store, now());
     let attachment = NewAttachment {
         timer: 1,
         document: 1,
@@ -209,7 +210,7 @@ fn the_schemas_triggers_are_at_work_again_after_them() {
         reference_at: None,
     };
     store
-        .transact(|store| store.insert_attachment(&attachment, clock.now()))
+        .transact(|store| store.insert_attachment(&attachment, now()))
         .unwrap();
     let messages = home.messages("1");
     assert_eq!(messages.last().unwrap(), "timer attached by test");

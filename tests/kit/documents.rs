@@ -1,5 +1,9 @@
 //! Looking at documents, and at what hangs on them.
 
+use runner::firing::{Outcome, fire_due};
+use runner::native::Natives;
+use runner::store::Store;
+use runner::time::{Clock, Timestamp};
 use serde_json::Value;
 
 use super::runner::Home;
@@ -41,4 +45,10 @@ impl Home {
             .map(|entry| entry["message"].as_str().unwrap().to_owned())
             .collect()
     }
+}
+
+/// Fires what is due at a time, without what a whole tick does after that.
+pub fn fire_at(store: &Store, now: Timestamp) -> Outcome {
+    let settings = store.settings().unwrap();
+    fire_due(store, &Clock::fixed(now), &settings, &Natives::default()).unwrap()
 }
