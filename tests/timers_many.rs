@@ -188,17 +188,6 @@ fn what_follows_the_tasks_that_an_application_has_bound_to_attachments_is_cancel
 }
 
 #[test]
-fn a_document_may_have_columns_of_an_application_by_the_names_of_others() {
-    for column in ["due_at", "document_id", "timer_id", "stale", "level"] {
-        let home = with_documents(3, &[&["state=overdue"]]);
-        home.sql(&format!("ALTER TABLE document ADD COLUMN {column} TEXT"));
-        assert_eq!(fire(&home).fired, 3, "{column}");
-        home.ok(["timer", "next"]);
-        home.ok(["doc", "show", "1"]);
-    }
-}
-
-#[test]
 fn the_schemas_triggers_are_at_work_again_after_them() {
     let home = with_documents(300, &[&["state=overdue"]]);
     let store = Store::open(&home.db()).unwrap();

@@ -9,8 +9,8 @@ use crate::store::attachment::{Hanging, hanging, select_hanging};
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
-const SHOWN: &str = "SELECT attachment.*, coalesce(timer.name, '#' || attachment.timer_id) AS name, coalesce(timer.delta, '0') AS delta,
-            coalesce(document.title, '') AS title
+const SHOWN: &str = "SELECT coalesce(timer.name, '#' || attachment.timer_id) AS name, coalesce(timer.delta, '0') AS delta,
+            coalesce(document.title, '') AS title, attachment.*
        FROM attachment
        LEFT JOIN timer ON timer.id = attachment.timer_id
        LEFT JOIN document ON document.id = attachment.document_id";

@@ -66,7 +66,7 @@ impl Store {
     /// When there is none of this id.
     pub fn firing(&self, id: i64) -> Result<(Fired, u8, Vec<String>)> {
         self.find(
-            "SELECT firing.*, document.title FROM firing LEFT JOIN document ON document.id = firing.document_id
+            "SELECT document.title AS title, firing.* FROM firing LEFT JOIN document ON document.id = firing.document_id
               WHERE firing.id = ?1",
             [id],
             |row| {
@@ -88,7 +88,7 @@ impl Store {
         let status = filter.status.word();
         let mut found = self.list(
             &format!(
-                "SELECT firing.*, document.title FROM firing LEFT JOIN document ON document.id = firing.document_id
+                "SELECT document.title AS title, firing.* FROM firing LEFT JOIN document ON document.id = firing.document_id
                   WHERE firing.status = '{status}' AND (?1 IS NULL OR has_text(document.title, ?1))
                   ORDER BY firing.id DESC LIMIT ?2"
             ),

@@ -56,7 +56,7 @@ pub struct Unsent<'a> {
 const NO_ATTACHMENT: i64 = 0;
 
 const CLAIMED: &str =
-    "RETURNING *, (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment";
+    "RETURNING (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment, *";
 
 const QUEUED: &str = "FROM mail INDEXED BY mail_queued
     WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)";

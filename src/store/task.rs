@@ -118,8 +118,8 @@ impl TaskRow<'_> {
 }
 
 const COLUMNS: &str =
-    "task.*, (SELECT name FROM task_file WHERE task_id = task.id AND kind = 'input') AS file,
-    (SELECT name FROM task_file WHERE task_id = task.id AND kind = 'output') AS output";
+    "(SELECT name FROM task_file WHERE task_id = task.id AND kind = 'input') AS file,
+    (SELECT name FROM task_file WHERE task_id = task.id AND kind = 'output') AS output, task.*";
 
 const CLAIMED: &str =
     "id, method, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, document_id,

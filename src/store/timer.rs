@@ -80,11 +80,11 @@ impl Store {
     /// SQLite's.
     pub fn list_timers(&self) -> Result<Vec<Counted>> {
         let counted = self.list(
-            "SELECT timer.*, coalesce(hanging.attached, 0) AS attached
+            "SELECT coalesce(hanging.attached, 0) AS attached, timer.*
                FROM timer
                LEFT JOIN (SELECT timer_id, count(*) AS attached FROM attachment GROUP BY timer_id) AS hanging
                  ON hanging.timer_id = timer.id
-              ORDER BY name",
+              ORDER BY timer.name",
             [],
             |row| Ok((stored(row)?, row.get("attached")?)),
         )?;
