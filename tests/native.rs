@@ -89,7 +89,7 @@ impl Program {
 
     /// What any program does to the database with plain SQL.
     fn sql(&self, script: &str) {
-        let connection = rusqlite::Connection::open(self.store.path()).unwrap();
+        let connection = rusqlite::Connection::open(self.store.files().path()).unwrap();
         connection.execute_batch(script).unwrap();
     }
 
@@ -201,7 +201,7 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
             enqueue.flush(&mut ids)
         })
         .unwrap();
-    let path = program.store.path().to_owned();
+    let path = program.store.files().path().to_owned();
     let run = || {
         let (clock, settings) = (Clock::system(), Settings::default());
         let signals = Signals::default();
@@ -285,7 +285,7 @@ fn the_late_answer_of_a_function_that_was_given_up_does_not_end_the_next_attempt
     });
     let id = program.add(json!({"timeout": "1s"}));
     program.add(json!({"params": {"nudge": true}}));
-    let path = program.store.path().to_owned();
+    let path = program.store.files().path().to_owned();
     let restart = std::thread::spawn(move || {
         let store = Store::open(&path).unwrap();
         while store.task(id).unwrap().status != Status::Interrupted {

@@ -21,7 +21,7 @@ impl Args {
         let store = context.store_to_read()?;
         let program =
             std::env::current_exe().map_err(|source| Error::io(Path::new("runner"), source))?;
-        let entry = Entry::new(&program, &store.beside(""), context.trusted)?;
+        let entry = Entry::new(&program, &store.files().beside(""), context.trusted)?;
         if self.install {
             install(&entry)?;
         } else if context.out.json {

@@ -132,7 +132,7 @@ fn test(context: &Context, address: &str) -> Result<()> {
     let to: Address = address
         .parse()
         .map_err(|error| Error::invalid("mail test", format!("{error}")))?;
-    let (database, now) = (store.beside(""), zone.show(clock.now()));
+    let (database, now) = (store.files().beside(""), zone.show(clock.now()));
     let letter = Letter {
         from: outbox::sender(&settings)?,
         to: vec![to],

@@ -36,6 +36,7 @@ use crate::native::Natives;
 use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::store::Store;
+use crate::store::file::Files;
 use crate::time::{Clock, Zone};
 use deferred::Deferred;
 use output::Output;
@@ -152,7 +153,7 @@ impl Context {
 
     /// For commands that run what is in the database.
     fn store_to_run(&self) -> Result<Store> {
-        Store::check_names(&self.db)?;
+        Files::of(&self.db).check_names()?;
         match self.trusted {
             true => Store::open(&self.db),
             false => Store::open_to_run(&self.db),

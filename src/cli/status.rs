@@ -75,7 +75,7 @@ impl Report {
         };
         let timers = Timers::new(store)?;
         Ok(Self {
-            database: store.beside("").display().to_string(),
+            database: store.files().beside("").display().to_string(),
             now,
             last_tick,
             last_tick_age_s: last_tick.map(|at| now.seconds_since(at)),

@@ -28,6 +28,6 @@ pub fn transport(store: &Store, settings: &Settings) -> Result<Transport> {
         }
     };
     Transport::parse(&text)
-        .map(|transport| transport.within(&store.folder()))
+        .map(|transport| transport.within(&store.files().folder()))
         .map_err(|error| Error::invalid(source, error.to_string()))
 }

@@ -31,7 +31,7 @@ fn count(news: &[&Trouble]) -> u64 {
 pub(super) fn detail(post: &Post<'_>, news: &[&Trouble]) -> String {
     let zone = post.settings.zone().unwrap_or_default();
     let mut lines = vec![
-        format!("Database: {}", post.store.beside("").display()),
+        format!("Database: {}", post.store.files().beside("").display()),
         format!("Time:     {}", zone.show(post.clock.now())),
     ];
     let (sums, single): (Vec<&Trouble>, Vec<&Trouble>) =

@@ -64,7 +64,7 @@ pub fn settle(store: &Store, troubles: &[Trouble]) -> Result<()> {
 
 /// A file that could be made but not be filled, on a full disk say, stands for whatever goes on.
 pub(super) fn is_new_failure(store: &Store, sentence: &str) -> bool {
-    match fs::read_to_string(store.beside(FAILURE_FILE)) {
+    match fs::read_to_string(store.files().beside(FAILURE_FILE)) {
         Ok(told) => !told.is_empty() && told != sentence,
         Err(_) => true,
     }
@@ -74,13 +74,14 @@ fn remember_failure(store: &Store, sentence: &str) -> Result<()> {
     let mut how = OpenOptions::new();
     how.write(true).create(true).truncate(true);
     store
+        .files()
         .open_beside(FAILURE_FILE, &mut how)
         .and_then(|mut file| file.write_all(sentence.as_bytes()))
-        .map_err(|source| Error::io(&store.beside(FAILURE_FILE), source))
+        .map_err(|source| Error::io(&store.files().beside(FAILURE_FILE), source))
 }
 
 fn forget_failure(store: &Store) -> Result<()> {
-    let path = store.beside(FAILURE_FILE);
+    let path = store.files().beside(FAILURE_FILE);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(&path, error)),
         _ => Ok(()),

@@ -5,17 +5,40 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::Store;
 use crate::error::{Error, Result};
 
 /// What a group may do with a file.
 const GROUP: u32 = 0o060;
 
-impl Store {
+/// A database as a file, open or not, and where the files are that go with it.
+pub struct Files {
+    path: PathBuf,
+    /// The same by no link, as it was when it was looked at.
+    real_path: PathBuf,
+    /// What the system said of it then.
+    found: Option<Metadata>,
+}
+
+impl Files {
+    /// Those of the database at a path, which need not be there.
+    pub fn of(path: &Path) -> Self {
+        let real_path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Self {
+            path: path.to_owned(),
+            found: fs::metadata(&real_path).ok(),
+            real_path,
+        }
+    }
+
+    /// Where the database is, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder of the database, by whatever link it was named: what is relative in it is relative to this.
     pub fn folder(&self) -> PathBuf {
-        let path = self.beside("");
-        let folder = path
+        let folder = self
+            .real_path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         folder.unwrap_or(Path::new(".")).to_owned()
@@ -57,21 +80,21 @@ impl Store {
     ///
     /// # Errors
     /// When it has several.
-    pub fn check_names(path: &Path) -> Result<()> {
-        match fs::metadata(path) {
-            Ok(found) if found.is_file() && found.nlink() > 1 => {
+    pub fn check_names(&self) -> Result<()> {
+        match &self.found {
+            Some(found) if found.is_file() && found.nlink() > 1 => {
                 let reason = format!(
                     "this database has {} names (hard links), and to use it by two of them ruins it: keep one of those that 'find DIR -samefile FILE' shows, and remove the others",
                     found.nlink()
                 );
-                Err(Error::invalid(path.display().to_string(), reason))
+                Err(Error::invalid(self.path.display().to_string(), reason))
             }
             // What is wrong with it otherwise is told when it is opened.
             _ => Ok(()),
         }
     }
 
-    /// Whether the file that was opened still is where it was.
+    /// Whether the file still is where it was.
     pub fn is_in_place(&self) -> bool {
         let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
         match (&self.found, fs::metadata(&self.path)) {

@@ -8,7 +8,7 @@ pub mod attachment;
 pub mod attachment_list;
 pub mod document;
 pub mod due;
-mod file;
+pub mod file;
 pub mod firing;
 pub mod history;
 pub mod mail;
@@ -31,10 +31,10 @@ pub mod worker;
 mod tests;
 
 use std::cell::Cell;
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
 
 use crate::error::{Error, Result};
+use file::Files;
 
 /// The schema as statements that bring it from one version to the next; `user_version` counts those applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
@@ -63,11 +64,7 @@ const RARELY: u32 = 4000;
 /// An open database.
 pub struct Store {
     connection: Connection,
-    path: PathBuf,
-    /// The same by no link, as it was when it was opened.
-    real_path: PathBuf,
-    /// What the system said of the file then.
-    found: Option<Metadata>,
+    files: Files,
     run: i64,
     knows_titles: Cell<bool>,
     runs_triggers: Cell<bool>,
@@ -209,7 +206,6 @@ impl Store {
     /// Connects to a database by what SQLite is to be told of it.
     fn connect_as(path: &Path, name: &Path, access: OpenFlags) -> Result<Self> {
         configure();
-        let real_path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let connection =
             Connection::open_with_flags(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -221,9 +217,7 @@ impl Store {
         )?;
         Ok(Self {
             connection,
-            path: path.to_owned(),
-            found: fs::metadata(&real_path).ok(),
-            real_path,
+            files: Files::of(path),
             run: random(),
             knows_titles: Cell::new(false),
             runs_triggers: Cell::new(true),
@@ -256,12 +250,12 @@ impl Store {
     /// The schema's version, once it is known that the file is ours and not newer than we are.
     fn check(&self, migrations: &[&str]) -> Result<i64> {
         if self.pragma("application_id")? != APPLICATION_ID {
-            return Err(Error::NotOurs(self.path.clone()));
+            return Err(Error::NotOurs(self.files.path().to_owned()));
         }
         let (found, known) = (self.pragma("user_version")?, newest(migrations));
         if found > known || found < 1 {
             return Err(Error::Newer {
-                path: self.path.clone(),
+                path: self.files.path().to_owned(),
                 found,
                 known,
             });
@@ -368,9 +362,9 @@ impl Store {
         Ok(self.connection.is_readonly("main")?)
     }
 
-    /// Where the database is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The database as a file, and those that go with it.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Does work of many large transactions, after fewer of which the write-ahead log is moved into the database: pages

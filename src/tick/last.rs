@@ -17,9 +17,10 @@ pub(super) fn note_tick(store: &Store, now: Timestamp) -> Result<()> {
     // The text is always as long as the one before it; to cut the file first would cost more than all the rest.
     how.write(true).create(true).truncate(false);
     store
+        .files()
         .open_beside(TICK_FILE, &mut how)
         .and_then(|mut file| file.write_all(now.to_sql().as_bytes()))
-        .map_err(|source| Error::io(&store.beside(TICK_FILE), source))
+        .map_err(|source| Error::io(&store.files().beside(TICK_FILE), source))
 }
 
 /// When the last tick came to its end, if one did.
@@ -27,7 +28,7 @@ pub(super) fn note_tick(store: &Store, now: Timestamp) -> Result<()> {
 /// # Errors
 /// When the file that says so may not be read.
 pub fn last_tick(store: &Store) -> Result<Option<Timestamp>> {
-    let path = store.beside(TICK_FILE);
+    let path = store.files().beside(TICK_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Timestamp::from_sql(&text).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -152,7 +152,7 @@ impl Report {
             self.leave();
             return Ok(());
         }
-        if !store.is_in_place() {
+        if !store.files().is_in_place() {
             let sentence = "the database was moved or replaced while the tick ran, and what it did is in the file that was there before: move a database when nothing runs";
             self.errors.push(Trouble::new(About::Run, sentence));
             return Ok(());

@@ -216,7 +216,7 @@ const OTHER_NUMBERS: usize = 8;
 fn new_lock(store: &Store, id: i64) -> io::Result<File> {
     let mut how = OpenOptions::new();
     how.read(true).write(true).create(true).truncate(true);
-    let file = store.open_beside(&lock_ending(id), &mut how)?;
+    let file = store.files().open_beside(&lock_ending(id), &mut how)?;
     file.try_lock().map_err(io::Error::from)?;
     file.write_all_at(&header(), 0)?;
     Ok(file)
@@ -242,7 +242,7 @@ fn life_of(store: &Store, worker: i64) -> Result<Life> {
     };
     let mut how = OpenOptions::new();
     how.read(true).write(true);
-    let mut file = match store.open_beside(&lock_ending(worker), &mut how) {
+    let mut file = match store.files().open_beside(&lock_ending(worker), &mut how) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unknown),
         // Another user's run: its lock can be looked at by nobody else.
@@ -291,7 +291,7 @@ fn header() -> [u8; HEADER] {
 }
 
 fn lock_path(store: &Store, id: i64) -> PathBuf {
-    store.beside(&lock_ending(id))
+    store.files().beside(&lock_ending(id))
 }
 
 /// What the name of a worker's file ends with.
@@ -307,7 +307,7 @@ fn mark(lock: &Path) -> String {
 pub(crate) fn folder_prefix(store: &Store, worker: i64) -> String {
     use std::os::unix::fs::MetadataExt;
     // On another disk another database may have the same number.
-    let (disk, file) = fs::metadata(store.path())
+    let (disk, file) = fs::metadata(store.files().path())
         .map(|found| (found.dev(), found.ino()))
         .unwrap_or_default();
     format!("runner-{disk}-{file}-{worker}-")
