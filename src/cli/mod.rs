@@ -37,6 +37,7 @@ use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::store::file::Files;
+use crate::store::trust::Trusted;
 use crate::time::{Clock, Zone};
 use deferred::Deferred;
 use output::Output;
@@ -154,9 +155,13 @@ impl Context {
     /// For commands that run what is in the database.
     fn store_to_run(&self) -> Result<Store> {
         Files::of(&self.db).check_names()?;
+        Store::open_to_run(&self.trusted_database()?)
+    }
+
+    fn trusted_database(&self) -> Result<Trusted<'_>> {
         match self.trusted {
-            true => Store::open(&self.db),
-            false => Store::open_to_run(&self.db),
+            true => Ok(Trusted::by_word(&self.db)),
+            false => Trusted::by_looking(&self.db),
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) mod text;
 pub mod timer;
 mod title;
 mod triggers;
-mod trust;
+pub mod trust;
 pub mod worker;
 
 #[cfg(test)]
@@ -43,6 +43,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Row, Transacti
 
 use crate::error::{Error, Result};
 use file::Files;
+use trust::Trusted;
 
 /// The schema as statements that bring it from one version to the next; `user_version` counts those applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
@@ -149,18 +150,17 @@ impl Store {
             .map_err(|error| error.of_database(path))
     }
 
-    /// Opens a database to run what is in it, once it is known to be its user's own.
+    /// Opens a database to run what is in it.
     ///
     /// # Errors
-    /// As [`Store::open`], and when others could have put commands into it.
-    pub fn open_to_run(path: &Path) -> Result<Self> {
-        let others_may_come = trust::check(path)?;
-        let store = Self::open(path)?;
-        if !others_may_come {
+    /// As [`Store::open`], and when others have put commands into it meanwhile.
+    pub fn open_to_run(trusted: &Trusted<'_>) -> Result<Self> {
+        let store = Self::open(trusted.path)?;
+        if !trusted.others_may_come {
             return Ok(store);
         }
         // What was missing a moment ago somebody else may have made meanwhile.
-        match trust::check(path) {
+        match trust::check(trusted.path) {
             Ok(_) => Ok(store),
             Err(error) => {
                 // The last to close a database makes what is beside it a part of it.

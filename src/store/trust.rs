@@ -19,8 +19,37 @@ const STICKY: u32 = 0o1000;
 
 const WAY_OUT: &str = "or say --trust-database";
 
+/// A database whose commands may be run: they are its user's own, or he says so.
+pub struct Trusted<'a> {
+    pub(super) path: &'a Path,
+    /// Whether others may put files beside it, which then is to be looked at again once ours are there.
+    pub(super) others_may_come: bool,
+}
+
+impl<'a> Trusted<'a> {
+    /// Refuses a database whose commands might not be its user's own.
+    ///
+    /// # Errors
+    /// When others could have put commands into it.
+    pub fn by_looking(path: &'a Path) -> Result<Self> {
+        let others_may_come = check(path)?;
+        Ok(Self {
+            path,
+            others_may_come,
+        })
+    }
+
+    /// Takes its user's word for it.
+    pub fn by_word(path: &'a Path) -> Self {
+        Self {
+            path,
+            others_may_come: false,
+        }
+    }
+}
+
 /// Refuses a database whose commands might not be its user's own. One that is not there is left to whoever opens it.
-/// Whether others may put files beside it, which then is to be looked at again once ours are there.
+/// Whether others may put files beside it.
 ///
 /// # Errors
 /// When the file is writable by all or belongs to somebody else, when one beside it is somebody else's, when its folder
