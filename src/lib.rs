@@ -33,12 +33,19 @@
 //! on a file of its own beside the database, which the kernel frees with the process. No lock is taken on the database
 //! file but SQLite's own.
 //!
+//! # Quiet ticks
+//!
+//! Most ticks find nothing. One that does notes until when nothing is due, and what the system and SQLite say of the
+//! database's files, as it was before it opened them ([`store::stamp`]). While they say the same, and that time has not
+//! come, the next ticks end there.
+//!
 //! # Compatibility
 //!
 //! The tables are a public interface, and use nothing newer than SQLite 3.37. `user_version` counts the steps of the schema:
 //! an older file is migrated when it is opened, in one transaction, and a newer one is refused.
 
 pub mod attachment;
+mod boot;
 pub mod cli;
 pub mod document;
 pub mod drain;

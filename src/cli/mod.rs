@@ -154,14 +154,15 @@ impl Context {
 
     /// For commands that run what is in the database.
     fn store_to_run(&self) -> Result<Store> {
-        Files::of(&self.db).check_names()?;
         Store::open_to_run(&self.trusted_database()?)
     }
 
-    fn trusted_database(&self) -> Result<Trusted<'_>> {
+    fn trusted_database(&self) -> Result<Trusted> {
+        let files = Files::of(&self.db);
+        files.check_names()?;
         match self.trusted {
-            true => Ok(Trusted::by_word(&self.db)),
-            false => Trusted::by_looking(&self.db),
+            true => Ok(Trusted::by_word(files)),
+            false => Trusted::by_looking(files),
         }
     }
 

@@ -67,11 +67,11 @@ impl Report {
         let mails = [MailStatus::Queued, MailStatus::Sending, MailStatus::Failed]
             .map(|status| Ok((status.word(), store.count_mails(status)?)));
         let mails: BTreeMap<_, _> = mails.into_iter().collect::<Result<_>>()?;
-        let last_tick = last_tick(store)?;
+        let last_tick = last_tick(store.files())?;
         let ready = count(Status::ToRun) > 0 && store.has_ready_task(now)?;
         let next_due = match ready || store.has_queued_mail(BEFORE_ALL, now)? {
             true => Some(now),
-            false => earliest([store.next_held()?, store.next_mail()?, store.next_due()?]),
+            false => store.next_due()?,
         };
         let timers = Timers::new(store)?;
         Ok(Self {
@@ -156,10 +156,6 @@ impl Timers {
             skipped: store.count_skipped()?,
         })
     }
-}
-
-fn earliest(times: [Option<Timestamp>; 3]) -> Option<Timestamp> {
-    times.into_iter().flatten().min()
 }
 
 fn attention(

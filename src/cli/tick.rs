@@ -5,7 +5,10 @@ use crate::error::Result;
 use crate::outbox::Post;
 use crate::report;
 use crate::signals::Signals;
-use crate::tick::{Report, rehearse, tick};
+use crate::store::Store;
+use crate::store::stamp::Stamp;
+use crate::tick::{quiet_tick, rehearse, tick};
+use crate::time::Zone;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,48 +19,63 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let store = context.store_to_run()?;
-        let settings = store.settings()?;
-        // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
-        let clock = context.clock(&settings.zone().unwrap_or_default())?;
+        let trusted = context.trusted_database()?;
         if self.dry_run {
-            return rehearsed(
-                context,
-                &rehearse(&store, &clock, &settings, &context.natives)?,
-            );
+            return rehearsed(context, &Store::open_to_run(&trusted)?);
         }
-        let signals = Signals::default();
-        let mut post = Post::new(&store, &clock, &settings);
-        let means = context.means(&clock, &settings, &signals);
-        let (report, done) = tick(&store, means, &mut post);
-        let failure = done.err().map(|error| error.of_database(&context.db));
-        if context.out.json && failure.is_none() {
-            context.out.json(&report)?;
-        }
-        // Who wants it to leave does not wait for a mail to be sent.
-        let may_mail = !output::is_watched() && !signals.told_to_leave();
-        if may_mail && report::is_wanted(&settings)? {
-            output::mail_errors(&mut post, &report.errors, failure.as_ref());
-            if failure.is_none() {
-                report::settle(&store, &report.errors)?;
+        // With `--now` there is no stamp, and so no short way.
+        let clock = context.clock(&Zone::System)?;
+        let stamp = Stamp::of(trusted.files(), &clock);
+        if let Some(stamp) = stamp
+            && let Some(report) = quiet_tick(trusted.files(), &clock, stamp)?
+        {
+            if context.out.json {
+                context.out.json(&report)?;
             }
-        } else {
-            output::complain_of(&report.errors);
-            failure.iter().for_each(output::complain);
+            return Ok(Exit::Done);
         }
-        let closed = post.close();
-        match (failure, report.errors.is_empty()) {
-            // A database that failed the tick may fail its end too; the next tick puts that in order.
-            (Some(_), _) => Ok(Exit::Failed),
-            (None, false) => closed.map(|()| Exit::Failed),
-            (None, true) => closed.map(|()| Exit::Done),
-        }
+        done(context, &Store::open_to_run(&trusted)?, stamp)
     }
 }
 
-fn rehearsed(context: &Context, report: &Report) -> Result<Exit> {
+fn done(context: &Context, store: &Store, stamp: Option<Stamp>) -> Result<Exit> {
+    let settings = store.settings()?;
+    // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
+    let clock = context.clock(&settings.zone().unwrap_or_default())?;
+    let signals = Signals::default();
+    let mut post = Post::new(store, &clock, &settings);
+    let means = context.means(&clock, &settings, &signals);
+    let (report, done) = tick(store, means, &mut post, stamp);
+    let failure = done.err().map(|error| error.of_database(&context.db));
+    if context.out.json && failure.is_none() {
+        context.out.json(&report)?;
+    }
+    // Who wants it to leave does not wait for a mail to be sent.
+    let may_mail = !output::is_watched() && !signals.told_to_leave();
+    if may_mail && report::is_wanted(&settings)? {
+        output::mail_errors(&mut post, &report.errors, failure.as_ref());
+        if failure.is_none() {
+            report::settle(store, &report.errors)?;
+        }
+    } else {
+        output::complain_of(&report.errors);
+        failure.iter().for_each(output::complain);
+    }
+    let closed = post.close();
+    match (failure, report.errors.is_empty()) {
+        // A database that failed the tick may fail its end too; the next tick puts that in order.
+        (Some(_), _) => Ok(Exit::Failed),
+        (None, false) => closed.map(|()| Exit::Failed),
+        (None, true) => closed.map(|()| Exit::Done),
+    }
+}
+
+fn rehearsed(context: &Context, store: &Store) -> Result<Exit> {
+    let settings = store.settings()?;
+    let clock = context.clock(&settings.zone().unwrap_or_default())?;
+    let report = rehearse(store, &clock, &settings, &context.natives)?;
     match context.out.json {
-        true => context.out.json(report)?,
+        true => context.out.json(&report)?,
         false => {
             let mut would = report.would.iter().flatten();
             would.try_for_each(|sentence| context.out.line(sentence))?;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use crate::error::{Error, Result};
 use crate::outbox::Post;
 use crate::store::Store;
+use crate::store::file::Files;
 use crate::trouble::{MAILING, Trouble};
 
 /// What the file beside the database that remembers a failure of the run itself ends with.
@@ -60,6 +61,11 @@ pub fn settle(store: &Store, troubles: &[Trouble]) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Whether the last run failed as a whole.
+pub fn has_failed(files: &Files) -> bool {
+    files.beside(FAILURE_FILE).symlink_metadata().is_ok()
 }
 
 /// A file that could be made but not be filled, on a full disk say, stands for whatever goes on.

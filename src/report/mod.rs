@@ -7,7 +7,7 @@
 mod detail;
 mod memory;
 
-pub use memory::settle;
+pub use memory::{has_failed, settle};
 
 use crate::error::{Error, Result};
 use crate::mail::parse_list;

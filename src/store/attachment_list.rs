@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::store::attachment::{Hanging, hanging, select_hanging};
 use crate::store::text::{text, text_or_null};
-use crate::time::Timestamp;
 
 const SHOWN: &str = "SELECT coalesce(timer.name, '#' || attachment.timer_id) AS name, coalesce(timer.delta, '0') AS delta,
             coalesce(document.title, '') AS title, attachment.*
@@ -70,18 +69,6 @@ impl Store {
             )?);
         }
         Ok(found)
-    }
-
-    /// When something fires next.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.find(
-            "SELECT due_at FROM attachment WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1",
-            [],
-            |row| row.get("due_at"),
-        )
     }
 
     /// How many attachments there are.

@@ -17,6 +17,13 @@ pub const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
      OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_stale WHERE stale > 0)
      OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_due WHERE due_at <= ?1) AS due";
 
+/// What [`Store::next_due`] asks: the first entries of indexes too, but for mails, of which few pause.
+#[doc(hidden)]
+pub const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
+        SELECT min(run_at) AS at FROM task INDEXED BY task_held WHERE held = 1
+        UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued WHERE status = 'queued'
+        UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE due_at IS NOT NULL)";
+
 impl Store {
     /// Whether a tick would find anything: what workers left behind or have in hand, levels of timers, mails, tasks.
     ///
@@ -25,5 +32,14 @@ impl Store {
     pub fn is_anything_due(&self, now: Timestamp) -> Result<bool> {
         let due = self.find(ANYTHING_DUE, [now], |row| row.get("due"))?;
         Ok(due.unwrap_or(true))
+    }
+
+    /// When something is due next that waits for its time: a task, a mail that pauses, a level of a timer.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn next_due(&self) -> Result<Option<Timestamp>> {
+        let next: Option<Option<Timestamp>> = self.find(NEXT_DUE, [], |row| row.get("at"))?;
+        Ok(next.flatten())
     }
 }

@@ -35,6 +35,11 @@ impl Files {
         &self.path
     }
 
+    /// What the system said of the database when it was looked at.
+    pub(super) fn found(&self) -> Option<&Metadata> {
+        self.found.as_ref()
+    }
+
     /// The folder of the database, by whatever link it was named: what is relative in it is relative to this.
     pub fn folder(&self) -> PathBuf {
         let folder = self

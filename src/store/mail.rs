@@ -163,17 +163,6 @@ impl Store {
         Ok(self.find(sql, [], |_| Ok(()))?.is_some())
     }
 
-    /// When the next mail that pauses is tried again.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn next_mail(&self) -> Result<Option<Timestamp>> {
-        let sql =
-            "SELECT min(run_at) AS run_at FROM mail INDEXED BY mail_queued WHERE status = 'queued'";
-        let next: Option<Option<Timestamp>> = self.find(sql, [], |row| row.get("run_at"))?;
-        Ok(next.flatten())
-    }
-
     /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
     /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
     ///

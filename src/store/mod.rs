@@ -16,6 +16,7 @@ pub mod method;
 pub mod reported;
 pub mod retention;
 pub mod setting;
+pub mod stamp;
 pub mod task;
 pub mod task_file;
 pub mod task_log;
@@ -154,13 +155,14 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`], and when others have put commands into it meanwhile.
-    pub fn open_to_run(trusted: &Trusted<'_>) -> Result<Self> {
-        let store = Self::open(trusted.path)?;
+    pub fn open_to_run(trusted: &Trusted) -> Result<Self> {
+        let path = trusted.files().path();
+        let store = Self::open(path)?;
         if !trusted.others_may_come {
             return Ok(store);
         }
         // What was missing a moment ago somebody else may have made meanwhile.
-        match trust::check(trusted.path) {
+        match trust::check(&Files::of(path)) {
             Ok(_) => Ok(store),
             Err(error) => {
                 // The last to close a database makes what is beside it a part of it.

@@ -565,18 +565,6 @@ impl Store {
             |row| Ok((row.get("status")?, row.get("tasks")?)),
         )
     }
-
-    /// When the next task that is held until its time may run.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn next_held(&self) -> Result<Option<Timestamp>> {
-        self.find(
-            "SELECT run_at FROM task WHERE held = 1 ORDER BY run_at LIMIT 1",
-            [],
-            |row| row.get("run_at"),
-        )
-    }
 }
 
 fn task(row: &Row<'_>) -> rusqlite::Result<Task> {

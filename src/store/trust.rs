@@ -6,8 +6,9 @@
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::file::Files;
 use crate::error::{Error, Result};
 
 /// What SQLite keeps beside a database.
@@ -20,45 +21,47 @@ const STICKY: u32 = 0o1000;
 const WAY_OUT: &str = "or say --trust-database";
 
 /// A database whose commands may be run: they are its user's own, or he says so.
-pub struct Trusted<'a> {
-    pub(super) path: &'a Path,
+pub struct Trusted {
+    files: Files,
     /// Whether others may put files beside it, which then is to be looked at again once ours are there.
     pub(super) others_may_come: bool,
 }
 
-impl<'a> Trusted<'a> {
-    /// Refuses a database whose commands might not be its user's own.
+impl Trusted {
+    /// Refuses a database whose commands might not be its user's own. One that is not there is left to whoever opens it.
     ///
     /// # Errors
-    /// When others could have put commands into it.
-    pub fn by_looking(path: &'a Path) -> Result<Self> {
-        let others_may_come = check(path)?;
+    /// When the file is writable by all or belongs to somebody else, when one beside it is somebody else's, when its folder
+    /// is one where all may write and replace the files of others.
+    pub fn by_looking(files: Files) -> Result<Self> {
+        let others_may_come = check(&files)?;
         Ok(Self {
-            path,
+            files,
             others_may_come,
         })
     }
 
     /// Takes its user's word for it.
-    pub fn by_word(path: &'a Path) -> Self {
+    pub fn by_word(files: Files) -> Self {
         Self {
-            path,
+            files,
             others_may_come: false,
         }
     }
+
+    /// Its files.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
 }
 
-/// Refuses a database whose commands might not be its user's own. One that is not there is left to whoever opens it.
-/// Whether others may put files beside it.
-///
-/// # Errors
-/// When the file is writable by all or belongs to somebody else, when one beside it is somebody else's, when its folder
-/// is one where all may write and replace the files of others.
-pub(super) fn check(path: &Path) -> Result<bool> {
-    let Some((path, found)) = look(path)? else {
+/// What [`Trusted::by_looking`] looks at; whether others may put files beside the database.
+pub(super) fn check(files: &Files) -> Result<bool> {
+    let Some(found) = files.found() else {
         return Ok(false);
     };
-    if is_open_to_all(&found) {
+    let path = files.beside("");
+    if is_open_to_all(found) {
         let reason =
             "anybody may write to this database, and so run commands as you: 'chmod o-w' it";
         return Err(refused(&path, reason));
@@ -75,7 +78,7 @@ pub(super) fn check(path: &Path) -> Result<bool> {
         let reason = "anybody may put files into the folder of this database, and so run commands as you: 'chmod o-w' the folder";
         return Err(refused(&path, reason));
     }
-    check_side_files(&path, &found, &folder)?;
+    check_side_files(files, found, &folder)?;
     let is_shared = folder.permissions().mode() & (WRITABLE_BY_ALL | WRITABLE_BY_GROUP) != 0;
     Ok(is_shared || ![user, 0].contains(&folder.uid()))
 }
@@ -86,9 +89,10 @@ pub(super) fn check(path: &Path) -> Result<bool> {
 /// # Errors
 /// When there is such a file.
 pub(super) fn check_beside(path: &Path) -> Result<()> {
-    match look(path)? {
-        Some((path, found)) if found.uid() == user() && !is_open_to_all(&found) => {
-            check_side_files(&path, &found, &folder_of(&path)?)
+    let files = Files::of(path);
+    match files.found() {
+        Some(found) if found.uid() == user() && !is_open_to_all(found) => {
+            check_side_files(&files, found, &folder_of(&files.beside(""))?)
         }
         _ => Ok(()),
     }
@@ -111,28 +115,14 @@ pub(super) fn make_private(path: &Path, file: &File) -> Result<()> {
         .map_err(|source| Error::io(path, source))
 }
 
-/// The real path of a database and what the system says of it.
-fn look(path: &Path) -> Result<Option<(PathBuf, Metadata)>> {
-    let found = path
-        .canonicalize()
-        .and_then(|path| fs::metadata(&path).map(|found| (path, found)));
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(path, error)),
-    }
-}
-
 fn folder_of(path: &Path) -> Result<Metadata> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::metadata(folder).map_err(|source| Error::io(folder, source))
 }
 
-fn check_side_files(path: &Path, database: &Metadata, folder: &Metadata) -> Result<()> {
+fn check_side_files(files: &Files, database: &Metadata, folder: &Metadata) -> Result<()> {
     for ending in SIDE_FILES {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        let side = PathBuf::from(name);
+        let side = files.beside(ending);
         // Not what a link leads to: SQLite makes no links here, so one is somebody's trick.
         match fs::symlink_metadata(&side) {
             Ok(found) if is_trusted(&found, database, folder) => {}

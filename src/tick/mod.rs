@@ -1,15 +1,18 @@
 //! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
 
-mod last;
+mod note;
+mod quiet;
 mod retention;
 mod troubles;
 
 use serde::Serialize;
 
-pub use last::last_tick;
+pub use note::last_tick;
+pub use quiet::quiet_tick;
 pub use troubles::{interruptions, troubles};
 
-use last::note_tick;
+use note::Note;
+use quiet::quiet_until;
 use retention::drop_what_is_old;
 
 use crate::document::HistoryEntry;
@@ -20,6 +23,7 @@ use crate::native::Natives;
 use crate::outbox::{Post, Round};
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::store::stamp::Stamp;
 use crate::time::{Clock, Timestamp};
 use crate::trouble::{About, Trouble};
 use crate::worker::{Recovered, recover};
@@ -67,15 +71,20 @@ pub struct Tasks {
     pub interrupted: u64,
 }
 
-/// Does all that is due.
+/// Does all that is due. With the stamp that the database had before it was opened, a tick that finds nothing to do notes
+/// until when others need not look, see [`quiet_tick`].
 ///
 /// # Errors
 /// When the database fails; what was committed before is kept, and the report says what was done until then.
-pub fn tick(store: &Store, means: Means<'_>, post: &mut Post<'_>) -> (Report, Result<()>) {
+pub fn tick(
+    store: &Store,
+    means: Means<'_>,
+    post: &mut Post<'_>,
+    stamp: Option<Stamp>,
+) -> (Report, Result<()>) {
     let mut report = Report::new(means.clock.start());
-    let done = report.run(store, means, post);
-    report.elapsed_ms = u64::try_from(means.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-    (report, done)
+    let done = report.run(store, means, post, stamp);
+    (report.after(means.clock), done)
 }
 
 /// Says what a tick would do at this time, and changes nothing. What follows from the outcome of tasks is not known:
@@ -108,8 +117,7 @@ pub fn rehearse(
         let dropped = drop_what_is_old(store, clock, settings, &|| true)?.words();
         Ok(happened.chain(send).chain(run).chain(dropped).collect())
     })?);
-    report.elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(report)
+    Ok(report.after(clock))
 }
 
 fn would(document: i64, entry: &HistoryEntry) -> String {
@@ -137,15 +145,30 @@ impl Report {
         }
     }
 
-    fn run(&mut self, store: &Store, means: Means<'_>, post: &mut Post<'_>) -> Result<()> {
+    /// The same, now that all is done.
+    fn after(mut self, clock: &Clock) -> Self {
+        self.elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    fn run(
+        &mut self,
+        store: &Store,
+        means: Means<'_>,
+        post: &mut Post<'_>,
+        stamp: Option<Stamp>,
+    ) -> Result<()> {
         let Means {
             clock,
             settings,
             signals,
             ..
         } = means;
+        let mut quiet = None;
         if store.is_anything_due(clock.now())? {
             self.run_due(store, means, post)?;
+        } else if let Some(stamp) = stamp {
+            quiet = quiet_until(store, clock.now())?.map(|until| (until, stamp));
         }
         drop_what_is_old(store, clock, settings, &|| !signals.told_to_leave())?;
         if signals.told_to_leave() {
@@ -157,7 +180,8 @@ impl Report {
             self.errors.push(Trouble::new(About::Run, sentence));
             return Ok(());
         }
-        note_tick(store, clock.now())
+        let at = clock.now();
+        Note { at, quiet }.write(store.files())
     }
 
     /// A tick that was told to leave has not come to its end, and says so once.

@@ -10,16 +10,18 @@ use super::Timestamp;
 pub struct Clock {
     start: Timestamp,
     started: Instant,
-    fixed: bool,
+    /// What the system's clock showed then; none of a fixed one.
+    read: Option<SystemTime>,
 }
 
 impl Clock {
     /// The system's clock, read now. A system time outside the years 0000 to 9999 counts as the nearest within.
     pub fn system() -> Self {
+        let read = system_time();
         Clock {
-            start: system_time(),
+            start: whole_seconds(read),
             started: Instant::now(),
-            fixed: false,
+            read: Some(read),
         }
     }
 
@@ -28,7 +30,7 @@ impl Clock {
         Clock {
             start: time,
             started: Instant::now(),
-            fixed: true,
+            read: None,
         }
     }
 
@@ -40,11 +42,16 @@ impl Clock {
     /// The time now, for what happens while a long command runs. A fixed clock stays at its start; the system's goes
     /// on, follows corrections of the system time, and is never before the start.
     pub fn now(&self) -> Timestamp {
-        if self.fixed {
-            self.start
-        } else {
-            system_time().max(self.start)
+        match self.read {
+            Some(_) => whole_seconds(system_time()).max(self.start),
+            None => self.start,
         }
+    }
+
+    /// How long before its start a moment was that the system has marked, on a file say. None when it was later, and of a
+    /// fixed clock, which knows nothing of the system's.
+    pub fn since(&self, moment: SystemTime) -> Option<Duration> {
+        self.read?.duration_since(moment).ok()
     }
 
     /// How long ago the clock was made, by the monotonic clock, whatever the system time does; of a fixed clock too.
@@ -53,10 +60,14 @@ impl Clock {
     }
 }
 
-/// The system time to the second, rounded down.
 #[allow(clippy::disallowed_methods)] // this is the clock that all others are handed
-fn system_time() -> Timestamp {
-    let seconds = match SystemTime::now().duration_since(UNIX_EPOCH) {
+fn system_time() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A system time to the second, rounded down.
+fn whole_seconds(time: SystemTime) -> Timestamp {
+    let seconds = match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         Err(before) => -whole_seconds_up(before.duration()),
     };
@@ -77,7 +88,7 @@ fn whole_seconds_up(length: Duration) -> i64 {
 mod tests {
     use rusqlite::Connection;
 
-    use super::{Clock, Timestamp};
+    use super::{Clock, Duration, Timestamp, UNIX_EPOCH};
 
     #[test]
     fn a_fixed_clock_stands_still_while_the_monotonic_one_runs() {
@@ -88,6 +99,16 @@ mod tests {
             std::hint::spin_loop();
         }
         assert_eq!((clock.start(), clock.now()), (time, time));
+    }
+
+    #[test]
+    fn only_the_system_clock_knows_how_long_ago_a_file_was_changed() {
+        let clock = Clock::system();
+        let since = clock.since(UNIX_EPOCH).unwrap();
+        assert_eq!(since.as_secs(), clock.start().unix() as u64);
+        let later = UNIX_EPOCH + since + Duration::from_nanos(1);
+        assert_eq!(clock.since(later), None);
+        assert_eq!(Clock::fixed(clock.start()).since(UNIX_EPOCH), None);
     }
 
     #[test]

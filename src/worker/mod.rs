@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub(crate) use leftovers::{MARK, gone_their_own_way, kill_all_of};
 pub use recovery::{Recovered, recover};
 
+use crate::boot;
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::store::Store;
@@ -282,8 +283,7 @@ fn started(content: &[u8]) -> Option<Vec<(i64, u32)>> {
 /// What the file of a worker of this boot begins with.
 fn header() -> [u8; HEADER] {
     let mut header = [b' '; HEADER];
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let text = format!("runner worker 1 {}", boot.trim());
+    let text = format!("runner worker 1 {}", boot::id().unwrap_or_default());
     let kept = text.len().min(HEADER - 1);
     header[..kept].copy_from_slice(&text.as_bytes()[..kept]);
     header[HEADER - 1] = b'\n';

@@ -1,0 +1,75 @@
+//! What a tick leaves behind, in a file of its own beside the database: a tick that finds nothing to do writes nothing to
+//! the database.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+
+use crate::error::{Error, Result};
+use crate::store::file::Files;
+use crate::store::stamp::Stamp;
+use crate::time::Timestamp;
+
+/// What the name of the file ends with.
+const TICK_FILE: &str = "-tick";
+
+/// How long a time is as text.
+const TIME: usize = 19;
+
+/// When a tick came to its end, and what it found.
+#[derive(Debug)]
+pub(super) struct Note {
+    /// When that was.
+    pub(super) at: Timestamp,
+    /// Until when nothing is due while the database is as it was.
+    pub(super) quiet: Option<(Timestamp, Stamp)>,
+}
+
+impl Note {
+    pub(super) fn write(&self, files: &Files) -> Result<()> {
+        let at = self.at.to_sql();
+        let text = match &self.quiet {
+            Some((until, stamp)) => format!("{at} {} {stamp}\n", until.to_sql()),
+            None => format!("{at} {:36}\n", ""),
+        };
+        let mut how = OpenOptions::new();
+        // The text is always as long as the one before it; to cut the file first would cost more than all the rest.
+        how.write(true).create(true).truncate(false);
+        files
+            .open_beside(TICK_FILE, &mut how)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|source| Error::io(&files.beside(TICK_FILE), source))
+    }
+
+    /// What the last tick left, if there was one.
+    pub(super) fn read(files: &Files) -> io::Result<Option<Self>> {
+        match fs::read_to_string(files.beside(TICK_FILE)) {
+            Ok(text) => Ok(Self::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (at, rest) = text.split_at_checked(TIME)?;
+        let quiet = rest.get(1..).and_then(|rest| {
+            let (until, stamp) = rest.split_at_checked(TIME)?;
+            Some((
+                Timestamp::from_sql(until).ok()?,
+                Stamp::parse(stamp.trim())?,
+            ))
+        });
+        Some(Self {
+            at: Timestamp::from_sql(at).ok()?,
+            quiet,
+        })
+    }
+}
+
+/// When the last tick came to its end, if one did.
+///
+/// # Errors
+/// When the file that says so may not be read.
+pub fn last_tick(files: &Files) -> Result<Option<Timestamp>> {
+    let note = Note::read(files).map_err(|source| Error::io(&files.beside(TICK_FILE), source))?;
+    Ok(note.map(|note| note.at))
+}
