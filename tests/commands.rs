@@ -399,6 +399,8 @@ fn there_are_completions_for_five_shells() {
             script.contains("crontab") && script.contains("max-age"),
             "{shell}"
         );
+        let value = home.json(["completions", shell]);
+        assert_eq!(value.as_str().unwrap().trim_end_matches('\n'), script);
     }
 }
 

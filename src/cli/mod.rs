@@ -293,7 +293,11 @@ impl Command {
 fn completions(shell: clap_complete::Shell, context: &Context) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "runner", &mut script);
-    context.out.text(&String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    match context.out.json {
+        true => context.out.json(&script)?,
+        false => context.out.text(&script)?,
+    }
     Ok(Exit::Done)
 }
 

@@ -374,9 +374,8 @@ impl Store {
     /// over, since its file does not grow then.
     pub(crate) fn with_rare_checkpoints<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.checkpoint_after(RARELY)?;
-        let done = work();
-        self.checkpoint_after(NORMALLY)?;
-        done
+        let _until_done = RareCheckpoints(self);
+        work()
     }
 
     fn checkpoint_after(&self, pages: u32) -> Result<()> {
@@ -436,6 +435,17 @@ impl Store {
 
     fn last_id(&self) -> i64 {
         self.connection.last_insert_rowid()
+    }
+}
+
+/// While this lives, the write-ahead log is moved into the database after more pages than normally.
+struct RareCheckpoints<'a>(&'a Store);
+
+impl Drop for RareCheckpoints<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.checkpoint_after(NORMALLY) {
+            log::error!("the write-ahead log goes on growing further than it should: {error}");
+        }
     }
 }
 
