@@ -36,7 +36,7 @@
 //! # Quiet ticks
 //!
 //! Most ticks find nothing. One that does notes until when nothing is due, and what the system and SQLite say of the
-//! database's files, as it was before it opened them ([`store::stamp`]). While they say the same, and that time has not
+//! database's files, as it was before it opened them (the module `store::stamp`). While they say the same, and that time has not
 //! come, the next ticks end there.
 //!
 //! # Compatibility

@@ -160,6 +160,23 @@ fn an_error_that_was_over_and_comes_back_is_told_again() {
 }
 
 #[test]
+fn what_was_told_is_forgotten_when_it_is_over_also_when_nobody_is_to_be_told_any_more() {
+    let server = Script::accept().start();
+    let home = home(&server);
+    home.method_with("Test:fail", &["--retries", "3"], "exit 1");
+    home.ok(["task", "add", "Test:fail"]);
+    tick_in_silence(&home);
+    let told = || home.sql_value::<i64>("SELECT count(*) FROM reported");
+    assert_eq!(told(), 1);
+    home.ok(["config", "unset", "mail.errors_to"]);
+    home.ok(["tick"]);
+    assert_eq!(told(), 1, "it is tried again later");
+    home.ok(["task", "cancel", "1"]);
+    home.ok(["tick"]);
+    assert_eq!(told(), 0);
+}
+
+#[test]
 fn no_hidden_value_is_in_a_report() {
     let server = Script::accept().start();
     let home = home(&server);

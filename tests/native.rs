@@ -82,7 +82,7 @@ impl Program {
             signals: &signals,
         };
         let mut post = Post::new(&self.store, &clock, &settings);
-        let (report, done) = tick(&self.store, means, &mut post, None);
+        let (report, done) = tick(&self.store, means, &mut post);
         done.unwrap();
         report
     }

@@ -6,16 +6,14 @@
 mod kit;
 
 use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
 
 use kit::process::until;
 use kit::runner::Home;
-use runner::store::file::Files;
-use runner::store::stamp::Stamp;
-use runner::tick::quiet_tick;
-use runner::time::{Clock, Timestamp};
+use runner::time::Clock;
 use rusqlite::Connection;
 
 /// What a tick says, when it is to say more, that did not open the database.
@@ -136,90 +134,52 @@ fn a_commit_in_the_midst_of_a_tick_is_seen_by_the_next_one() {
 }
 
 #[test]
-fn what_becomes_due_by_itself_is_done_in_time() {
+fn the_tick_that_something_is_due_in_looks() {
     let home = not_looked_at();
-    let files = Files::of(&home.db());
-    let clock = Clock::system();
-    let stamp = Stamp::of(&files, &clock).unwrap();
-    let at = |time: Timestamp| {
-        quiet_tick(&files, &Clock::fixed(time), stamp)
-            .unwrap()
-            .is_some()
-    };
-    assert!(!at(clock.start()), "no tick has looked yet");
-    home.ok(["tick"]);
-    let last = clock.now();
-    let later = |seconds: i64| last.plus_seconds(seconds).unwrap();
-    let hour = Timestamp::from_unix((last.unix() / 3600 + 1) * 3600).unwrap();
-    assert!(at(last));
-    assert!(at(hour.plus_seconds(-1).unwrap()));
-    assert!(!at(hour), "the first of an hour looks in any case");
-    assert!(!at(later(-1)), "the clock was set back");
-}
-
-#[test]
-fn a_task_a_level_or_a_mail_that_waits_for_its_time_is_not_forgotten() {
-    let waits = [
-        "INSERT INTO task (method, run_at) VALUES ('Note:down', datetime('now', '+2 seconds'))",
-        "INSERT INTO document (title) VALUES ('Soon');
-         INSERT INTO attachment (timer_id, document_id, counted_from, due_at, stale)
-         VALUES (1, 1, datetime('now'), datetime('now', '+2 seconds'), 0)",
-        "INSERT INTO mail (\"from\", \"to\", subject, body, run_at, message_id)
-         VALUES ('a@example.org', json_array('b@example.org'), 'Soon', '', datetime('now', '+2 seconds'), '<1@example.org>')",
-    ];
-    for sql in waits {
-        let home = not_looked_at();
-        home.ok([
-            "timer",
-            "set",
-            "soon",
-            "--action",
-            "delay=2s, method=Note:down",
-        ]);
-        home.sql(sql);
-        age(&home);
-        let files = Files::of(&home.db());
-        let stamp = Stamp::of(&files, &Clock::system()).unwrap();
-        home.ok(["tick"]);
-        let at = |seconds: i64| {
-            let time = Clock::system().start().plus_seconds(seconds).unwrap();
-            quiet_tick(&files, &Clock::fixed(time), stamp)
-                .unwrap()
-                .is_some()
-        };
-        assert!(!at(3), "{sql}");
-    }
-}
-
-#[test]
-fn nothing_is_taken_for_known_that_the_files_cannot_tell() {
-    let home = looked_at();
-    let files = Files::of(&home.db());
-    let stamp = || Stamp::of(&files, &Clock::system());
-    let known = stamp();
-    assert_eq!(stamp(), known);
-    assert_eq!(
-        Stamp::of(&files, &Clock::fixed(Clock::system().start())),
-        None
+    home.sql(
+        "INSERT INTO task (method, run_at) VALUES ('Note:down', datetime('now', '+10 seconds'))",
     );
-    let modified = |time: SystemTime| {
-        let file = File::options().write(true).open(home.db()).unwrap();
-        file.set_modified(time).unwrap();
-    };
-    modified(UNIX_EPOCH + now());
-    assert_eq!(stamp(), None, "it was changed a moment ago");
-    modified(UNIX_EPOCH + now() + Duration::from_secs(60));
-    assert_eq!(stamp(), None, "its time is yet to come");
-    modified(UNIX_EPOCH + Duration::from_secs(1_775_804_400));
-    assert_eq!(stamp(), None, "its times may be counted in seconds");
     age(&home);
-    assert!(stamp().is_some_and(|stamp| Some(stamp) != known));
-    home.write("runner.db-journal", "");
-    assert_eq!(stamp(), None, "what is in the file may be undone");
-    assert_eq!(
-        Stamp::of(&Files::of(Path::new("none.db")), &Clock::system()),
-        None
-    );
+    assert!(!is_quiet(&home), "no tick has looked yet");
+    assert!(is_quiet(&home), "it is not due");
+    let run_at: String = home.sql_value("SELECT run_at FROM task");
+    let noted = home.read("runner.db-tick");
+    assert_eq!(noted.get(20..39), Some(run_at.as_str()), "{noted}");
+}
+
+#[test]
+fn what_a_program_that_died_has_committed_is_seen_even_if_the_index_of_the_log_has_lost_it() {
+    let home = not_looked_at();
+    let script = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute('SELECT count(*) FROM task').fetchall()
+print('open', flush=True)
+sys.stdin.readline()
+db.execute(\"INSERT INTO task (method) VALUES ('Note:down')\")
+db.commit()
+print('done', flush=True)
+sys.stdin.readline()";
+    let mut application = Command::new("python3")
+        .args(["-c", script])
+        .arg(home.db())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(application.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "open");
+    age(&home);
+    assert!(!is_quiet(&home), "no tick has looked yet");
+    assert!(is_quiet(&home));
+    let index = fs::read(home.path("runner.db-shm")).unwrap();
+    let go_on = application.stdin.as_mut().unwrap();
+    go_on.write_all(b"\n").unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "done");
+    application.kill().unwrap();
+    application.wait().unwrap();
+    home.write("runner.db-shm", index);
+    assert!(!is_quiet(&home), "nobody has closed the database");
+    assert_eq!(home.lines("done"), ["done"]);
 }
 
 #[test]
@@ -237,8 +197,10 @@ fn what_refuses_a_database_or_is_to_be_told_does_so_in_quiet_ticks_too() {
     assert!(is_quiet(&home));
     home.write("runner.db-failure", "the disk is full");
     assert!(!is_quiet(&home), "the last run failed as a whole");
-    fs::remove_file(home.path("runner.db-failure")).unwrap();
+    assert!(is_quiet(&home), "that is over");
     home.write("runner.db-tick", "no note of ours");
     assert!(!is_quiet(&home));
     assert!(is_quiet(&home));
+    home.write("runner.db-journal", "");
+    assert!(!is_quiet(&home), "what is in the file may be undone");
 }

@@ -7,7 +7,7 @@ use crate::report;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::store::stamp::Stamp;
-use crate::tick::{quiet_tick, rehearse, tick};
+use crate::tick::{quiet_tick, rehearse, stamped_tick};
 use crate::time::Zone;
 
 #[derive(Debug, clap::Args)]
@@ -23,29 +23,25 @@ impl Args {
         if self.dry_run {
             return rehearsed(context, &Store::open_to_run(&trusted)?);
         }
-        // With `--now` there is no stamp, and so no short way.
+        // With `--now` there is no stamp, and so no quiet tick.
         let clock = context.clock(&Zone::System)?;
         let stamp = Stamp::of(trusted.files(), &clock);
-        if let Some(stamp) = stamp
-            && let Some(report) = quiet_tick(trusted.files(), &clock, stamp)?
-        {
-            if context.out.json {
-                context.out.json(&report)?;
-            }
-            return Ok(Exit::Done);
+        match stamp.and_then(|stamp| quiet_tick(trusted.files(), &clock, stamp)) {
+            Some(report) if context.out.json => context.out.json(&report).map(|()| Exit::Done),
+            Some(_) => Ok(Exit::Done),
+            None => whole_tick(context, &Store::open_to_run(&trusted)?, stamp),
         }
-        done(context, &Store::open_to_run(&trusted)?, stamp)
     }
 }
 
-fn done(context: &Context, store: &Store, stamp: Option<Stamp>) -> Result<Exit> {
+fn whole_tick(context: &Context, store: &Store, stamp: Option<Stamp>) -> Result<Exit> {
     let settings = store.settings()?;
     // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
     let clock = context.clock(&settings.zone().unwrap_or_default())?;
     let signals = Signals::default();
     let mut post = Post::new(store, &clock, &settings);
     let means = context.means(&clock, &settings, &signals);
-    let (report, done) = tick(store, means, &mut post, stamp);
+    let (report, done) = stamped_tick(store, means, &mut post, stamp);
     let failure = done.err().map(|error| error.of_database(&context.db));
     if context.out.json && failure.is_none() {
         context.out.json(&report)?;
@@ -54,12 +50,12 @@ fn done(context: &Context, store: &Store, stamp: Option<Stamp>) -> Result<Exit> 
     let may_mail = !output::is_watched() && !signals.told_to_leave();
     if may_mail && report::is_wanted(&settings)? {
         output::mail_errors(&mut post, &report.errors, failure.as_ref());
-        if failure.is_none() {
-            report::settle(store, &report.errors)?;
-        }
     } else {
         output::complain_of(&report.errors);
         failure.iter().for_each(output::complain);
+    }
+    if failure.is_none() && !signals.told_to_leave() {
+        report::settle(store, &report.errors)?;
     }
     let closed = post.close();
     match (failure, report.errors.is_empty()) {

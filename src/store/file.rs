@@ -1,10 +1,11 @@
 //! The database as a file, and the files that go with it.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::trust;
 use crate::error::{Error, Result};
 
 /// What a group may do with a file.
@@ -78,6 +79,28 @@ impl Files {
             }
         }
         Ok(file)
+    }
+
+    /// Reads a text that goes with the database, if it is no longer than it may be and somebody has made it who may write to
+    /// the database. What is no file, a pipe say, is not waited for.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn read_beside(&self, ending: &str, longest: usize) -> io::Result<Option<String>> {
+        let mut how = OpenOptions::new();
+        how.read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = match how.open(self.beside(ending)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let found = file.metadata()?;
+        if found.len() > longest as u64 || !trust::is_of_the_database(self, &found) {
+            return Ok(None);
+        }
+        let mut text = String::with_capacity(longest);
+        file.take(longest as u64).read_to_string(&mut text)?;
+        Ok(Some(text))
     }
 
     /// Refuses a database with several names: SQLite keeps a log beside each of them, and what it writes by one ruins what

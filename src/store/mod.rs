@@ -16,7 +16,7 @@ pub mod method;
 pub mod reported;
 pub mod retention;
 pub mod setting;
-pub mod stamp;
+pub(crate) mod stamp;
 pub mod task;
 pub mod task_file;
 pub mod task_log;

@@ -3,54 +3,62 @@
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::file::Files;
 use crate::boot;
 use crate::time::Clock;
 
-/// How long ago a file must have been changed for its time to tell the next change from that one: the kernel counts these
-/// times in steps of up to 10 ms.
-const STEP: Duration = Duration::from_millis(100);
+/// How long ago a file must have been changed for its time to tell the next change from that one: file systems count in
+/// steps of up to two seconds.
+const STEP: Duration = Duration::from_secs(3);
 
 /// The header of the index of the write-ahead log, which is there twice.
 const INDEX_HEADER: u64 = 2 * 48;
 
-/// What the system says of the files of a database, in short: while it says the same, nothing was committed.
+/// The byte of the index on which each program that has the database open holds a lock: SQLite's `UNIX_SHM_DMS`.
+const IN_USE: u64 = 128;
+
+/// What the system and SQLite say of the files of a database, in short: while they say the same, nothing was committed.
 ///
 /// While any program has the database open, a commit is what changes the header of the log's index: SQLite itself goes by
 /// that. The time of the log would not do, since it is set before the log is synced, and the commit seen only after that.
-/// When the last program has closed the database, the log is a part of the file, which has another time then.
+/// The last program to close the database moves what is in the log into the file, which has another time then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp(u64);
+pub(crate) struct Stamp(u64);
 
 impl Stamp {
-    /// Of a database as it is now; none where its files cannot tell: when they were changed a moment ago, when their times
-    /// are too coarse, when a journal is there that is to be rolled back, or when the clock is not the system's.
-    pub fn of(files: &Files, clock: &Clock) -> Option<Self> {
-        if files.beside("-journal").symlink_metadata().is_ok() {
+    /// Of a database as it is now; none where its files cannot tell: when the last to have it open did not close it, when
+    /// it was written to a moment ago, or when the clock is not the system's.
+    ///
+    /// Not for a process that has the database open: to close a file frees all locks that the process has on it.
+    pub(crate) fn of(files: &Files, clock: &Clock) -> Option<Self> {
+        // In this order: what is committed is in the log until it is in the file, and so is missed in neither.
+        let last_commit = last_commit(&files.beside("-shm"))?;
+        let has_log = is_there(&files.beside("-wal"));
+        let must_be_undone = is_there(&files.beside("-journal"));
+        let file = fs::metadata(files.beside("")).ok()?;
+        let is_past = clock.since(file.modified().ok()?)? > STEP;
+        if has_log == last_commit.is_empty() || must_be_undone || !is_past {
             return None;
         }
         let mut hasher = DefaultHasher::new();
+        // Another version may find more to be due.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         // A machine that lost its power may have lost the times of files, and not what was written to them.
         boot::id()?.hash(&mut hasher);
-        let database = looked_at(&files.beside(""), clock)??;
-        // Whoever puts a copy in its place may give it the time that the other one had.
-        (database.ctime(), database.ctime_nsec()).hash(&mut hasher);
-        last_change(&database).hash(&mut hasher);
-        // SQLite sets the owner of this one when it opens it, which changes its ctime.
-        let log = looked_at(&files.beside("-wal"), clock)?;
-        log.as_ref().map(last_change).hash(&mut hasher);
-        last_commit(&files.beside("-shm")).ok()?.hash(&mut hasher);
+        last_commit.hash(&mut hasher);
+        identity(&file).hash(&mut hasher);
         Some(Self(hasher.finish()))
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         u64::from_str_radix(text, 16).ok().map(Self)
     }
 }
@@ -61,67 +69,120 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// What the system says of a file, if it is there; none when its time does not tell the next change from the last.
-fn looked_at(path: &Path, clock: &Clock) -> Option<Option<Metadata>> {
-    let found = match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Some(None),
-        found => found.ok()?,
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Which file it is, and what is another after each change. Whoever puts a copy in its place may give it the time that the
+/// other one had, but not its ctime.
+fn identity(file: &Metadata) -> impl Hash + use<> {
+    let changed = (file.mtime(), file.mtime_nsec());
+    let placed = (file.ctime(), file.ctime_nsec());
+    (file.dev(), file.ino(), file.size(), changed, placed)
+}
+
+/// What the index of the log says was committed last; nothing when no program has the database open, and none when one
+/// has left it there that died.
+fn last_commit(index: &Path) -> Option<Vec<u8>> {
+    let index = match File::open(index) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Some(Vec::new()),
+        index => index.ok()?,
     };
-    let is_past = clock.since(found.modified().ok()?)? > STEP;
-    // Where there are no fractions, file systems count in seconds.
-    (is_past && found.mtime_nsec() != 0).then_some(Some(found))
-}
-
-/// What is another after each change of a file.
-fn last_change(found: &Metadata) -> impl Hash + use<> {
-    let time = (found.mtime(), found.mtime_nsec());
-    (found.dev(), found.ino(), found.size(), time)
-}
-
-/// What says of the log how far it was committed, if any program has the database open.
-fn last_commit(index: &Path) -> io::Result<Vec<u8>> {
+    let probe = Flock {
+        start: IN_USE,
+        length: 1,
+        offset_type: FlockOffsetType::Set,
+        ..Flock::from(FlockType::WriteLock)
+    };
+    fcntl_getlk(&index, &probe).ok()??;
     let mut header = Vec::new();
-    match File::open(index) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        index => {
-            index?.take(INDEX_HEADER).read_to_end(&mut header)?;
-        }
-    }
-    Ok(header)
+    index.take(INDEX_HEADER).read_to_end(&mut header).ok()?;
+    Some(header)
 }
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
     use tempfile::TempDir;
 
-    use super::last_commit;
+    use super::{Files, STEP, Stamp};
     use crate::store::Store;
+    use crate::time::Clock;
 
-    #[test]
-    fn the_index_of_the_log_is_another_after_each_commit_and_after_nothing_else() {
+    fn stamp(path: &Path) -> Option<Stamp> {
+        Stamp::of(&Files::of(path), &Clock::system())
+    }
+
+    fn changed_at(path: &Path, time: SystemTime) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(time).unwrap();
+    }
+
+    /// A database that nobody has open, and that was changed long ago.
+    fn database() -> (TempDir, std::path::PathBuf) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("runner.db");
-        let index = folder.path().join("runner.db-shm");
         drop(Store::create(&path).unwrap());
-        assert!(last_commit(&index).unwrap().is_empty());
-        let (writer, reader) = (Connection::open(&path), Connection::open(&path));
-        let (writer, reader) = (writer.unwrap(), reader.unwrap());
-        let look = || -> i64 {
-            let sql = "SELECT count(*) FROM setting";
-            reader.query_row(sql, [], |row| row.get(0)).unwrap()
-        };
-        look();
-        for round in 0..10 {
-            let before = last_commit(&index).unwrap();
-            assert_eq!(before.len(), 96);
-            let sql = format!("BEGIN; INSERT INTO setting VALUES ('key {round}', '')");
-            writer.execute_batch(&sql).unwrap();
-            assert_eq!(look(), round);
-            assert_eq!(last_commit(&index).unwrap(), before);
-            writer.execute_batch("COMMIT").unwrap();
-            assert_ne!(last_commit(&index).unwrap(), before);
-            assert_eq!(look(), round + 1);
+        changed_at(&path, UNIX_EPOCH + Duration::from_secs(1_775_804_400));
+        (folder, path)
+    }
+
+    #[test]
+    fn it_is_the_same_while_nobody_writes() {
+        let (_folder, path) = database();
+        let known = stamp(&path);
+        assert!(known.is_some() && stamp(&path) == known);
+        drop(Store::open(&path).unwrap().settings().unwrap());
+        assert_eq!(stamp(&path), known, "it was only read");
+        let text = known.unwrap().to_string();
+        assert_eq!(Stamp::parse(&text), known);
+    }
+
+    #[test]
+    fn it_is_another_for_another_file_or_another_time() {
+        let (folder, path) = database();
+        let known = stamp(&path).unwrap();
+        let copy = folder.path().join("copy.db");
+        fs::copy(&path, &copy).unwrap();
+        let modified = path.metadata().unwrap().modified().unwrap();
+        changed_at(&copy, modified);
+        fs::rename(&copy, &path).unwrap();
+        let put_back = stamp(&path).unwrap();
+        assert_ne!(put_back, known);
+        changed_at(&path, modified + Duration::from_nanos(1));
+        assert_ne!(stamp(&path).unwrap(), put_back);
+    }
+
+    #[test]
+    fn there_is_none_where_the_files_cannot_tell() {
+        let (folder, path) = database();
+        let beside = |ending: &str| folder.path().join(format!("runner.db{ending}"));
+        for ending in ["-journal", "-wal", "-shm"] {
+            fs::write(beside(ending), "left by one that died").unwrap();
+            assert_eq!(stamp(&path), None, "{ending}");
+            fs::remove_file(beside(ending)).unwrap();
         }
+        fs::write(beside("-wal"), "").unwrap();
+        fs::write(beside("-shm"), [0; 32768]).unwrap();
+        assert_eq!(stamp(&path), None, "nobody has it open");
+        fs::remove_file(beside("-wal")).unwrap();
+        fs::remove_file(beside("-shm")).unwrap();
+        assert!(stamp(&path).is_some());
+        let fixed = Clock::fixed(Clock::system().start());
+        assert_eq!(Stamp::of(&Files::of(&path), &fixed), None);
+        assert_eq!(stamp(Path::new("none.db")), None);
+        let clock = Clock::system();
+        let now = UNIX_EPOCH + clock.since(UNIX_EPOCH).unwrap();
+        let at = |time: SystemTime| {
+            changed_at(&path, time);
+            Stamp::of(&Files::of(&path), &clock)
+        };
+        assert_eq!(at(now), None, "it was changed a moment ago");
+        assert_eq!(at(now - STEP), None);
+        assert_eq!(at(now + STEP), None, "its time is yet to come");
+        assert!(at(now - STEP - Duration::from_millis(1)).is_some());
     }
 }

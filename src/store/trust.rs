@@ -28,7 +28,8 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    /// Refuses a database whose commands might not be its user's own. One that is not there is left to whoever opens it.
+    /// Refuses a database whose commands might not be its user's own. One that is not there, or that the system says
+    /// nothing of, is left to whoever opens it.
     ///
     /// # Errors
     /// When the file is writable by all or belongs to somebody else, when one beside it is somebody else's, when its folder
@@ -137,13 +138,23 @@ fn check_side_files(files: &Files, database: &Metadata, folder: &Metadata) -> Re
     Ok(())
 }
 
-/// Whoever may write to the database may have made the files beside it: we, and where its mode says so its group. Where
-/// all may make files, the group of one says nothing of who made it.
+/// Whether a file beside a database was made by somebody who may write to the database.
+pub(super) fn is_of_the_database(files: &Files, side: &Metadata) -> bool {
+    let folder = folder_of(&files.beside(""));
+    match (files.found(), folder) {
+        (Some(database), Ok(folder)) => is_trusted(side, database, &folder),
+        _ => false,
+    }
+}
+
+/// Whoever may write to the database may have made the files beside it: we, its owner, and where its mode says so its
+/// group. Where all may make files, the group of one says nothing of who made it.
 fn is_trusted(side: &Metadata, database: &Metadata, folder: &Metadata) -> bool {
     let group_may = database.permissions().mode() & WRITABLE_BY_GROUP != 0
         && side.gid() == database.gid()
         && !is_open_to_all(folder);
-    side.is_file() && !is_open_to_all(side) && (side.uid() == user() || group_may)
+    let by_owner = [user(), database.uid()].contains(&side.uid());
+    side.is_file() && !is_open_to_all(side) && (by_owner || group_may)
 }
 
 fn is_open_to_all(found: &Metadata) -> bool {

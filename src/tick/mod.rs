@@ -8,7 +8,7 @@ mod troubles;
 use serde::Serialize;
 
 pub use note::last_tick;
-pub use quiet::quiet_tick;
+pub(crate) use quiet::quiet_tick;
 pub use troubles::{interruptions, troubles};
 
 use note::Note;
@@ -71,12 +71,17 @@ pub struct Tasks {
     pub interrupted: u64,
 }
 
-/// Does all that is due. With the stamp that the database had before it was opened, a tick that finds nothing to do notes
-/// until when others need not look, see [`quiet_tick`].
+/// Does all that is due.
 ///
 /// # Errors
 /// When the database fails; what was committed before is kept, and the report says what was done until then.
-pub fn tick(
+pub fn tick(store: &Store, means: Means<'_>, post: &mut Post<'_>) -> (Report, Result<()>) {
+    stamped_tick(store, means, post, None)
+}
+
+/// The same. With the stamp of the database from before it was opened, a tick that finds nothing to do notes until when
+/// others need not look.
+pub(crate) fn stamped_tick(
     store: &Store,
     means: Means<'_>,
     post: &mut Post<'_>,

@@ -1,7 +1,7 @@
 //! What a tick leaves behind, in a file of its own beside the database: a tick that finds nothing to do writes nothing to
 //! the database.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 
 use crate::error::{Error, Result};
@@ -12,8 +12,9 @@ use crate::time::Timestamp;
 /// What the name of the file ends with.
 const TICK_FILE: &str = "-tick";
 
-/// How long a time is as text.
+/// How long a time is as text, and a note: two times and a stamp, with what is between them.
 const TIME: usize = 19;
+const NOTE: usize = 2 * (TIME + 1) + 17;
 
 /// When a tick came to its end, and what it found.
 #[derive(Debug)]
@@ -42,11 +43,8 @@ impl Note {
 
     /// What the last tick left, if there was one.
     pub(super) fn read(files: &Files) -> io::Result<Option<Self>> {
-        match fs::read_to_string(files.beside(TICK_FILE)) {
-            Ok(text) => Ok(Self::parse(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text = files.read_beside(TICK_FILE, NOTE)?;
+        Ok(text.and_then(|text| Self::parse(&text)))
     }
 
     fn parse(text: &str) -> Option<Self> {

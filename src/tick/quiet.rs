@@ -11,27 +11,22 @@ use crate::time::{Clock, Timestamp};
 
 const HOUR: i64 = 3600;
 
-/// A tick that knows from the last one that nothing is due, if it is so: nobody has written to the database since then,
-/// and nothing has become due by itself. The first tick of each hour looks in any case.
-///
-/// # Errors
-/// When it cannot note that it came to its end.
-pub fn quiet_tick(files: &Files, clock: &Clock, stamp: Stamp) -> Result<Option<Report>> {
+/// The report of a tick that need not open the database, if this is one: the last tick has noted that nothing is due until
+/// later than now, and nobody has written to the database since then. The first tick of an hour is none.
+pub(crate) fn quiet_tick(files: &Files, clock: &Clock, stamp: Stamp) -> Option<Report> {
     let now = clock.start();
-    let Ok(Some(last)) = Note::read(files) else {
-        return Ok(None);
-    };
-    let is_quiet = last
-        .quiet
-        .is_some_and(|(until, then)| then == stamp && last.at <= now && now < until);
-    if !is_quiet || report::has_failed(files) {
-        return Ok(None);
+    let last = Note::read(files).ok()??;
+    let (until, then) = last.quiet?;
+    let is_in_time = last.at <= now && now < until && Some(until) <= end_of_hour(now);
+    if then != stamp || !is_in_time || report::has_failed(files) {
+        return None;
     }
-    Note { at: now, ..last }.write(files)?;
+    // A tick that cannot note its end says so with all that it takes to tell of errors.
+    Note { at: now, ..last }.write(files).ok()?;
     log::info!(
         "nothing has become due, and nobody has written to the database since the last tick"
     );
-    Ok(Some(Report::new(now).after(clock)))
+    Some(Report::new(now).after(clock))
 }
 
 /// Until when no tick has anything to do unless somebody writes to the database, where nothing is due now.
@@ -40,6 +35,136 @@ pub(super) fn quiet_until(store: &Store, now: Timestamp) -> Result<Option<Timest
     if store.has_reported()? {
         return Ok(None);
     }
-    let hour = Timestamp::from_unix((now.unix().div_euclid(HOUR) + 1) * HOUR);
-    Ok([hour, store.next_due()?].into_iter().flatten().min())
+    let times = [end_of_hour(now), store.next_due()?];
+    Ok(times.into_iter().flatten().min())
+}
+
+fn end_of_hour(time: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_unix((time.unix().div_euclid(HOUR) + 1) * HOUR)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use rusqlite::Connection;
+    use tempfile::TempDir;
+
+    use super::{Note, Stamp, Store, Timestamp, quiet_tick, quiet_until};
+    use crate::store::file::Files;
+    use crate::time::{Clock, Zone};
+
+    fn time(text: &str) -> Timestamp {
+        let text = format!("2026-04-10T{text}");
+        Zone::parse("UTC").unwrap().parse_time(&text).unwrap()
+    }
+
+    fn stamp(text: &str) -> Stamp {
+        Stamp::parse(text).unwrap()
+    }
+
+    /// A database, and what a tick at nine has noted of it.
+    fn noted() -> (TempDir, Files) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("runner.db");
+        drop(Store::create(&path).unwrap());
+        let files = Files::of(&path);
+        let quiet = Some((time("09:20"), stamp("1f")));
+        let at = time("09:00");
+        Note { at, quiet }.write(&files).unwrap();
+        (folder, files)
+    }
+
+    fn is_quiet(files: &Files, now: &str) -> bool {
+        quiet_tick(files, &Clock::fixed(time(now)), stamp("1f")).is_some()
+    }
+
+    #[test]
+    fn a_tick_need_not_look_until_something_is_due_or_written() {
+        let (_folder, files) = noted();
+        let other = quiet_tick(&files, &Clock::fixed(time("09:01")), stamp("2f"));
+        assert!(other.is_none(), "somebody has written");
+        assert!(!is_quiet(&files, "08:59"), "the clock was set back");
+        assert!(is_quiet(&files, "09:00") && is_quiet(&files, "09:19"));
+        assert!(!is_quiet(&files, "09:18"), "that was before the last tick");
+        assert!(!is_quiet(&files, "09:20"), "it is due");
+        let report = quiet_tick(&files, &Clock::fixed(time("09:19:59")), stamp("1f")).unwrap();
+        assert_eq!(
+            (report.now, report.fired, report.errors.len()),
+            (time("09:19:59"), 0, 0)
+        );
+    }
+
+    #[test]
+    fn the_first_tick_of_an_hour_looks_whatever_the_last_one_noted() {
+        let (_folder, files) = noted();
+        let quiet = Some((time("12:00"), stamp("1f")));
+        let at = time("09:00");
+        Note { at, quiet }.write(&files).unwrap();
+        assert!(!is_quiet(&files, "09:01"));
+    }
+
+    #[test]
+    fn nothing_is_believed_of_a_note_that_anybody_else_could_have_made() {
+        let (folder, files) = noted();
+        let note = folder.path().join("runner.db-tick");
+        let set_mode = |mode| fs::set_permissions(&note, Permissions::from_mode(mode)).unwrap();
+        set_mode(0o666);
+        assert!(!is_quiet(&files, "09:00"));
+        set_mode(0o600);
+        assert!(is_quiet(&files, "09:00"));
+        let text = fs::read_to_string(&note).unwrap();
+        fs::write(&note, format!("{text} ")).unwrap();
+        assert!(!is_quiet(&files, "09:00"), "it is longer than any of ours");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, text).unwrap();
+        fs::remove_file(&note).unwrap();
+        symlink(elsewhere, &note).unwrap();
+        assert!(!is_quiet(&files, "09:00"));
+        fs::remove_file(&note).unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(&note).status();
+        assert!(pipe.unwrap().success());
+        assert!(!is_quiet(&files, "09:00"), "nobody writes into it");
+        fs::remove_file(&note).unwrap();
+        fs::create_dir(&note).unwrap();
+        assert!(!is_quiet(&files, "09:00"));
+    }
+
+    #[test]
+    fn it_is_quiet_until_the_next_hour_or_what_is_due_before_that() {
+        let queued = |time: &str| {
+            format!(
+                "INSERT INTO mail (\"from\", \"to\", subject, body, run_at, message_id)
+                 VALUES ('a@example.org', json_array('b@example.org'), 'Soon', '', {time}, '<1@example.org>')"
+            )
+        };
+        let level = "INSERT INTO timer (name) VALUES ('soon'); INSERT INTO document (title) VALUES ('Soon');
+             INSERT INTO attachment (timer_id, document_id, counted_from, due_at, stale)
+             VALUES (1, 1, '2026-04-10 09:00:00', '2026-04-10 09:30:00', 0)";
+        let held = |time: &str| format!("INSERT INTO task (method, run_at) VALUES ('a', '{time}')");
+        for (sql, until) in [
+            (String::new(), Some("10:00")),
+            (held("2026-04-10 09:10:00"), Some("09:10")),
+            (held("2026-04-10 10:10:00"), Some("10:00")),
+            (level.to_owned(), Some("09:30")),
+            (queued("'2026-04-10 09:40:00'"), Some("09:40")),
+            (queued("'2026-04-10 10:00:01'"), Some("10:00")),
+            (
+                "INSERT INTO reported (subject, since) VALUES ('task', '2026-04-10 08:00:00')"
+                    .to_owned(),
+                None,
+            ),
+        ] {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("runner.db");
+            let store = Store::create(&path).unwrap();
+            Connection::open(&path)
+                .unwrap()
+                .execute_batch(&sql)
+                .unwrap();
+            let found = quiet_until(&store, time("09:00")).unwrap();
+            assert_eq!(found, until.map(time), "{sql}");
+        }
+    }
 }
