@@ -139,6 +139,19 @@ fn no_file_of_ours_is_overwritten_through_a_link_beside_the_database() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_file_of_ours_holds_up_no_tick() {
+    let home = home(0o1777);
+    home.ok(["task", "add", "m"]);
+    let made = Command::new("mkfifo")
+        .arg(home.path("runner.db-tick"))
+        .status();
+    assert!(made.unwrap().success());
+    let told = home.refused(["tick"]);
+    assert!(told.contains("runner.db-tick"), "{told}");
+    assert!(home.path("ran").exists());
+}
+
+#[test]
 fn a_database_that_is_made_of_an_empty_file_is_its_owners_alone() {
     let home = Home::without_database();
     home.write("runner.db", "");
