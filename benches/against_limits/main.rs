@@ -498,7 +498,9 @@ fn idle_tick() {
             || cpu_of_many(idle),
             || cpu_of_many(|| look(&small, of_small)),
         );
-        println!("D   its peak memory {:>57} KiB", timers::peak(idle()));
+        // One that is over sooner than it can be looked at shows none.
+        let peak = (0..20).map(|_| timers::peak(idle())).max();
+        println!("D   its peak memory {:>57} KiB", peak.unwrap_or(0));
     }
     compare_cost(
         "D",
