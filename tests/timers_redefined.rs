@@ -172,6 +172,26 @@ fn dates_are_counted_anew_when_the_zone_changes_and_levels_are_kept() {
 }
 
 #[test]
+fn however_many_hang_on_a_timer_one_command_changes_them_all() {
+    let home = Home::new().at("2026-04-10T09:00");
+    set(&home, &["delay=1d, state=late"]);
+    home.sql(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+         INSERT INTO document (title) SELECT 'Order ' || n FROM n;
+         INSERT INTO attachment (timer_id, document_id, attached_at, counted_from, due_at, stale)
+         SELECT 1, id, '2026-04-10 09:00:00', '2026-04-10 09:00:00', '2026-04-11 09:00:00', 0 FROM document",
+    );
+    let stale = || home.sql_value::<i64>("SELECT count(*) FROM attachment WHERE stale > 0");
+    set(&home, &["delay=2d, state=late"]);
+    assert_eq!(stale(), 20_000);
+    home.sql("UPDATE attachment SET stale = 0");
+    home.ok(["config", "set", "time.zone", "Asia/Tokyo"]);
+    assert_eq!(stale(), 20_000);
+    home.ok(["timer", "remove", "t", "--force"]);
+    assert_eq!(stale(), 0);
+}
+
+#[test]
 fn a_reset_keeps_the_origin_unless_another_is_given() {
     let home = Home::new().at("2026-04-10T09:00");
     set(&home, &["delay=1d, state=late"]);

@@ -460,8 +460,9 @@ fn random() -> i64 {
 }
 
 /// How much of what a statement may have to undo is kept in memory. What SQLite keeps by itself, 64 KiB, is soon too little
-/// for one that inserts many rows; from then on all that follow in the transaction write theirs to a file.
-const UNDO_IN_MEMORY: libc::c_int = 1024 * 1024;
+/// for one that inserts many rows; from then on all that follow in the transaction write theirs to a file. It puts all that
+/// it kept into the file by one write, and cannot write 128 KiB or more at once: it takes the disk to be full.
+const UNDO_IN_MEMORY: libc::c_int = 120 * 1024;
 
 /// Sets SQLite up for the whole process, before its first use.
 #[allow(unsafe_code)]
