@@ -1,11 +1,13 @@
 //! Timers in numbers.
 
+use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use runner::time::Clock;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 
 use crate::raw::{in_transaction, open};
@@ -55,25 +57,51 @@ fn written_to(home: &Home) -> Command {
     tick(home)
 }
 
-fn fetch(home: &Home) -> Duration {
+/// What of the database is in memory already.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// Its pages, in that of the process.
+    ByProcess,
+    /// Its file, in that of the system.
+    BySystem,
+    Nowhere,
+}
+
+fn fetch(home: &Home, kept: Kept) -> Duration {
     let (store, now) = (home.store(), Clock::system().now());
-    assert!(store.is_anything_due(now).unwrap());
-    timed(|| {
+    let fetch = || {
         let mut found = 0;
         let count = |_| found += 1;
         store.visit_due_documents(now, i64::MIN, count).unwrap();
         assert_eq!(found, 1000);
-    })
+    };
+    // The schema is read before.
+    store.settings().unwrap();
+    match kept {
+        Kept::ByProcess => fetch(),
+        Kept::BySystem => {}
+        Kept::Nowhere => {
+            let file = File::open(home.db()).unwrap();
+            fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        }
+    }
+    timed(fetch)
 }
 
 pub(crate) fn fetch_due() {
     let (large, small) = (attached(1_000_000, 1000), attached(1_000, 1000));
-    compare_cost(
-        "E2",
-        "fetching 1,000 due of 1,000,000, against of 1,000",
-        || fetch(&large),
-        || fetch(&small),
-    );
+    for (kept, name) in [
+        (Kept::ByProcess, "warm"),
+        (Kept::BySystem, "reopened"),
+        (Kept::Nowhere, "cold"),
+    ] {
+        compare_cost(
+            "E2",
+            &format!("fetching 1,000 due of 1,000,000, against of 1,000, {name}"),
+            || fetch(&large, kept),
+            || fetch(&small, kept),
+        );
+    }
 }
 
 /// The same firings with nothing but the rows that they are: in document order, 1,000 to a transaction.
