@@ -45,7 +45,7 @@ const COMMANDS: [&str; 42] = [
     "timer next --match plan",
     "timer done",
     "timer skipped --match survey",
-    "timer forecast validation --date 2026-05-01",
+    "timer forecast validation --reference 2026-05-01",
     "doc list",
     "doc show minutes",
     "doc history survey",
@@ -65,7 +65,7 @@ const COMMANDS: [&str; 42] = [
     "timer detach validation-by-delay budget",
     "doc set season-plan date_butoir_validation=2026-04-15",
     "doc state press-kit archived",
-    "doc add --title New --key new author=ada",
+    "doc add --title New --key new -a author=ada",
     "task restart 5",
     "task add Import:members",
     "task run 16",
@@ -113,7 +113,7 @@ fn a_table_may_have_columns_by_the_names_of_all_others() {
     home.sql(&(script + "COMMIT"));
     let expected = answers(&plain);
     let tick = expected.iter().find(|(command, ..)| command == "tick");
-    let done = |what: &str| tick.unwrap().1[what].as_u64().unwrap();
+    let done = |what: &str| tick.unwrap().2[what].as_u64().unwrap();
     for what in ["fired", "skipped", "mails_sent"] {
         assert!(done(what) > 0, "{what}");
     }
@@ -127,12 +127,13 @@ fn lines(home: &Home, sql: &str) -> Vec<String> {
 }
 
 /// What the commands answer, with what they complain of.
-fn answers(home: &Home) -> Vec<(String, Value, String)> {
+fn answers(home: &Home) -> Vec<(String, i32, Value, String)> {
     let answer = |command: &&str| {
         let answer = home.run(["--json"].into_iter().chain(command.split(' ')));
         let mut value = serde_json::from_str(&answer.out()).unwrap_or_default();
         forget(&mut value);
-        ((*command).to_owned(), value, answer.err())
+        assert_ne!(answer.code(), 2, "{}", answer.all());
+        ((*command).to_owned(), answer.code(), value, answer.err())
     };
     COMMANDS.iter().map(answer).collect()
 }

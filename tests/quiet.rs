@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 use kit::process::until;
+use kit::programs::is_installed;
 use kit::runner::Home;
 use runner::time::Clock;
 use rusqlite::Connection;
@@ -23,7 +24,7 @@ const QUIET: &str = "nobody has written to the database since the last tick";
 /// no test may go on in the next one.
 fn not_looked_at() -> Home {
     let left_of_hour = || 3600 - now().as_secs() % 3600;
-    until("the hour is over", || left_of_hour() > 20);
+    until("the hour is over", || left_of_hour() > 45);
     let home = Home::new();
     home.method("Note:down", "echo done >> done");
     age(&home);
@@ -82,11 +83,21 @@ fn whoever_writes_to_the_database_makes_the_next_tick_look() {
         home.sql("PRAGMA journal_mode = DELETE; INSERT INTO task (method) VALUES ('Note:down')");
     };
     let ways: [&dyn Fn(&Home); 3] = [&plain_sql, &command, &in_a_journal];
-    for write in ways {
+    let homes = ways.map(|write| {
         let home = looked_at();
         assert!(is_quiet(&home));
         write(&home);
-        age(&home);
+        home
+    });
+    // Until then the time of the file tells nothing, and any tick looks.
+    let age =
+        |home: &Home| Clock::system().since(home.db().metadata().unwrap().modified().unwrap());
+    until("they are old", || {
+        homes
+            .iter()
+            .all(|home| age(home) > Some(Duration::from_millis(3100)))
+    });
+    for home in homes {
         assert!(!is_quiet(&home));
         assert_eq!(home.lines("done"), ["done"]);
     }
@@ -114,30 +125,10 @@ fn a_program_that_keeps_the_database_open_is_noticed_by_each_of_its_commits() {
 }
 
 #[test]
-fn a_commit_in_the_midst_of_a_tick_is_seen_by_the_next_one() {
-    let home = looked_at();
-    let application = Connection::open(home.db()).unwrap();
-    application.busy_timeout(Duration::from_secs(5)).unwrap();
-    for round in 1..=40 {
-        age(&home);
-        is_quiet(&home);
-        // That tick ran the task of the round before. This one looks again, as somebody has the database open.
-        let tick = home.start(["tick"]);
-        application
-            .execute_batch("INSERT INTO task (method) VALUES ('Note:down')")
-            .unwrap();
-        tick.end().ok();
-        age(&home);
-        home.ok(["tick"]);
-        assert_eq!(home.lines("done").len(), round);
-    }
-}
-
-#[test]
-fn the_tick_that_something_is_due_in_looks() {
+fn the_time_of_what_is_due_next_is_noted_as_the_end_of_the_quiet() {
     let home = not_looked_at();
     home.sql(
-        "INSERT INTO task (method, run_at) VALUES ('Note:down', datetime('now', '+10 seconds'))",
+        "INSERT INTO task (method, run_at) VALUES ('Note:down', datetime('now', '+30 seconds'))",
     );
     age(&home);
     assert!(!is_quiet(&home), "no tick has looked yet");
@@ -149,6 +140,9 @@ fn the_tick_that_something_is_due_in_looks() {
 
 #[test]
 fn what_a_program_that_died_has_committed_is_seen_even_if_the_index_of_the_log_has_lost_it() {
+    if !is_installed("python3") {
+        return;
+    }
     let home = not_looked_at();
     let script = "import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
@@ -198,9 +192,12 @@ fn what_refuses_a_database_or_is_to_be_told_does_so_in_quiet_ticks_too() {
     home.write("runner.db-failure", "the disk is full");
     assert!(!is_quiet(&home), "the last run failed as a whole");
     assert!(is_quiet(&home), "that is over");
-    home.write("runner.db-tick", "no note of ours");
-    assert!(!is_quiet(&home));
-    assert!(is_quiet(&home));
+    for note in ["no note of ours", &"longer than any of ours ".repeat(10)] {
+        home.write("runner.db-tick", note);
+        assert!(!is_quiet(&home));
+        assert!(is_quiet(&home));
+        assert!(home.json(["status"])["last_tick"].is_string());
+    }
     home.write("runner.db-journal", "");
     assert!(!is_quiet(&home), "what is in the file may be undone");
 }

@@ -149,6 +149,20 @@ fn a_pipe_in_the_place_of_a_file_of_ours_holds_up_no_tick() {
     let told = home.refused(["tick"]);
     assert!(told.contains("runner.db-tick"), "{told}");
     assert!(home.path("ran").exists());
+    fs::rename(home.path("runner.db-tick"), home.path("runner.db-failure")).unwrap();
+    home.ok(["tick"]);
+    for (key, value) in [
+        ("mail.from", "runner@example.org"),
+        ("mail.errors_to", "admin@example.org"),
+        ("mail.transport", "file:mails"),
+    ] {
+        home.ok(["config", "set", key, value]);
+    }
+    fs::remove_file(home.path("runner.db-tick")).unwrap();
+    fs::create_dir(home.path("runner.db-tick")).unwrap();
+    assert_eq!(home.run(["tick"]).code(), 1);
+    fs::rename(home.path("runner.db-failure"), home.path("runner.db-shm")).unwrap();
+    assert_eq!(home.run(["--trust-database", "tick"]).code(), 1);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::signals::Signals;
 use crate::store::Store;
 use crate::store::stamp::Stamp;
 use crate::tick::{quiet_tick, rehearse, stamped_tick};
-use crate::time::Zone;
+use crate::time::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,10 +23,13 @@ impl Args {
         if self.dry_run {
             return rehearsed(context, &Store::open_to_run(&trusted)?);
         }
-        // With `--now` there is no stamp, and so no quiet tick.
-        let clock = context.clock(&Zone::System)?;
-        let stamp = Stamp::of(trusted.files(), &clock);
-        match stamp.and_then(|stamp| quiet_tick(trusted.files(), &clock, stamp)) {
+        let (files, clock) = (trusted.files(), Clock::system());
+        // Another clock than the system's knows nothing of the times of files.
+        let stamp = match &context.now {
+            None => Stamp::of(files, &clock),
+            Some(_) => None,
+        };
+        match stamp.and_then(|stamp| quiet_tick(files, &clock, stamp)) {
             Some(report) if context.out.json => context.out.json(&report).map(|()| Exit::Done),
             Some(_) => Ok(Exit::Done),
             None => whole_tick(context, &Store::open_to_run(&trusted)?, stamp),
@@ -54,15 +57,16 @@ fn whole_tick(context: &Context, store: &Store, stamp: Option<Stamp>) -> Result<
         output::complain_of(&report.errors);
         failure.iter().for_each(output::complain);
     }
-    if failure.is_none() && !signals.told_to_leave() {
-        report::settle(store, &report.errors)?;
-    }
-    let closed = post.close();
+    let settled = match failure.is_none() && !signals.told_to_leave() {
+        true => report::settle(store, &report.errors),
+        false => Ok(()),
+    };
+    let ended = post.close().and(settled);
     match (failure, report.errors.is_empty()) {
         // A database that failed the tick may fail its end too; the next tick puts that in order.
         (Some(_), _) => Ok(Exit::Failed),
-        (None, false) => closed.map(|()| Exit::Failed),
-        (None, true) => closed.map(|()| Exit::Done),
+        (None, false) => ended.map(|()| Exit::Failed),
+        (None, true) => ended.map(|()| Exit::Done),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::trouble::{MAILING, Trouble};
 /// What the file beside the database that remembers a failure of the run itself ends with.
 const FAILURE_FILE: &str = "-failure";
 
+/// How much of it is read, in bytes: more than any sentence of ours has.
+const LONGEST_FAILURE: u64 = 1 << 16;
+
 /// When the database cannot tell, better twice than never.
 pub(super) fn is_new(store: &Store, trouble: &Trouble) -> bool {
     trouble.given_up || !store.is_reported(trouble.key()).unwrap_or(false)
@@ -63,16 +66,16 @@ pub fn settle(store: &Store, troubles: &[Trouble]) -> Result<()> {
     })
 }
 
-/// Whether the last run failed as a whole.
-pub fn has_failed(files: &Files) -> bool {
-    files.beside(FAILURE_FILE).symlink_metadata().is_ok()
+/// Whether the last run failed as a whole, and somebody was to be told.
+pub(crate) fn has_failed(files: &Files) -> bool {
+    files.has_beside(FAILURE_FILE)
 }
 
 /// A file that could be made but not be filled, on a full disk say, stands for whatever goes on.
 pub(super) fn is_new_failure(store: &Store, sentence: &str) -> bool {
-    match fs::read_to_string(store.files().beside(FAILURE_FILE)) {
-        Ok(told) => !told.is_empty() && told != sentence,
-        Err(_) => true,
+    match store.files().read_beside(FAILURE_FILE, LONGEST_FAILURE) {
+        Ok(Some(told)) => !told.is_empty() && told != sentence,
+        _ => true,
     }
 }
 
@@ -87,6 +90,10 @@ fn remember_failure(store: &Store, sentence: &str) -> Result<()> {
 }
 
 fn forget_failure(store: &Store) -> Result<()> {
+    // One that somebody else has put there is nothing of ours, and may not be ours to remove.
+    if !has_failed(store.files()) {
+        return Ok(());
+    }
     let path = store.files().beside(FAILURE_FILE);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(&path, error)),

@@ -7,7 +7,8 @@
 mod detail;
 mod memory;
 
-pub use memory::{has_failed, settle};
+pub(crate) use memory::has_failed;
+pub use memory::settle;
 
 use crate::error::{Error, Result};
 use crate::mail::parse_list;

@@ -63,7 +63,7 @@ impl Files {
     ///
     /// # Errors
     /// The system's.
-    pub fn open_beside(&self, ending: &str, how: &mut OpenOptions) -> io::Result<File> {
+    pub(crate) fn open_beside(&self, ending: &str, how: &mut OpenOptions) -> io::Result<File> {
         let file = how
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -81,12 +81,12 @@ impl Files {
         Ok(file)
     }
 
-    /// Reads a text that goes with the database, if it is no longer than it may be and somebody has made it who may write to
-    /// the database. What is no file, a pipe say, is not waited for.
+    /// Opens a file that goes with the database to be read, if it is there and somebody has made it who may write to the
+    /// database. No link is followed, and what is no file, a pipe say, is not waited for.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn read_beside(&self, ending: &str, longest: usize) -> io::Result<Option<String>> {
+    pub(super) fn look_into(&self, ending: &str) -> io::Result<Option<File>> {
         let mut how = OpenOptions::new();
         how.read(true)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -94,13 +94,26 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let found = file.metadata()?;
-        if found.len() > longest as u64 || !trust::is_of_the_database(self, &found) {
+        Ok(trust::is_of_the_database(self, &file.metadata()?).then_some(file))
+    }
+
+    /// Reads the beginning of a text that goes with the database, so many bytes at most, under the same conditions.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn read_beside(&self, ending: &str, most: u64) -> io::Result<Option<String>> {
+        let Some(file) = self.look_into(ending)? else {
             return Ok(None);
-        }
-        let mut text = String::with_capacity(longest);
-        file.take(longest as u64).read_to_string(&mut text)?;
+        };
+        let mut text = String::new();
+        file.take(most).read_to_string(&mut text)?;
         Ok(Some(text))
+    }
+
+    /// Whether such a file is there.
+    pub(crate) fn has_beside(&self, ending: &str) -> bool {
+        let found = self.beside(ending).symlink_metadata();
+        found.is_ok_and(|found| trust::is_of_the_database(self, &found))
     }
 
     /// Refuses a database with several names: SQLite keeps a log beside each of them, and what it writes by one ruins what
@@ -108,7 +121,7 @@ impl Files {
     ///
     /// # Errors
     /// When it has several.
-    pub fn check_names(&self) -> Result<()> {
+    pub(crate) fn check_names(&self) -> Result<()> {
         match &self.found {
             Some(found) if found.is_file() && found.nlink() > 1 => {
                 let reason = format!(
@@ -123,7 +136,7 @@ impl Files {
     }
 
     /// Whether the file still is where it was.
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
         match (&self.found, fs::metadata(&self.path)) {
             (Some(found), Ok(now)) => same(found, &now),

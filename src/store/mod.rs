@@ -151,7 +151,7 @@ impl Store {
             .map_err(|error| error.of_database(path))
     }
 
-    /// Opens a database to run what is in it.
+    /// Opens a database to run what is in it, right after it was found to be trusted.
     ///
     /// # Errors
     /// As [`Store::open`], and when others have put commands into it meanwhile.

@@ -1,11 +1,10 @@
 //! Whether anybody has written to a database, told without opening it.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
@@ -19,7 +18,7 @@ use crate::time::Clock;
 const STEP: Duration = Duration::from_secs(3);
 
 /// The header of the index of the write-ahead log, which is there twice.
-const INDEX_HEADER: u64 = 2 * 48;
+const INDEX_HEADER: usize = 2 * 48;
 
 /// The byte of the index on which each program that has the database open holds a lock: SQLite's `UNIX_SHM_DMS`.
 const IN_USE: u64 = 128;
@@ -34,17 +33,19 @@ pub(crate) struct Stamp(u64);
 
 impl Stamp {
     /// Of a database as it is now; none where its files cannot tell: when the last to have it open did not close it, when
-    /// it was written to a moment ago, or when the clock is not the system's.
+    /// it was written to a moment ago, when the system does not say which boot this is, or when the clock is not its own.
     ///
     /// Not for a process that has the database open: to close a file frees all locks that the process has on it.
     pub(crate) fn of(files: &Files, clock: &Clock) -> Option<Self> {
         // In this order: what is committed is in the log until it is in the file, and so is missed in neither.
-        let last_commit = last_commit(&files.beside("-shm"))?;
-        let has_log = is_there(&files.beside("-wal"));
-        let must_be_undone = is_there(&files.beside("-journal"));
+        let last_commit = last_commit(files)?;
+        let is_there = |ending: &str| files.beside(ending).symlink_metadata().is_ok();
+        // What is in a log that has lost its index, or is to be undone, the next to open the database finds out.
+        if is_there("-wal") != last_commit.is_some() || is_there("-journal") {
+            return None;
+        }
         let file = fs::metadata(files.beside("")).ok()?;
-        let is_past = clock.since(file.modified().ok()?)? > STEP;
-        if has_log == last_commit.is_empty() || must_be_undone || !is_past {
+        if clock.since(file.modified().ok()?)? <= STEP {
             return None;
         }
         let mut hasher = DefaultHasher::new();
@@ -69,10 +70,6 @@ impl fmt::Display for Stamp {
     }
 }
 
-fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-}
-
 /// Which file it is, and what is another after each change. Whoever puts a copy in its place may give it the time that the
 /// other one had, but not its ctime.
 fn identity(file: &Metadata) -> impl Hash + use<> {
@@ -81,12 +78,11 @@ fn identity(file: &Metadata) -> impl Hash + use<> {
     (file.dev(), file.ino(), file.size(), changed, placed)
 }
 
-/// What the index of the log says was committed last; nothing when no program has the database open, and none when one
-/// has left it there that died.
-fn last_commit(index: &Path) -> Option<Vec<u8>> {
-    let index = match File::open(index) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Some(Vec::new()),
-        index => index.ok()?,
+/// What the index of the log says was committed last, if any program has the database open; none when one has left it
+/// there that died.
+fn last_commit(files: &Files) -> Option<Option<[u8; INDEX_HEADER]>> {
+    let Some(mut index) = files.look_into("-shm").ok()? else {
+        return Some(None);
     };
     let probe = Flock {
         start: IN_USE,
@@ -95,9 +91,9 @@ fn last_commit(index: &Path) -> Option<Vec<u8>> {
         ..Flock::from(FlockType::WriteLock)
     };
     fcntl_getlk(&index, &probe).ok()??;
-    let mut header = Vec::new();
-    index.take(INDEX_HEADER).read_to_end(&mut header).ok()?;
-    Some(header)
+    let mut header = [0; INDEX_HEADER];
+    index.read_exact(&mut header).ok()?;
+    Some(Some(header))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Trusted {
     }
 }
 
-/// What [`Trusted::by_looking`] looks at; whether others may put files beside the database.
+/// Refuses what [`Trusted::by_looking`] does. Whether others may put files beside the database.
 pub(super) fn check(files: &Files) -> Result<bool> {
     let Some(found) = files.found() else {
         return Ok(false);

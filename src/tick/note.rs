@@ -1,7 +1,7 @@
 //! What a tick leaves behind, in a file of its own beside the database: a tick that finds nothing to do writes nothing to
 //! the database.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 
 use crate::error::{Error, Result};
@@ -12,9 +12,10 @@ use crate::time::Timestamp;
 /// What the name of the file ends with.
 const TICK_FILE: &str = "-tick";
 
-/// How long a time is as text, and a note: two times and a stamp, with what is between them.
+/// How long a time, a stamp, and a note, which is two times and a stamp, are as text.
 const TIME: usize = 19;
-const NOTE: usize = 2 * (TIME + 1) + 17;
+const STAMP: usize = 16;
+const NOTE: u64 = (TIME + 1 + TIME + 1 + STAMP + 1) as u64;
 
 /// When a tick came to its end, and what it found.
 #[derive(Debug)]
@@ -30,14 +31,21 @@ impl Note {
         let at = self.at.to_sql();
         let text = match &self.quiet {
             Some((until, stamp)) => format!("{at} {} {stamp}\n", until.to_sql()),
-            None => format!("{at} {:36}\n", ""),
+            None => format!("{at} {:width$}\n", "", width = TIME + 1 + STAMP),
         };
         let mut how = OpenOptions::new();
-        // The text is always as long as the one before it; to cut the file first would cost more than all the rest.
+        // The text is as long as the one before it; to cut the file first would cost more than all the rest.
         how.write(true).create(true).truncate(false);
+        let write = |mut file: File| {
+            file.write_all(text.as_bytes())?;
+            match file.metadata()?.len() > NOTE {
+                true => file.set_len(NOTE),
+                false => Ok(()),
+            }
+        };
         files
             .open_beside(TICK_FILE, &mut how)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(write)
             .map_err(|source| Error::io(&files.beside(TICK_FILE), source))
     }
 

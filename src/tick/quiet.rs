@@ -45,15 +45,20 @@ fn end_of_hour(time: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
+    use std::fs::{self, File, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::{Duration, UNIX_EPOCH};
 
     use rusqlite::Connection;
     use tempfile::TempDir;
 
-    use super::{Note, Stamp, Store, Timestamp, quiet_tick, quiet_until};
-    use crate::store::file::Files;
-    use crate::time::{Clock, Zone};
+    use super::{Clock, Files, Note, Stamp, Store, Timestamp, quiet_tick, quiet_until};
+    use crate::drain::Means;
+    use crate::native::Natives;
+    use crate::outbox::Post;
+    use crate::signals::Signals;
+    use crate::tick::stamped_tick;
+    use crate::time::Zone;
 
     fn time(text: &str) -> Timestamp {
         let text = format!("2026-04-10T{text}");
@@ -97,6 +102,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_committed_while_a_tick_looks_is_seen_by_the_next() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("runner.db");
+        drop(Store::create(&path).unwrap());
+        let long_ago = |seconds| {
+            let file = File::options().write(true).open(&path).unwrap();
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            file.set_modified(time).unwrap();
+        };
+        long_ago(1_775_804_400);
+        let (files, clock) = (Files::of(&path), Clock::system());
+        let before = Stamp::of(&files, &clock).unwrap();
+        let sql = "INSERT INTO document (title) VALUES ('in the midst')";
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let store = Store::open(&path).unwrap();
+        let settings = store.settings().unwrap();
+        let (natives, signals) = (Natives::default(), Signals::default());
+        let means = Means {
+            clock: &clock,
+            settings: &settings,
+            natives: &natives,
+            signals: &signals,
+        };
+        let mut post = Post::new(&store, &clock, &settings);
+        stamped_tick(&store, means, &mut post, Some(before))
+            .1
+            .unwrap();
+        drop(post);
+        drop(store);
+        let (_, noted) = Note::read(&files).unwrap().unwrap().quiet.unwrap();
+        assert_eq!(noted, before);
+        long_ago(1_775_804_401);
+        let after = Stamp::of(&files, &clock).unwrap();
+        assert!(quiet_tick(&files, &Clock::system(), after).is_none());
+    }
+
+    #[test]
     fn the_first_tick_of_an_hour_looks_whatever_the_last_one_noted() {
         let (_folder, files) = noted();
         let quiet = Some((time("12:00"), stamp("1f")));
@@ -115,8 +157,6 @@ mod tests {
         set_mode(0o600);
         assert!(is_quiet(&files, "09:00"));
         let text = fs::read_to_string(&note).unwrap();
-        fs::write(&note, format!("{text} ")).unwrap();
-        assert!(!is_quiet(&files, "09:00"), "it is longer than any of ours");
         let elsewhere = folder.path().join("elsewhere");
         fs::write(&elsewhere, text).unwrap();
         fs::remove_file(&note).unwrap();
