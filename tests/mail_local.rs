@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kit::mime::{body, header};
-use runner::mail::{Accepted, Failure, Limits, Outgoing, SendError, Sender, Transport};
+use runner::mail::{Accepted, Failure, Letter, Limits, Outgoing, SendError, Sender, Transport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use tempfile::TempDir;
@@ -20,6 +20,13 @@ const PATIENT: Duration = Duration::from_secs(20);
 fn mail() -> Outgoing {
     Outgoing {
         message_id: "<1@runner.test>".into(),
+        date: 1_775_804_400,
+        letter: letter(),
+    }
+}
+
+fn letter() -> Letter {
+    Letter {
         from: "Runner <runner@example.org>".parse().unwrap(),
         to: vec!["Ann <ann@example.org>".parse().unwrap()],
         cc: vec![],
@@ -27,7 +34,6 @@ fn mail() -> Outgoing {
         subject: "Relance".into(),
         body: ".\nÀ valider\n".into(),
         html: None,
-        date: 1_775_804_400,
     }
 }
 
@@ -76,7 +82,7 @@ fn the_mail_program_gets_the_envelope_as_arguments_and_the_message_as_input() {
     assert!(!message.contains('\r'));
     let message = message.replace('\n', "\r\n");
     assert_eq!(header(&message, "To"), "Ann <ann@example.org>");
-    assert_eq!(body(&message), mail().body);
+    assert_eq!(body(&message), letter().body);
     assert!(!message.contains("secret"));
 }
 
@@ -210,7 +216,7 @@ fn a_mail_becomes_a_file_for_its_owner_alone_and_a_repeat_stays_one_file() {
     let file = mails.join("1@runner.test.eml");
     assert!(answer.ends_with("new/mails/1@runner.test.eml"), "{answer}");
     assert_eq!(fs::read_dir(&mails).unwrap().count(), 1);
-    assert_eq!(body(&fs::read_to_string(&file).unwrap()), mail().body);
+    assert_eq!(body(&fs::read_to_string(&file).unwrap()), letter().body);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&mails), mode(&file)), (0o700, 0o600));
 }

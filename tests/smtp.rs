@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kit::mime::{base64, body, header, html};
 use kit::smtp::{Act, Identity, Script, Server, Stage};
-use runner::mail::{Accepted, Failure, Limits, Outgoing, SendError, Sender, Transport};
+use runner::mail::{Accepted, Failure, Letter, Limits, Outgoing, SendError, Sender, Transport};
 
 /// Far more than a loaded machine needs.
 const PATIENT: Limits = Limits {
@@ -25,6 +25,13 @@ const IMPATIENT: Limits = Limits {
 fn mail() -> Outgoing {
     Outgoing {
         message_id: "<1@runner.test>".into(),
+        date: 1_775_804_400,
+        letter: letter(),
+    }
+}
+
+fn letter() -> Letter {
+    Letter {
         from: "Runner <runner@example.org>".parse().unwrap(),
         to: vec!["\"Durand, Élodie\" <elodie@example.org>".parse().unwrap()],
         cc: vec!["bob@example.org".parse().unwrap()],
@@ -32,8 +39,11 @@ fn mail() -> Outgoing {
         subject: "Relance : à valider « Contrat »".into(),
         body: "Bonjour,\n\n.un point\n..deux\nà valider €\n".into(),
         html: Some("<p>À valider</p>".into()),
-        date: 1_775_804_400,
     }
+}
+
+fn with(letter: Letter) -> Outgoing {
+    Outgoing { letter, ..mail() }
 }
 
 fn sender(url: &str, limits: Limits) -> Sender {
@@ -76,7 +86,7 @@ fn an_accepted_mail_arrives_with_envelope_headers_and_both_bodies() {
     ] {
         assert_eq!(header(&arrived.data, name), value, "{name}");
     }
-    assert_eq!(body(&arrived.data), mail().body);
+    assert_eq!(body(&arrived.data), letter().body);
     assert_eq!(html(&arrived.data).as_deref(), Some("<p>À valider</p>\n"));
     assert!(!arrived.data.contains("secret"));
 }
@@ -86,11 +96,11 @@ fn a_text_of_dots_arrives_as_it_is() {
     let server = Script::accept().start();
     let text = ".\n..\nQUIT\n.\r\nlast".to_owned();
     sender(&server.url("", ""), PATIENT)
-        .send(&Outgoing {
+        .send(&with(Letter {
             body: text,
             html: None,
-            ..mail()
-        })
+            ..letter()
+        }))
         .unwrap();
     assert_eq!(
         body(&server.mails()[0].data).trim_end(),
@@ -100,10 +110,10 @@ fn a_text_of_dots_arrives_as_it_is() {
 
 #[test]
 fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
-    let abroad = Outgoing {
+    let abroad = with(Letter {
         to: vec!["élodie@example.org".parse().unwrap()],
-        ..mail()
-    };
+        ..letter()
+    });
     let server = Script::accept().start();
     sender(&server.url("", ""), PATIENT).send(&abroad).unwrap();
     assert_eq!(server.mails()[0].to[0], "élodie@example.org");
@@ -135,10 +145,10 @@ fn a_domain_beyond_ascii_needs_nothing_of_the_server() {
     let server = Script::accept()
         .on(Stage::Ehlo, Act::Reply("250-double\r\n250 HELP"))
         .start();
-    let abroad = Outgoing {
+    let abroad = with(Letter {
         to: vec!["elodie@école.example".parse().unwrap()],
-        ..mail()
-    };
+        ..letter()
+    });
     sender(&server.url("", ""), PATIENT).send(&abroad).unwrap();
     assert_eq!(server.mails()[0].to[0], "elodie@xn--cole-9oa.example");
 }
@@ -268,11 +278,11 @@ fn a_server_that_hangs_up_in_the_middle_of_a_message_is_heard_out() {
     let server = Script::accept()
         .on(Stage::Message, Act::Reply("552 5.3.4 too much"))
         .start();
-    let long = Outgoing {
+    let long = with(Letter {
         body: "a line of the body\n".repeat(1_000_000),
         html: None,
-        ..mail()
-    };
+        ..letter()
+    });
     let error = sender(&server.url("", ""), PATIENT)
         .send(&long)
         .unwrap_err();
@@ -654,10 +664,10 @@ fn a_mail_that_cannot_be_built_is_refused_before_any_connection() {
     let server = Script::accept().start();
     let mut sender = sender(&server.url("", ""), PATIENT);
     let error = sender
-        .send(&Outgoing {
+        .send(&with(Letter {
             subject: "a\r\nBcc: e@example.org".into(),
-            ..mail()
-        })
+            ..letter()
+        }))
         .unwrap_err();
     assert_eq!((error.kind, server.connections()), (Failure::Refused, 0));
 }

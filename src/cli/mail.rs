@@ -4,8 +4,8 @@ use super::output::or_dash;
 use super::template::print_mail;
 use super::{Context, Exit, values};
 use crate::error::{Error, Result};
-use crate::mail::Address;
-use crate::outbox::{self, Letter, Mail, MailStatus, Post};
+use crate::mail::{Address, Letter};
+use crate::outbox::{self, Mail, MailStatus, Post};
 use crate::store::Store;
 use crate::time::Zone;
 

@@ -4,8 +4,8 @@ use super::values::body;
 use super::{Context, Exit};
 use crate::document::DocumentRef;
 use crate::error::{Error, Result};
-use crate::mail::Template;
-use crate::outbox::{self, Letter, Occasion};
+use crate::mail::{Letter, Template};
+use crate::outbox::{self, Occasion};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

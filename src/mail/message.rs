@@ -7,7 +7,7 @@ use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION
 use lettre::message::{MessageBuilder, MultiPart};
 
 use super::header::{address_header, text_header};
-use super::{Address, Invalid};
+use super::{Address, Invalid, Letter};
 
 /// The last second that a date header can show: 9999-12-31 23:59:59.
 const LAST_DATE: u64 = 253_402_300_799;
@@ -23,37 +23,13 @@ const WORD_LIMIT: usize = 900;
 pub struct Outgoing {
     /// `<left@right>`, the same over all retries, so that a receiver can tell a repeat.
     pub message_id: String,
-    /// The sender, of the message and of the envelope.
-    pub from: Address,
-    /// The recipients.
-    pub to: Vec<Address>,
-    /// Recipients of a copy.
-    pub cc: Vec<Address>,
-    /// Recipients of a copy that are in the envelope alone.
-    pub bcc: Vec<Address>,
-    /// The subject, on one line.
-    pub subject: String,
-    /// The body as plain text.
-    pub body: String,
-    /// The same as HTML.
-    pub html: Option<String>,
     /// When it was written, in seconds since 1970 UTC: the same over all retries too.
     pub date: i64,
+    /// What it says.
+    pub letter: Letter,
 }
 
 impl Outgoing {
-    /// All who get it, each once.
-    #[must_use]
-    pub fn recipients(&self) -> Vec<&Address> {
-        let mut all: Vec<&Address> = Vec::new();
-        for address in self.to.iter().chain(&self.cc).chain(&self.bcc) {
-            if !all.iter().any(|known| known.mail() == address.mail()) {
-                all.push(address);
-            }
-        }
-        all
-    }
-
     /// The message with its headers, in lines that end in CRLF: UTF-8 text, and the HTML as its alternative. `Bcc`
     /// is left out, and `Auto-Submitted` keeps vacation notices from answering.
     ///
@@ -63,13 +39,13 @@ impl Outgoing {
     /// date out of range, nobody to send to.
     pub fn rfc5322(&self) -> Result<Vec<u8>, Invalid> {
         let builder = self.headers()?;
-        let message = match &self.html {
+        let message = match &self.letter.html {
             None => builder
                 .header(MIME_VERSION_1_0)
                 .header(ContentType::TEXT_PLAIN)
-                .body(lines(&self.body)),
+                .body(lines(&self.letter.body)),
             Some(html) => builder.multipart(MultiPart::alternative_plain_html(
-                lines(&self.body),
+                lines(&self.letter.body),
                 lines(html),
             )),
         };
@@ -92,8 +68,11 @@ impl Outgoing {
             .envelope(self.envelope()?)
             .header(MessageId::from(self.checked_id()?.to_owned()))
             .date(self.written_at()?)
-            .raw_header(address_header("From", std::slice::from_ref(&self.from))?);
-        for (name, list) in [("To", &self.to), ("Cc", &self.cc)] {
+            .raw_header(address_header(
+                "From",
+                std::slice::from_ref(&self.letter.from),
+            )?);
+        for (name, list) in [("To", &self.letter.to), ("Cc", &self.letter.cc)] {
             if !list.is_empty() {
                 builder = builder.raw_header(address_header(name, list)?);
             }
@@ -104,8 +83,9 @@ impl Outgoing {
     }
 
     fn envelope(&self) -> Result<Envelope, Invalid> {
-        let recipients = self.recipients().into_iter().map(Address::bare).collect();
-        Envelope::new(Some(self.from.bare()), recipients)
+        let recipients = self.letter.recipients();
+        let recipients = recipients.into_iter().map(Address::bare).collect();
+        Envelope::new(Some(self.letter.from.bare()), recipients)
             .map_err(|_| Invalid::new("there is nobody to send to"))
     }
 
@@ -118,15 +98,16 @@ impl Outgoing {
     }
 
     fn checked_subject(&self) -> Result<&str, Invalid> {
-        if self.subject.contains(char::is_control) {
+        let subject = self.letter.subject.as_str();
+        if subject.contains(char::is_control) {
             return Err(Invalid::new("its subject holds a control character"));
         }
-        if self.subject.split(' ').any(|word| word.len() > WORD_LIMIT) {
+        if subject.split(' ').any(|word| word.len() > WORD_LIMIT) {
             return Err(Invalid::new(format!(
                 "its subject has a word of more than {WORD_LIMIT} bytes"
             )));
         }
-        Ok(&self.subject)
+        Ok(subject)
     }
 
     fn checked_id(&self) -> Result<&str, Invalid> {
@@ -178,11 +159,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Outgoing;
-    use crate::mail::Address;
+    use crate::mail::{Address, Letter};
 
     fn mail() -> Outgoing {
         Outgoing {
             message_id: "<7.abc@runner.example.org>".into(),
+            date: 1_775_804_400,
+            letter: letter(),
+        }
+    }
+
+    fn letter() -> Letter {
+        Letter {
             from: "Runner <runner@example.org>".parse().unwrap(),
             to: vec!["ann@example.org".parse().unwrap()],
             cc: vec![],
@@ -190,8 +178,11 @@ mod tests {
             subject: "Hello".into(),
             body: "Hello\n".into(),
             html: None,
-            date: 1_775_804_400,
         }
+    }
+
+    fn with(letter: Letter) -> Outgoing {
+        Outgoing { letter, ..mail() }
     }
 
     fn text(mail: &Outgoing) -> String {
@@ -219,10 +210,10 @@ mod tests {
     #[test]
     fn the_last_line_of_a_body_ends_as_the_others_do() {
         for body in ["One\nTwo", "One\nTwo\n", "One\r\nTwo\r\n"] {
-            let mail = Outgoing {
+            let mail = with(Letter {
                 body: body.into(),
-                ..mail()
-            };
+                ..letter()
+            });
             assert!(text(&mail).ends_with("\r\n\r\nOne\r\nTwo\r\n"), "{body:?}");
         }
     }
@@ -233,11 +224,11 @@ mod tests {
             "secret@example.org".parse().unwrap(),
             "ann@example.org".parse().unwrap(),
         ];
-        let mail = Outgoing {
+        let mail = with(Letter {
             html: Some("<p>Hello</p>".into()),
             bcc,
-            ..mail()
-        };
+            ..letter()
+        });
         let text = text(&mail);
         assert!(
             text.contains("multipart/alternative") && text.contains("text/html; charset=utf-8"),
@@ -247,7 +238,12 @@ mod tests {
             !text.contains("secret") && !text.to_lowercase().contains("bcc"),
             "{text}"
         );
-        let all: Vec<_> = mail.recipients().into_iter().map(Address::mail).collect();
+        let all: Vec<_> = mail
+            .letter
+            .recipients()
+            .into_iter()
+            .map(Address::mail)
+            .collect();
         assert_eq!(all, ["ann@example.org", "secret@example.org"]);
     }
 
@@ -258,9 +254,11 @@ mod tests {
             message_id: id.into(),
             ..mail()
         };
-        let subject = |subject: &str| Outgoing {
-            subject: subject.into(),
-            ..mail()
+        let subject = |subject: &str| {
+            with(Letter {
+                subject: subject.into(),
+                ..letter()
+            })
         };
         for wrong in [
             date(-1),
@@ -274,10 +272,10 @@ mod tests {
             subject("a\r\nBcc: b@c"),
             subject("a\0"),
             subject(&"a".repeat(2000)),
-            Outgoing {
+            with(Letter {
                 to: vec![],
-                ..mail()
-            },
+                ..letter()
+            }),
         ] {
             assert!(wrong.rfc5322().is_err(), "{wrong:?}");
         }
@@ -288,11 +286,11 @@ mod tests {
         let list: Vec<Address> = (0..100)
             .map(|number| format!("recipient-{number}@example.org").parse().unwrap())
             .collect();
-        let text = text(&Outgoing {
+        let text = text(&with(Letter {
             to: list.clone(),
             cc: list,
-            ..mail()
-        });
+            ..letter()
+        }));
         assert!(text.lines().all(|line| line.len() <= 78), "{text}");
         assert!(text.contains("To: recipient-0@example.org,\r\n recipient-1@example.org,\r\n"));
         assert!(text.contains("Cc: recipient-0@example.org,\r\n recipient-1@example.org,\r\n"));
@@ -301,12 +299,12 @@ mod tests {
     #[test]
     fn what_looks_encoded_is_encoded_so_that_it_cannot_decode_into_something_else() {
         let trick = "=?utf-8?q?From_your_bank?=";
-        let text = text(&Outgoing {
+        let text = text(&with(Letter {
             subject: format!("About {trick}"),
             from: format!("\"{trick}\" <a@example.org>").parse().unwrap(),
             to: vec![format!("{trick} <a@example.org>").parse().unwrap()],
-            ..mail()
-        });
+            ..letter()
+        }));
         assert!(!text.contains(trick), "{text}");
         let encoded = "=?utf-8?b?QWJvdXQgPT91dGYtOD9xP0Zyb21feW91cl9iYW5rPz0=?=";
         assert!(text.contains(encoded), "{text}");
@@ -315,10 +313,10 @@ mod tests {
     #[test]
     fn a_body_of_a_million_lines_is_made_within_seconds() {
         let began = std::time::Instant::now();
-        let mail = Outgoing {
+        let mail = with(Letter {
             body: "a\n".repeat(1_000_000),
-            ..mail()
-        };
+            ..letter()
+        });
         assert!(mail.rfc5322().unwrap().len() > 3_000_000);
         assert!(began.elapsed().as_secs() < 20);
     }
@@ -327,10 +325,10 @@ mod tests {
     fn a_domain_beyond_ascii_goes_out_in_its_ascii_form() {
         let to: Address = "Ann <ann@bücher.example>".parse().unwrap();
         assert_eq!(to.to_string(), "Ann <ann@bücher.example>");
-        let text = text(&Outgoing {
+        let text = text(&with(Letter {
             to: vec![to],
-            ..mail()
-        });
+            ..letter()
+        }));
         assert!(
             text.contains("To: Ann <ann@xn--bcher-kva.example>\r\n"),
             "{text}"
@@ -347,7 +345,7 @@ mod tests {
             let from = format!("\"{quoted}\" <runner@example.org>").parse().unwrap();
             let to: Vec<Address> = recipients.iter().filter_map(|text| text.parse().ok()).collect();
             prop_assume!(!to.is_empty());
-            let text = text(&Outgoing { from, to: to.clone(), cc: to, subject, html: Some(body.clone()), body, ..mail() });
+            let text = text(&with(Letter { from, to: to.clone(), cc: to, subject, html: Some(body.clone()), body, ..letter() }));
             prop_assert!(text.is_ascii());
             prop_assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
             prop_assert!(text.split("\r\n").all(|line| line.len() <= 998));

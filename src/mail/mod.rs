@@ -1,6 +1,6 @@
 //! Mail: addresses, templates, messages, and the three ways out (`design`, “Mail”).
 //!
-//! Nothing here knows of the database: the caller keeps the outbox, renders a [`Template`] into it, and hands each
+//! Nothing here knows of the database: the caller keeps the outbox, renders a [`Template`] to a [`Letter`] for it, and hands each
 //! row as an [`Outgoing`] to a [`Sender`]. What comes back says what to do with the row: [`Accepted`], or a
 //! [`SendError`] whose [`Failure`] tells a refusal from a pause and from a server that is not there.
 //!
@@ -13,6 +13,7 @@ mod deadline;
 mod file;
 mod fill;
 mod header;
+mod letter;
 mod list;
 mod login;
 mod message;
@@ -28,10 +29,11 @@ mod transport;
 mod wire;
 
 pub use address::Address;
+pub use letter::Letter;
 pub use list::parse_list;
 pub use message::Outgoing;
 pub use sender::{Accepted, Failure, SendError, Sender};
-pub use template::{Rendered, Template};
+pub use template::Template;
 pub use transport::{Limits, Transport};
 
 /// Why an address, a template, a message or a transport can't be taken: one sentence for its author.

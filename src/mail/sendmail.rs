@@ -78,9 +78,10 @@ fn start(program: &Path, mail: &Outgoing, message: &[u8]) -> io::Result<Child> {
     input.write_all(&with_plain_line_ends(message))?;
     input.rewind()?;
     Command::new(program)
-        .args(["-i", "-f", mail.from.bare().as_ref(), "--"])
+        .args(["-i", "-f", mail.letter.from.bare().as_ref(), "--"])
         .args(
-            mail.recipients()
+            mail.letter
+                .recipients()
                 .into_iter()
                 .map(|address| address.bare().to_string()),
         )

@@ -94,8 +94,8 @@ impl Session {
     /// Names the sender.
     pub(super) fn begin(&mut self, mail: &Outgoing) -> Result<(), Mishap> {
         let parameters = self.parameters(mail)?;
-        let line = Mail::new(Some(mail.from.bare()), parameters).to_string();
-        let what = format!("MAIL FROM:<{}>", mail.from.mail());
+        let line = Mail::new(Some(mail.letter.from.bare()), parameters).to_string();
+        let what = format!("MAIL FROM:<{}>", mail.letter.from.mail());
         doing(&what, self.wire.ask(line.as_bytes(), 2)).map(drop)
     }
 
@@ -103,9 +103,10 @@ impl Session {
     fn parameters(&self, mail: &Outgoing) -> Result<Vec<MailParameter>, Mishap> {
         let foreign = |address: &&Address| !AsRef::<str>::as_ref(&address.bare()).is_ascii();
         let Some(address) = mail
+            .letter
             .recipients()
             .into_iter()
-            .chain([&mail.from])
+            .chain([&mail.letter.from])
             .find(foreign)
         else {
             return Ok(Vec::new());
@@ -127,7 +128,7 @@ impl Session {
     /// Names the recipients and sends the message. Any failure leaves the mail to be forgotten.
     pub(super) fn finish(&mut self, mail: &Outgoing, message: &[u8]) -> Result<Reply, Mishap> {
         self.unfinished = true;
-        for address in mail.recipients() {
+        for address in mail.letter.recipients() {
             let line = Rcpt::new(address.bare(), Vec::new()).to_string();
             doing(
                 &format!("RCPT TO:<{}>", address.mail()),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::check_bounds;
 use super::fill::{check_names, environment, explain, fill, fill_addresses, fill_subject};
-use super::{Address, Invalid};
+use super::{Address, Invalid, Letter};
 
 const NOBODY: &str = "there is nobody to send to: to, cc and bcc are empty";
 
@@ -41,25 +41,6 @@ pub struct Template {
     pub body: String,
     /// The same as HTML, if wanted.
     #[serde(default)]
-    pub html: Option<String>,
-}
-
-/// A template, filled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
-    /// The sender, unless the template leaves it to the setting `mail.from`.
-    pub from: Option<Address>,
-    /// The recipients.
-    pub to: Vec<Address>,
-    /// Recipients of a copy.
-    pub cc: Vec<Address>,
-    /// Recipients of a copy that the others don't see.
-    pub bcc: Vec<Address>,
-    /// The subject, on one line.
-    pub subject: String,
-    /// The body as plain text.
-    pub body: String,
-    /// The body as HTML.
     pub html: Option<String>,
 }
 
@@ -109,16 +90,32 @@ impl Template {
         .filter_map(|(part, source)| Some((part, source?)))
     }
 
-    /// Fills every part with the values, an object of `doc`, `attr` and `timer`.
+    /// The sender, filled with the values as [`Template::render`] does; none when the template names none.
+    ///
+    /// # Errors
+    ///
+    /// As there, and when there are several.
+    pub fn render_from(&self, values: &serde_json::Value) -> Result<Option<Address>, Invalid> {
+        let Some(source) = &self.from else {
+            return Ok(None);
+        };
+        let mut senders = fill_addresses("from", source, &Value::from(Serde(values)))?;
+        if senders.len() > 1 {
+            return Err(Invalid::new("from: a mail has one sender"));
+        }
+        Ok(senders.pop())
+    }
+
+    /// Fills every other part with the values, an object of `doc`, `attr` and `timer`.
     ///
     /// # Errors
     ///
     /// An unknown variable, a value that is not what its place asks for, or no recipient at all: one sentence that
     /// names the part.
-    pub fn render(&self, values: &serde_json::Value) -> Result<Rendered, Invalid> {
+    pub fn render(&self, values: &serde_json::Value, from: Address) -> Result<Letter, Invalid> {
         let values = Value::from(Serde(values));
-        let rendered = Rendered {
-            from: self.render_from(&values)?,
+        let letter = Letter {
+            from,
             to: fill_addresses("to", &self.to, &values)?,
             cc: fill_addresses("cc", &self.cc, &values)?,
             bcc: fill_addresses("bcc", &self.bcc, &values)?,
@@ -130,21 +127,10 @@ impl Template {
                 .map(|html| fill("html", html, &values))
                 .transpose()?,
         };
-        if rendered.to.is_empty() && rendered.cc.is_empty() && rendered.bcc.is_empty() {
-            return Err(Invalid::new(NOBODY));
+        match letter.recipients().as_slice() {
+            [] => Err(Invalid::new(NOBODY)),
+            _ => Ok(letter),
         }
-        Ok(rendered)
-    }
-
-    fn render_from(&self, values: &Value) -> Result<Option<Address>, Invalid> {
-        let Some(source) = &self.from else {
-            return Ok(None);
-        };
-        let mut senders = fill_addresses("from", source, values)?;
-        if senders.len() > 1 {
-            return Err(Invalid::new("from: a mail has one sender"));
-        }
-        Ok(senders.pop())
     }
 }
 
@@ -152,8 +138,8 @@ impl Template {
 mod tests {
     use serde_json::json;
 
-    use super::{Rendered, Template};
-    use crate::mail::Address;
+    use super::Template;
+    use crate::mail::{Address, Letter};
 
     fn template() -> Template {
         Template {
@@ -168,6 +154,10 @@ mod tests {
         }
     }
 
+    fn sender() -> Address {
+        "runner@example.org".parse().unwrap()
+    }
+
     fn values(attributes: serde_json::Value) -> serde_json::Value {
         json!({"doc": {"title": "Contract"}, "attr": attributes, "timer": {"name": "validation", "level": 0}})
     }
@@ -178,10 +168,10 @@ mod tests {
             body: String::new(),
             ..template()
         };
-        let rendered = template
-            .render(&values(attributes))
+        let letter = template
+            .render(&values(attributes), sender())
             .map_err(|error| error.to_string())?;
-        Ok(rendered.to.iter().map(Address::to_string).collect())
+        Ok(letter.to.iter().map(Address::to_string).collect())
     }
 
     fn subject(source: &str, attributes: serde_json::Value) -> Result<String, String> {
@@ -191,8 +181,8 @@ mod tests {
             ..template()
         };
         template
-            .render(&values(attributes))
-            .map(|rendered| rendered.subject)
+            .render(&values(attributes), sender())
+            .map(|letter| letter.subject)
             .map_err(|error| error.to_string())
     }
 
@@ -211,8 +201,8 @@ mod tests {
             "valider": "Ann <ann@example.org>, bob@example.org", "readers": ["c@example.org", "\"D, E\" <d@example.org>"],
             "nobody": null, "deadline": "<1 & 2>",
         });
-        let filled = Rendered {
-            from: Some("validation <runner@example.org>".parse().unwrap()),
+        let filled = Letter {
+            from: "validation <runner@example.org>".parse().unwrap(),
             to: vec![
                 "Ann <ann@example.org>".parse().unwrap(),
                 "bob@example.org".parse().unwrap(),
@@ -229,13 +219,15 @@ mod tests {
             body: "Due <1 & 2>".into(),
             html: Some("<p>&lt;1 &amp; 2&gt;</p>".into()),
         };
-        assert_eq!(template.render(&values(attributes)).unwrap(), filled);
+        let values = values(attributes);
+        let from = template.render_from(&values).unwrap().unwrap();
+        assert_eq!(template.render(&values, from).unwrap(), filled);
     }
 
     #[test]
     fn a_variable_that_does_not_exist_is_an_error_that_names_its_place() {
         let refusal = template()
-            .render(&values(json!({})))
+            .render(&values(json!({})), sender())
             .unwrap_err()
             .to_string();
         assert!(
@@ -356,7 +348,7 @@ mod tests {
         };
         assert!(
             template
-                .render(&values(json!({})))
+                .render_from(&values(json!({})))
                 .unwrap_err()
                 .to_string()
                 .contains("one sender")
@@ -372,7 +364,7 @@ mod tests {
         };
         assert!(
             template
-                .render(&values(json!({})))
+                .render(&values(json!({})), sender())
                 .unwrap_err()
                 .to_string()
                 .contains("fuel")
@@ -480,7 +472,7 @@ mod tests {
             let (start, template) = (source[..30.min(source.len())].to_owned(), body(source));
             for refusal in [
                 template.check().unwrap_err(),
-                template.render(&values(json!({}))).unwrap_err(),
+                template.render(&values(json!({})), sender()).unwrap_err(),
             ] {
                 let refusal = refusal.to_string();
                 assert!(
@@ -527,7 +519,7 @@ mod tests {
                 ..template()
             };
             // It may be refused; what matters is that an answer comes.
-            let _ = template.render(&values(json!({})));
+            let _ = template.render(&values(json!({})), sender());
         }
     }
 }

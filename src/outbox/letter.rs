@@ -1,32 +1,12 @@
 //! What a mail says: a template filled from a document.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, OrNotFound, Result};
-use crate::mail::{Address, Invalid, Outgoing, Template};
+use crate::mail::{Address, Invalid, Letter, Outgoing, Template};
 use crate::settings::{MAIL_FROM, Settings};
 use crate::store::Store;
 use crate::time::Timestamp;
-
-/// A mail before it has an id: what is written, from whom and to whom.
-#[derive(Debug, Clone, Serialize)]
-pub struct Letter {
-    /// The sender.
-    pub from: Address,
-    /// The recipients.
-    pub to: Vec<Address>,
-    /// Recipients of a copy.
-    pub cc: Vec<Address>,
-    /// Recipients of a copy that the others don't see.
-    pub bcc: Vec<Address>,
-    /// The subject, on one line.
-    pub subject: String,
-    /// The body as plain text.
-    pub body: String,
-    /// The same as HTML.
-    pub html: Option<String>,
-}
 
 /// What a template sees as `timer`.
 #[derive(Debug)]
@@ -54,19 +34,12 @@ pub fn compose(
     let found = store.document_for_handler(document)?;
     let found = found.or_not_found("document", document)?.value();
     let values = values(found, occasion, &settings)?;
-    let wrong = |reason: String| Error::invalid(format!("template '{}'", template.name), reason);
-    let filled = template
-        .render(&values)
-        .map_err(|error| wrong(error.to_string()))?;
-    Ok(Letter {
-        from: filled.from.map_or_else(|| sender(&settings), Ok)?,
-        to: filled.to,
-        cc: filled.cc,
-        bcc: filled.bcc,
-        subject: filled.subject,
-        body: filled.body,
-        html: filled.html,
-    })
+    let wrong = |reason: Invalid| {
+        Error::invalid(format!("template '{}'", template.name), reason.to_string())
+    };
+    let from = template.render_from(&values).map_err(wrong)?;
+    let from = from.map_or_else(|| sender(&settings), Ok)?;
+    template.render(&values, from).map_err(wrong)
 }
 
 fn values(document: Value, occasion: &Occasion<'_>, settings: &Settings) -> Result<Value> {
@@ -110,14 +83,8 @@ impl Letter {
         let (seconds, process) = (now.unix(), std::process::id());
         Outgoing {
             message_id: format!("<unrecorded.{seconds}.{process}@localhost>"),
-            from: self.from.clone(),
-            to: self.to.clone(),
-            cc: self.cc.clone(),
-            bcc: self.bcc.clone(),
-            subject: self.subject.clone(),
-            body: self.body.clone(),
-            html: self.html.clone(),
             date: seconds,
+            letter: self.clone(),
         }
     }
 }

@@ -16,12 +16,12 @@ use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
 use serde::Serialize;
 
 pub(crate) use letter::sender;
-pub use letter::{Letter, Occasion, compose};
+pub use letter::{Occasion, compose};
 pub use post::{Post, Round};
 pub use way::{TRANSPORT_VARIABLE, transport};
 
 use crate::error::{Error, Result};
-use crate::mail::{Address, Outgoing};
+use crate::mail::{Address, Letter, Outgoing};
 use crate::store::Store;
 use crate::store::mail::NewMail;
 use crate::store::text::readable;
@@ -146,14 +146,16 @@ impl Mail {
         let all = |list: &Addresses| list.0.iter().map(read).collect::<Result<Vec<_>>>();
         Ok(Outgoing {
             message_id: self.message_id.clone(),
-            from: read(&self.from)?,
-            to: all(&self.to)?,
-            cc: all(&self.cc)?,
-            bcc: all(&self.bcc)?,
-            subject: self.subject.clone(),
-            body: self.body.clone(),
-            html: self.html.clone(),
             date: self.created_at.unix(),
+            letter: Letter {
+                from: read(&self.from)?,
+                to: all(&self.to)?,
+                cc: all(&self.cc)?,
+                bcc: all(&self.bcc)?,
+                subject: self.subject.clone(),
+                body: self.body.clone(),
+                html: self.html.clone(),
+            },
         })
     }
 

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use super::tried::Tried;
-use super::{Letter, queue_letter, transport};
+use super::{queue_letter, transport};
 use crate::error::{Error, Result};
 use crate::firing;
-use crate::mail::{Accepted, Failure, SendError, Sender};
+use crate::mail::{Accepted, Failure, Letter, SendError, Sender};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::mail::{BEFORE_ALL, MailClaim};

@@ -11,8 +11,8 @@ pub(crate) use memory::has_failed;
 pub use memory::settle;
 
 use crate::error::{Error, Result};
-use crate::mail::parse_list;
-use crate::outbox::{Letter, Post, sender};
+use crate::mail::{Letter, parse_list};
+use crate::outbox::{Post, sender};
 use crate::settings::{ERRORS_TO, Settings};
 use crate::trouble::{About, Trouble};
 use detail::{detail, subject};

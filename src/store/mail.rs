@@ -3,8 +3,8 @@
 use rusqlite::{Params, Row, params};
 
 use crate::error::{OrNotFound, Result};
-use crate::mail::Address;
-use crate::outbox::{Letter, Mail, MailStatus};
+use crate::mail::{Address, Letter};
+use crate::outbox::{Mail, MailStatus};
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
