@@ -134,7 +134,7 @@ fn who_asks_for_a_firing_that_is_not_there_is_told_a_command_that_lists_them() {
 #[test]
 fn a_day_that_is_not_in_the_calendar_is_refused_from_programs_with_an_old_sqlite_too() {
     let home = home();
-    home.ok(["timer", "set", "late", "--action", "delay=1d, state=late"]);
+    home.timer("late", &["delay=1d, state=late"]);
     let Ok(version) = Command::new("sqlite3").arg("--version").output() else {
         return; // nothing else here brings a SQLite of its own
     };

@@ -186,7 +186,7 @@ fn of_two_attributes_with_one_name_the_last_is_the_one() {
 #[test]
 fn a_document_is_deleted_with_its_history_and_its_timers() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok(["timer", "set", "t", "--action", "delay=1d, state=late"]);
+    home.timer("t", &["delay=1d, state=late"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     home.ok(["doc", "delete", &doc]);

@@ -149,7 +149,7 @@ fn hang(home: &Home, actions: &[&str]) {
 /// So many documents that they are fired without the schema's triggers.
 fn with_many_levels() -> Home {
     let home = equipped();
-    home.ok(["timer", "set", "t", "--action", "state=late"]);
+    home.timer("t", &["state=late"]);
     home.sql(
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 260)
          INSERT INTO document (title, state) SELECT n, 'open' FROM n;

@@ -389,7 +389,7 @@ fn levels_beyond_the_first_hundred_are_no_news_when_they_become_fewer() {
     let server = Script::accept().start();
     let home = home(&server);
     home.method("Test:pass", "exit 0");
-    home.ok(["timer", "set", "t", "--action", "delay=0, method=Test:pass"]);
+    home.timer("t", &["delay=0, method=Test:pass"]);
     home.sql(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 210)
          INSERT INTO document (key) SELECT 'd' || i FROM n;

@@ -264,7 +264,7 @@ fn a_template_too_deep_to_be_parsed_is_refused_and_ends_no_tick() {
     home.sql(&format!(
         r#"INSERT INTO template (name, "to", subject, body) VALUES ('deep', 'a@x.org', 's', '{deep}')"#,
     ));
-    home.ok(["timer", "set", "t", "--action", "delay=0, mail=deep"]);
+    home.timer("t", &["delay=0, mail=deep"]);
     home.ok(["timer", "attach", "t", "C-7"]);
     let told = home.refused(["template", "preview", "deep", "C-7"]);
     assert!(told.contains("make several of it"), "{told}");
@@ -278,7 +278,7 @@ fn a_mail_that_could_never_go_out_is_not_queued() {
     set(&home, &[]);
     let title = "a".repeat(2000);
     home.sql(&format!("UPDATE document SET title = '{title}'"));
-    home.ok(["timer", "set", "t", "--action", "delay=0, mail=reminder"]);
+    home.timer("t", &["delay=0, mail=reminder"]);
     home.ok(["timer", "attach", "t", "C-7"]);
     let told = home.refused(["tick"]);
     assert!(

@@ -11,14 +11,8 @@ use serde_json::{Value, json};
 fn all_levels_that_are_due_fire_in_one_tick_in_order_of_their_dates() {
     let mut home = Home::new().at("2026-04-10T09:00");
     home.ok(["config", "set", "timer.hour_limit", "0"]);
-    home.ok([
-        "timer",
-        "set",
-        "even",
-        "--action",
-        "delay=2d, iterations=2, state=even",
-    ]);
-    home.ok(["timer", "set", "odd", "--action", "delay=3d, state=odd"]);
+    home.timer("even", &["delay=2d, iterations=2, state=even"]);
+    home.timer("odd", &["delay=3d, state=odd"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "odd", &doc]);
     home.ok(["timer", "attach", "even", &doc]);
@@ -43,15 +37,7 @@ fn all_levels_that_are_due_fire_in_one_tick_in_order_of_their_dates() {
 fn a_level_is_done_when_its_task_is_completed_and_the_next_fires_in_the_same_tick() {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "echo x >> noted");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "iterations=3, method=Doc:note",
-        "--action",
-        "state=end",
-    ]);
+    home.timer("t", &["iterations=3, method=Doc:note", "state=end"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     assert_eq!(home.json(["tick"])["fired"], 4);
@@ -64,7 +50,7 @@ fn a_task_that_is_cancelled_or_gone_is_started_anew_by_the_next_tick() {
     let home = Home::new().at("2026-04-10T09:00");
     home.ok(["config", "set", "task.max_running", "1"]);
     home.method("Doc:note", "test -e now && echo x >> noted");
-    home.ok(["timer", "set", "t", "--action", "method=Doc:note"]);
+    home.timer("t", &["method=Doc:note"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     assert_eq!(home.run(["tick"]).code(), 1);
@@ -82,7 +68,7 @@ fn a_task_that_is_cancelled_or_gone_is_started_anew_by_the_next_tick() {
 fn a_task_that_is_restarted_by_hand_completes_its_level() {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "test -e now && echo x >> noted");
-    home.ok(["timer", "set", "t", "--action", "method=Doc:note"]);
+    home.timer("t", &["method=Doc:note"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     assert_eq!(home.run(["tick"]).code(), 1);
@@ -157,15 +143,7 @@ fn a_date_that_changes_while_the_method_runs_keeps_its_end_from_counting() {
 #[test]
 fn a_reset_starts_over_from_the_moment_of_the_reset() {
     let mut home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "state=a",
-        "--action",
-        "delay=1d, state=b",
-    ]);
+    home.timer("t", &["state=a", "delay=1d, state=b"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     home.ok(["tick"]);
@@ -203,13 +181,7 @@ fn a_definition_that_changes_computes_anew_what_hangs_on_it() {
 fn a_rehearsal_says_what_would_be_done_and_changes_nothing() {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "echo x >> noted");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "state=late, method=Doc:note",
-    ]);
+    home.timer("t", &["state=late, method=Doc:note"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     home.ok(["task", "add", "Doc:note"]);
@@ -311,15 +283,7 @@ fn a_definition_goes_through_a_file_and_back() {
 #[test]
 fn purging_and_detaching_many_say_how_many() {
     let mut home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "state=a",
-        "--action",
-        "delay=1y, state=b",
-    ]);
+    home.timer("t", &["state=a", "delay=1y, state=b"]);
     for title in ["Report 1", "Report 2", "Minutes"] {
         let doc = home.document(title, "");
         home.ok(["timer", "attach", "t", &doc]);
@@ -365,7 +329,7 @@ fn status_counts_what_hangs_waits_fails_and_was_skipped() {
 fn what_was_added_out_of_order_is_dropped_when_it_is_old_too() {
     let mut home = Home::new().at("2026-04-10T09:00");
     home.ok(["config", "set", "keep.history", "30d"]);
-    home.ok(["timer", "set", "t", "--action", "state=a"]);
+    home.timer("t", &["state=a"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     home.set_now("2026-01-10T09:00");
@@ -381,7 +345,7 @@ fn what_was_added_out_of_order_is_dropped_when_it_is_old_too() {
 fn a_method_that_fails_for_the_same_reason_is_told_by_the_history_once() {
     let mut home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "exit 3");
-    home.ok(["timer", "set", "t", "--action", "method=Doc:note"]);
+    home.timer("t", &["method=Doc:note"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     for minute in ["09:00", "09:01", "09:02"] {
@@ -405,7 +369,7 @@ fn a_method_that_fails_for_the_same_reason_is_told_by_the_history_once() {
 fn history_and_firings_are_kept_as_long_as_the_setting_says() {
     let mut home = Home::new().at("2026-04-10T09:00");
     home.ok(["config", "set", "keep.history", "30d"]);
-    home.ok(["timer", "set", "t", "--action", "state=a"]);
+    home.timer("t", &["state=a"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     home.ok(["tick"]);
@@ -432,7 +396,7 @@ fn a_level_is_not_skipped_while_its_method_runs() {
         "Doc:slow",
         "touch begun; while ! test -e go; do sleep 0.02; done",
     );
-    home.ok(["timer", "set", "t", "--action", "method=Doc:slow"]);
+    home.timer("t", &["method=Doc:slow"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     let slow = home.start(["tick"]);
@@ -453,13 +417,7 @@ fn the_tick_after_one_that_was_killed_starts_the_method_anew() {
         "Doc:note",
         "touch begun; while ! test -e go; do sleep 0.02; done; echo x >> noted",
     );
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "state=late, method=Doc:note",
-    ]);
+    home.timer("t", &["state=late, method=Doc:note"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     let killed = home.start(["tick"]);

@@ -24,9 +24,7 @@ fn with_documents(documents: u32, timers: &[&[&str]]) -> Home {
          INSERT OR REPLACE INTO setting VALUES ('mail.from', 'runner@example.org')",
     );
     for (place, actions) in timers.iter().enumerate() {
-        let name = format!("t{place}");
-        let actions = actions.iter().flat_map(|action| ["--action", action]);
-        home.ok(["timer", "set", &name].into_iter().chain(actions));
+        home.timer(&format!("t{place}"), actions);
     }
     home.sql("DELETE FROM template WHERE name = 'two'");
     home.sql(&format!(

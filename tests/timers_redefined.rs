@@ -9,11 +9,6 @@ use kit::runner::Home;
 use kit::smtp::Script;
 use serde_json::{Value, json};
 
-fn set(home: &Home, actions: &[&str]) {
-    let actions = actions.iter().flat_map(|action| ["--action", action]);
-    home.ok(["timer", "set", "t"].into_iter().chain(actions));
-}
-
 /// The templates `one` and `two`, and the methods `Doc:note`, which writes a line, and `Doc:fail`.
 fn equip(home: &Home) {
     home.method("Doc:note", "echo x >> noted");
@@ -27,7 +22,7 @@ fn equip(home: &Home) {
 /// A document with the timer, of which the first level is due and has begun.
 fn begin(home: &Home, actions: &[&str]) {
     equip(home);
-    set(home, actions);
+    home.timer("t", actions);
     home.ok(["doc", "add", "--state", "open"]);
     home.ok(["timer", "attach", "t", "1"]);
     home.run(["tick"]);
@@ -50,7 +45,7 @@ fn another_action_in_place_of_one_that_waits_for_its_method_is_done_and_not_only
     let home = mailing(&server);
     begin(&home, &["method=Doc:fail"]);
     assert_eq!(home.status("1"), "TO_RUN", "it will be tried again");
-    set(&home, &["state=closed, mail=one"]);
+    home.timer("t", &["state=closed, mail=one"]);
     assert_eq!(home.status("1"), "CANCELLED");
     let report = tick(&home);
     assert_eq!(
@@ -77,7 +72,7 @@ fn what_is_done_of_a_level_stays_done_as_far_as_the_new_definition_says_the_same
     let home = mailing(&server);
     begin(&home, &["state=late, mail=one, method=Doc:fail"]);
     home.ok(["doc", "state", "1", "mine"]);
-    set(&home, &["state=late, mail=one, method=Doc:note"]);
+    home.timer("t", &["state=late, mail=one, method=Doc:note"]);
     assert_eq!(tick(&home)["fired"], 1);
     assert_eq!(home.state("1"), "mine", "the state is not changed again");
     assert_eq!(mails(&home), "one sent");
@@ -92,7 +87,7 @@ fn what_is_done_of_a_level_stays_done_as_far_as_the_new_definition_says_the_same
 fn mails_that_wait_are_withdrawn_for_those_of_the_new_definition() {
     let home = nowhere();
     begin(&home, &["state=late, mail=one"]);
-    set(&home, &["state=late, mail=two"]);
+    home.timer("t", &["state=late, mail=two"]);
     assert!(
         mails(&home).starts_with("one failed its timer was defined anew; before that: "),
         "{}",
@@ -109,7 +104,7 @@ fn mails_that_wait_are_withdrawn_for_those_of_the_new_definition() {
 fn a_later_step_or_another_delay_leaves_what_is_under_way() {
     let home = nowhere();
     begin(&home, &["mail=one"]);
-    set(&home, &["mail=one, method=Doc:note", "delay=1d, state=end"]);
+    home.timer("t", &["mail=one, method=Doc:note", "delay=1d, state=end"]);
     assert!(mails(&home).starts_with("one queued"), "{}", mails(&home));
     let server = Script::accept().start();
     home.ok(["config", "set", "mail.transport", &server.url("", "")]);
@@ -124,7 +119,7 @@ fn a_later_step_or_another_delay_leaves_what_is_under_way() {
 fn what_a_level_has_begun_that_there_is_no_more_is_called_off() {
     let mut home = nowhere();
     begin(&home, &["state=late", "mail=one"]);
-    set(&home, &["state=late"]);
+    home.timer("t", &["state=late"]);
     let server = Script::accept().start();
     home.ok(["config", "set", "mail.transport", &server.url("", "")]);
     home.set_now("2026-04-10T09:01");
@@ -138,7 +133,7 @@ fn what_a_level_has_begun_that_there_is_no_more_is_called_off() {
 
     let mut home = Home::new().at("2026-04-10T09:00");
     begin(&home, &["state=late", "method=Doc:fail"]);
-    set(&home, &["state=late"]);
+    home.timer("t", &["state=late"]);
     home.set_now("2026-04-10T09:30");
     home.ok(["tick"]);
     assert_eq!(home.status("1"), "CANCELLED");
@@ -174,7 +169,7 @@ fn dates_are_counted_anew_when_the_zone_changes_and_levels_are_kept() {
 #[test]
 fn however_many_hang_on_a_timer_one_command_changes_them_all() {
     let home = Home::new().at("2026-04-10T09:00");
-    set(&home, &["delay=1d, state=late"]);
+    home.timer("t", &["delay=1d, state=late"]);
     home.sql(
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
          INSERT INTO document (title) SELECT 'Order ' || n FROM n;
@@ -182,7 +177,7 @@ fn however_many_hang_on_a_timer_one_command_changes_them_all() {
          SELECT 1, id, '2026-04-10 09:00:00', '2026-04-10 09:00:00', '2026-04-11 09:00:00', 0 FROM document",
     );
     let stale = || home.sql_value::<i64>("SELECT count(*) FROM attachment WHERE stale > 0");
-    set(&home, &["delay=2d, state=late"]);
+    home.timer("t", &["delay=2d, state=late"]);
     assert_eq!(stale(), 20_000);
     home.sql("UPDATE attachment SET stale = 0");
     home.ok(["config", "set", "time.zone", "Asia/Tokyo"]);
@@ -194,7 +189,7 @@ fn however_many_hang_on_a_timer_one_command_changes_them_all() {
 #[test]
 fn a_reset_keeps_the_origin_unless_another_is_given() {
     let home = Home::new().at("2026-04-10T09:00");
-    set(&home, &["delay=1d, state=late"]);
+    home.timer("t", &["delay=1d, state=late"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc, "--origin", "shop"]);
     home.ok(["timer", "attach", "t", &doc, "--reset"]);
@@ -206,7 +201,7 @@ fn a_reset_keeps_the_origin_unless_another_is_given() {
 #[test]
 fn a_forecast_has_all_levels_as_json_and_those_without_a_date_too() {
     let home = Home::new().at("2026-04-10T09:00");
-    set(&home, &["delay=1h, iterations=1500, state=a"]);
+    home.timer("t", &["delay=1h, iterations=1500, state=a"]);
     assert_eq!(
         home.json(["timer", "forecast", "t"])
             .as_array()
@@ -218,7 +213,7 @@ fn a_forecast_has_all_levels_as_json_and_those_without_a_date_too() {
     assert_eq!(few.as_array().unwrap().len(), 3);
     let shown = home.ok(["timer", "forecast", "t"]);
     assert!(shown.ends_with("and 500 more: --limit"), "{shown}");
-    set(&home, &["delay=5000y, iterations=2, state=a"]);
+    home.timer("t", &["delay=5000y, iterations=2, state=a"]);
     let far = home.json(["timer", "forecast", "t"]);
     assert_eq!(far[0]["due_at"], "7026-04-10T09:00:00Z");
     assert_eq!(far[1]["due_at"], Value::Null);

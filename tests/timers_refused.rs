@@ -163,7 +163,7 @@ fn what_is_for_all_timers_of_a_document_is_not_for_one() {
 #[test]
 fn a_refused_definition_leaves_the_one_before_it() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok(["timer", "set", "t", "--action", "state=a"]);
+    home.timer("t", &["state=a"]);
     let before = home.json(["timer", "show", "t"]);
     home.refused(["timer", "set", "t", "--action", "method=none"]);
     assert_eq!(home.json(["timer", "show", "t"]), before);
@@ -172,7 +172,7 @@ fn a_refused_definition_leaves_the_one_before_it() {
 #[test]
 fn attachments_that_cannot_be_are_refused() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok(["timer", "set", "t", "--action", "delay=9000y, state=a"]);
+    home.timer("t", &["delay=9000y, state=a"]);
     let doc = home.document("A", "2026-04-25");
     for (arguments, sentence) in [
         (
@@ -229,7 +229,7 @@ fn documents_that_cannot_be_are_refused() {
 fn what_is_in_use_is_not_removed() {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "true");
-    home.ok(["timer", "set", "t", "--action", "method=Doc:note"]);
+    home.timer("t", &["method=Doc:note"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
     let method = home.refused(["method", "remove", "Doc:note"]);

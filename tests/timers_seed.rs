@@ -94,13 +94,7 @@ fn five_days_before_the_deadline_a_reminder_and_at_the_deadline_another_state() 
 fn a_combination_does_the_state_change_before_the_method() {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "cat > seen.json");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "method=Doc:note, state=late",
-    ]);
+    home.timer("t", &["method=Doc:note, state=late"]);
     let doc = document(&home, "A", "2026-04-25");
     home.ok(["timer", "attach", "t", &doc]);
     home.ok(["tick"]);
@@ -111,7 +105,7 @@ fn a_combination_does_the_state_change_before_the_method() {
 #[test]
 fn the_first_iteration_of_the_first_action_falls_at_the_reference_date_and_the_delay() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok(["timer", "set", "t", "--action", "delay=2d, state=late"]);
+    home.timer("t", &["delay=2d, state=late"]);
     let doc = document(&home, "A", "");
     home.ok(["timer", "attach", "t", &doc]);
     assert_eq!(home.due(&doc), "2026-04-12T09:00:00Z");
@@ -120,15 +114,10 @@ fn the_first_iteration_of_the_first_action_falls_at_the_reference_date_and_the_d
 #[test]
 fn the_next_iterations_and_actions_fall_at_the_reference_date_and_the_sum_of_what_has_passed() {
     let mut home = Home::new().at("2026-04-01T08:00");
-    home.ok([
-        "timer",
-        "set",
+    home.timer(
         "t",
-        "--action",
-        "delay=1d, iterations=2, state=a",
-        "--action",
-        "delay=1w, state=b",
-    ]);
+        &["delay=1d, iterations=2, state=a", "delay=1w, state=b"],
+    );
     let doc = document(&home, "A", "");
     home.ok(["timer", "attach", "t", &doc]);
     let mut dues = Vec::new();
@@ -257,7 +246,7 @@ fn while_the_linked_date_is_empty_the_timer_waits() {
 #[test]
 fn each_action_leaves_an_entry_in_the_history_of_its_document() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok(["timer", "set", "t", "--action", "state=late"]);
+    home.timer("t", &["state=late"]);
     let doc = document(&home, "A", "");
     home.ok(["timer", "attach", "t", &doc]);
     home.ok(["tick"]);
@@ -274,15 +263,7 @@ fn each_action_leaves_an_entry_in_the_history_of_its_document() {
 #[test]
 fn timers_are_administered_with_next_done_skipped_and_fire() {
     let mut home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "state=a",
-        "--action",
-        "delay=1d, state=b",
-    ]);
+    home.timer("t", &["state=a", "delay=1d, state=b"]);
     for title in ["Annual report", "Minutes"] {
         let doc = document(&home, title, "");
         home.ok(["timer", "attach", "t", &doc, "--origin", "import"]);
@@ -316,8 +297,8 @@ fn timers_are_administered_with_next_done_skipped_and_fire() {
 #[test]
 fn timers_are_attached_and_detached_by_programming() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok(["timer", "set", "t", "--action", "delay=1d, state=a"]);
-    home.ok(["timer", "set", "u", "--action", "delay=2d, state=b"]);
+    home.timer("t", &["delay=1d, state=a"]);
+    home.timer("u", &["delay=2d, state=b"]);
     let doc = document(&home, "A", "");
     assert_eq!(home.ok(["timer", "attach", "t", &doc]), "1");
     assert_eq!(
@@ -343,15 +324,7 @@ fn timers_are_attached_and_detached_by_programming() {
 fn a_document_whose_timer_met_an_error_is_tried_again_while_its_date_is_valid() {
     let mut home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:fail", "echo x >> tries; echo no disk >&2; exit 1");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--action",
-        "state=late, method=Doc:fail",
-        "--action",
-        "delay=1d, state=b",
-    ]);
+    home.timer("t", &["state=late, method=Doc:fail", "delay=1d, state=b"]);
     let doc = document(&home, "A", "");
     home.ok(["timer", "attach", "t", &doc]);
     for (minute, attempts) in [("09:00", 1), ("09:01", 2), ("10:59", 3)] {

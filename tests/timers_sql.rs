@@ -160,15 +160,7 @@ fn a_state_that_an_application_refuses_fails_alone_and_is_tried_again() {
 fn two_ticks_at_once_fire_nothing_twice() {
     let mut home = with_timer("2026-04-10T09:00");
     home.method("Doc:note", "echo \"$RUNNER_DOCUMENT\" >> noted");
-    home.ok([
-        "timer",
-        "set",
-        "m",
-        "--action",
-        "state=seen, method=Doc:note",
-        "--action",
-        "state=gone",
-    ]);
+    home.timer("m", &["state=seen, method=Doc:note", "state=gone"]);
     home.sql(
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 40)
          INSERT INTO document (title) SELECT n FROM n;
@@ -195,7 +187,7 @@ fn two_ticks_at_once_fire_nothing_twice() {
 fn a_document_that_is_deleted_takes_its_timers_and_their_pending_tasks_with_it() {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "echo x >> noted");
-    home.ok(["timer", "set", "t", "--action", "method=Doc:note"]);
+    home.timer("t", &["method=Doc:note"]);
     for (title, script) in [("A", "DELETE FROM document"), ("B", "")] {
         let doc = home.document(title, "");
         home.ok(["timer", "attach", "t", &doc]);

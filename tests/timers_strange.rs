@@ -210,7 +210,7 @@ fn a_document_is_deleted_with_a_timer_that_was_replaced_too() {
 #[test]
 fn a_definition_that_cannot_be_read_is_listed_with_its_reason_and_the_others_too() {
     let home = hung();
-    home.ok(["timer", "set", "good", "--action", "state=a"]);
+    home.timer("good", &["state=a"]);
     for (write, why) in [
         (
             "UPDATE timer_action SET delay = 'soon' WHERE timer_id = 1",
@@ -256,7 +256,7 @@ fn a_task_that_ends_while_its_timer_cannot_be_read_completes_its_level_later() {
     if !is_installed("sqlite3") {
         return;
     }
-    home.ok(["timer", "set", "t", "--action", "method=Doc:break"]);
+    home.timer("t", &["method=Doc:break"]);
     home.ok(["doc", "add"]);
     home.ok(["timer", "attach", "t", "1"]);
     let first = home.run(["--json", "tick"]).json();
@@ -286,7 +286,7 @@ fn what_hangs_on_a_document_whose_place_another_took_is_detached() {
     for way in ["before anything is due", "when it is due"] {
         let mut home = hung();
         home.method("Doc:note", "echo x >> noted");
-        home.ok(["timer", "set", "m", "--action", "method=Doc:note"]);
+        home.timer("m", &["method=Doc:note"]);
         home.ok(["timer", "attach", "m", "1", "--reference", "2026-04-25"]);
         replaced(
             &home,

@@ -1,4 +1,4 @@
-//! Looking at documents, and at what hangs on them.
+//! Timers and documents: making them, and looking at what hangs on them.
 
 use runner::firing::{Outcome, fire_due};
 use runner::native::Natives;
@@ -9,6 +9,12 @@ use serde_json::Value;
 use super::runner::Home;
 
 impl Home {
+    /// Defines a timer by its actions.
+    pub fn timer(&self, name: &str, actions: &[&str]) {
+        let actions = actions.iter().flat_map(|action| ["--action", action]);
+        self.ok(["timer", "set", name].into_iter().chain(actions));
+    }
+
     /// Adds a document with a title, in the state `open`, with a date in its attribute `deadline`; its id.
     pub fn document(&self, title: &str, deadline: &str) -> String {
         let deadline = format!("deadline={deadline}");
