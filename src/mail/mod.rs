@@ -1,7 +1,7 @@
 //! Mail: addresses, templates, messages, and the three ways out (`design`, “Mail”).
 //!
-//! Nothing here knows of the database: the caller keeps the outbox, renders a [`Template`] to a [`Letter`] for it, and hands each
-//! row as an [`Outgoing`] to a [`Sender`]. What comes back says what to do with the row: [`Accepted`], or a
+//! Nothing here knows of the database: the caller keeps the outbox, renders a [`Template`] to a [`Letter`] for it, and
+//! hands each row as an [`Outgoing`] to a [`Sender`]. What comes back says what to do with the row: [`Accepted`], or a
 //! [`SendError`] whose [`Failure`] tells a refusal from a pause and from a server that is not there.
 //!
 //! Two rules hold everywhere. No value of a document can add a header or a recipient: see [`Template`] and

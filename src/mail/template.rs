@@ -127,10 +127,10 @@ impl Template {
                 .map(|html| fill("html", html, &values))
                 .transpose()?,
         };
-        match letter.recipients().as_slice() {
-            [] => Err(Invalid::new(NOBODY)),
-            _ => Ok(letter),
+        if letter.to.is_empty() && letter.cc.is_empty() && letter.bcc.is_empty() {
+            return Err(Invalid::new(NOBODY));
         }
+        Ok(letter)
     }
 }
 
