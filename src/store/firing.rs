@@ -35,6 +35,9 @@ pub struct FiringFilter<'a> {
     pub limit: Option<u32>,
 }
 
+const SHOWN: &str = "SELECT document.title AS title, firing.*
+       FROM firing LEFT JOIN document ON document.id = firing.document_id";
+
 impl Store {
     /// Notes that a level was done or skipped.
     ///
@@ -65,16 +68,11 @@ impl Store {
     /// # Errors
     /// When there is none of this id.
     pub fn firing(&self, id: i64) -> Result<(Fired, u8, Vec<String>)> {
-        self.find(
-            "SELECT document.title AS title, firing.* FROM firing LEFT JOIN document ON document.id = firing.document_id
-              WHERE firing.id = ?1",
-            [id],
-            |row| {
-                let sent: Option<Json> = row.get("sent")?;
-                let sent = sent.and_then(|sent| serde_json::from_str(sent.text()).ok());
-                Ok((firing(row)?, row.get("step")?, sent.unwrap_or_default()))
-            },
-        )?
+        self.find(&format!("{SHOWN} WHERE firing.id = ?1"), [id], |row| {
+            let sent: Option<Json> = row.get("sent")?;
+            let sent = sent.and_then(|sent| serde_json::from_str(sent.text()).ok());
+            Ok((firing(row)?, row.get("step")?, sent.unwrap_or_default()))
+        })?
         .or_not_found("firing", id)
     }
 
@@ -88,7 +86,7 @@ impl Store {
         let status = filter.status.word();
         let mut found = self.list(
             &format!(
-                "SELECT document.title AS title, firing.* FROM firing LEFT JOIN document ON document.id = firing.document_id
+                "{SHOWN}
                   WHERE firing.status = '{status}' AND (?1 IS NULL OR has_text(document.title, ?1))
                   ORDER BY firing.id DESC LIMIT ?2"
             ),

@@ -97,9 +97,9 @@ fn last_commit(files: &Files) -> Option<Option<[u8; INDEX_HEADER]>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs::{self, File};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     use tempfile::TempDir;
@@ -112,13 +112,14 @@ mod tests {
         Stamp::of(&Files::of(path), &Clock::system())
     }
 
-    fn changed_at(path: &Path, time: SystemTime) {
+    /// Gives a file the time of a change.
+    pub(crate) fn changed_at(path: &Path, time: SystemTime) {
         let file = File::options().write(true).open(path).unwrap();
         file.set_modified(time).unwrap();
     }
 
     /// A database that nobody has open, and that was changed long ago.
-    fn database() -> (TempDir, std::path::PathBuf) {
+    pub(crate) fn database() -> (TempDir, PathBuf) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("runner.db");
         drop(Store::create(&path).unwrap());

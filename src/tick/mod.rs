@@ -28,6 +28,13 @@ use crate::time::{Clock, Timestamp};
 use crate::trouble::{About, Trouble};
 use crate::worker::{Recovered, recover};
 
+const HOUR: i64 = 3600;
+
+/// The hour that a time is in, counted from 1970: the first tick of each looks further than the others.
+fn hour(time: Timestamp) -> i64 {
+    time.unix().div_euclid(HOUR)
+}
+
 /// What a tick came to.
 #[derive(Debug, Serialize)]
 pub struct Report {

@@ -1,15 +1,13 @@
 //! The ticks between which nothing happens: most of them, on most machines. They need not open the database.
 
-use super::Report;
 use super::note::Note;
+use super::{HOUR, Report, hour};
 use crate::error::Result;
 use crate::report;
 use crate::store::Store;
 use crate::store::file::Files;
 use crate::store::stamp::Stamp;
 use crate::time::{Clock, Timestamp};
-
-const HOUR: i64 = 3600;
 
 /// The report of a tick that need not open the database, if this is one: the last tick has noted that nothing is due until
 /// later than now, and nobody has written to the database since then. The first tick of an hour is none.
@@ -40,12 +38,12 @@ pub(super) fn quiet_until(store: &Store, now: Timestamp) -> Result<Option<Timest
 }
 
 fn end_of_hour(time: Timestamp) -> Option<Timestamp> {
-    Timestamp::from_unix((time.unix().div_euclid(HOUR) + 1) * HOUR)
+    Timestamp::from_unix((hour(time) + 1) * HOUR)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File, Permissions};
+    use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -57,6 +55,7 @@ mod tests {
     use crate::native::Natives;
     use crate::outbox::Post;
     use crate::signals::Signals;
+    use crate::store::stamp::tests::{changed_at, database};
     use crate::tick::stamped_tick;
     use crate::time::Zone;
 
@@ -71,9 +70,7 @@ mod tests {
 
     /// A database, and what a tick at nine has noted of it.
     fn noted() -> (TempDir, Files) {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("runner.db");
-        drop(Store::create(&path).unwrap());
+        let (folder, path) = database();
         let files = Files::of(&path);
         let quiet = Some((time("09:20"), stamp("1f")));
         let at = time("09:00");
@@ -103,15 +100,7 @@ mod tests {
 
     #[test]
     fn what_is_committed_while_a_tick_looks_is_seen_by_the_next() {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("runner.db");
-        drop(Store::create(&path).unwrap());
-        let long_ago = |seconds| {
-            let file = File::options().write(true).open(&path).unwrap();
-            let time = UNIX_EPOCH + Duration::from_secs(seconds);
-            file.set_modified(time).unwrap();
-        };
-        long_ago(1_775_804_400);
+        let (_folder, path) = database();
         let (files, clock) = (Files::of(&path), Clock::system());
         let before = Stamp::of(&files, &clock).unwrap();
         let sql = "INSERT INTO document (title) VALUES ('in the midst')";
@@ -133,7 +122,7 @@ mod tests {
         drop(store);
         let (_, noted) = Note::read(&files).unwrap().unwrap().quiet.unwrap();
         assert_eq!(noted, before);
-        long_ago(1_775_804_401);
+        changed_at(&path, UNIX_EPOCH + Duration::from_secs(1_775_804_401));
         let after = Stamp::of(&files, &clock).unwrap();
         assert!(quiet_tick(&files, &Clock::system(), after).is_none());
     }
@@ -196,9 +185,8 @@ mod tests {
                 None,
             ),
         ] {
-            let folder = TempDir::new().unwrap();
-            let path = folder.path().join("runner.db");
-            let store = Store::create(&path).unwrap();
+            let (_folder, path) = database();
+            let store = Store::open(&path).unwrap();
             Connection::open(&path)
                 .unwrap()
                 .execute_batch(&sql)

@@ -2,6 +2,7 @@
 
 use std::cell::LazyCell;
 
+use super::hour;
 use super::note::last_tick;
 use crate::error::Result;
 use crate::settings::Settings;
@@ -68,7 +69,6 @@ pub(super) fn drop_what_is_old(
 
 /// How far a tick looks for what is to be dropped.
 fn reach(store: &Store, now: Timestamp) -> Reach {
-    let hour = |time: Timestamp| time.unix().div_euclid(3600);
     let last = last_tick(store.files()).ok().flatten();
     match last.is_some_and(|last| hour(last) == hour(now)) {
         true => Reach::Oldest(LOOKED_AT),
