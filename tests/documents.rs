@@ -159,15 +159,7 @@ fn an_attribute_that_is_given_an_empty_value_is_left_out() {
 #[test]
 fn of_two_attributes_with_one_name_the_last_is_the_one() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--reference",
-        "d",
-        "--action",
-        "state=late",
-    ]);
+    home.timer_with("t", &["--reference", "d"], &["state=late"]);
     home.sql(
         r#"INSERT INTO document (attributes) VALUES ('{"d": "2026-05-01", "d": "2027-01-01"}')"#,
     );

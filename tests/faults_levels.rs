@@ -136,10 +136,7 @@ fn with_levels(actions: &[&str]) -> Home {
 }
 
 fn hang(home: &Home, actions: &[&str]) {
-    let actions = actions.iter().flat_map(|action| ["--action", action]);
-    home.ok(["timer", "set", "t", "--reference", "deadline"]
-        .into_iter()
-        .chain(actions));
+    home.timer_with("t", &["--reference", "deadline"], actions);
     for title in ["A", "B"] {
         let doc = home.document(title, "2026-04-10T08:50");
         home.ok(["timer", "attach", "t", &doc]);

@@ -230,17 +230,14 @@ fn crons_bare_environment_is_enough() {
 #[test]
 fn a_clock_that_jumps_fires_nothing_twice() {
     let mut home = Home::new().at("2026-04-10");
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--reference",
-        "deadline",
-        "--action",
-        "delay=0, iterations=3, state=late",
-        "--action",
-        "delay=1d, iterations=2, state=later",
-    ]);
+        &["--reference", "deadline"],
+        &[
+            "delay=0, iterations=3, state=late",
+            "delay=1d, iterations=2, state=later",
+        ],
+    );
     let doc = home.document("A", "2026-04-10");
     home.ok(["timer", "attach", "t", &doc]);
     let counted = |home: &Home| {

@@ -30,9 +30,7 @@ fn template(home: &Home, name: &str) {
 fn hang(home: &Home, actions: &[&str]) {
     template(home, "first");
     template(home, "second");
-    let mut set = vec!["timer", "set", "t", "--reference", "deadline"];
-    set.extend(actions.iter().flat_map(|action| ["--action", action]));
-    home.ok(set);
+    home.timer_with("t", &["--reference", "deadline"], actions);
     home.sql(
         r#"INSERT INTO document (title, state, attributes, created_at) VALUES
            ('Report', 'open', '{"deadline": "2026-04-10T09:00", "to": "ann@example.org"}', '2026-04-01 08:00:00');

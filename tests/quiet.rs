@@ -90,12 +90,12 @@ fn whoever_writes_to_the_database_makes_the_next_tick_look() {
         home
     });
     // Until then the time of the file tells nothing, and any tick looks.
-    let age =
+    let age_of =
         |home: &Home| Clock::system().since(home.db().metadata().unwrap().modified().unwrap());
     until("they are old", || {
         homes
             .iter()
-            .all(|home| age(home) > Some(Duration::from_millis(3100)))
+            .all(|home| age_of(home) > Some(Duration::from_millis(3100)))
     });
     for home in homes {
         assert!(!is_quiet(&home));

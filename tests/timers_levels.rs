@@ -87,17 +87,11 @@ fn a_task_that_is_restarted_by_hand_completes_its_level() {
 fn what_was_decided_under_the_old_date_is_not_done_under_the_new_one() {
     let home = Home::new().at("2026-04-25T00:00");
     home.method("Doc:note", "test -e now && echo x >> noted");
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--reference",
-        "deadline",
-        "--action",
-        "method=Doc:note",
-        "--action",
-        "delay=1d, state=late",
-    ]);
+        &["--reference", "deadline"],
+        &["method=Doc:note", "delay=1d, state=late"],
+    );
     let doc = home.document("A", "2026-04-25");
     home.ok(["timer", "attach", "t", &doc]);
     assert_eq!(home.run(["tick"]).code(), 1);
@@ -120,17 +114,11 @@ fn a_date_that_changes_while_the_method_runs_keeps_its_end_from_counting() {
             env!("CARGO_BIN_EXE_runner")
         ),
     );
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--reference",
-        "deadline",
-        "--action",
-        "method=Doc:move",
-        "--action",
-        "delay=1d, state=late",
-    ]);
+        &["--reference", "deadline"],
+        &["method=Doc:move", "delay=1d, state=late"],
+    );
     let doc = home.document("A", "2026-04-25");
     home.ok(["timer", "attach", "t", &doc]);
     assert_eq!(home.json(["tick"])["fired"], 0);
@@ -157,10 +145,7 @@ fn a_reset_starts_over_from_the_moment_of_the_reset() {
 #[test]
 fn a_definition_that_changes_computes_anew_what_hangs_on_it() {
     let home = Home::new().at("2026-04-10T09:00");
-    let set = |actions: &[&str]| {
-        let actions = actions.iter().flat_map(|action| ["--action", action]);
-        home.ok(["timer", "set", "t"].into_iter().chain(actions));
-    };
+    let set = |actions: &[&str]| home.timer("t", actions);
     set(&["state=a", "delay=2d, state=b", "delay=2d, state=c"]);
     let doc = home.document("A", "");
     home.ok(["timer", "attach", "t", &doc]);
@@ -205,19 +190,11 @@ fn a_rehearsal_says_what_would_be_done_and_changes_nothing() {
 #[test]
 fn a_forecast_dates_all_levels() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--reference",
-        "deadline",
-        "--delta",
-        "-1d",
-        "--action",
-        "delay=1d, iterations=2, state=a",
-        "--action",
-        "delay=1mo, state=b",
-    ]);
+        &["--reference", "deadline", "--delta", "-1d"],
+        &["delay=1d, iterations=2, state=a", "delay=1mo, state=b"],
+    );
     let dues = |options: &[&str]| {
         let forecast = home.json(
             ["timer", "forecast", "t"]
@@ -257,21 +234,14 @@ fn a_forecast_dates_all_levels() {
 fn a_definition_goes_through_a_file_and_back() {
     let home = Home::new();
     home.method("Doc:note", "true");
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--title",
-        "T",
-        "--reference",
-        "deadline",
-        "--delta",
-        "-5d",
-        "--action",
-        "delay=\"1mo 3d\", iterations=2, state=\"not valid, yet\"",
-        "--action",
-        "method=Doc:note",
-    ]);
+        &["--title", "T", "--reference", "deadline", "--delta", "-5d"],
+        &[
+            "delay=\"1mo 3d\", iterations=2, state=\"not valid, yet\"",
+            "method=Doc:note",
+        ],
+    );
     let shown = home.json(["timer", "show", "t"]);
     let file = home.write("t.json", shown.to_string());
     home.ok(["timer", "set", "copy", "--from", file.to_str().unwrap()]);
@@ -303,15 +273,7 @@ fn purging_and_detaching_many_say_how_many() {
 #[test]
 fn status_counts_what_hangs_waits_fails_and_was_skipped() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--reference",
-        "deadline",
-        "--action",
-        "state=late",
-    ]);
+    home.timer_with("t", &["--reference", "deadline"], &["state=late"]);
     for deadline in ["", "2026-04-25", "2026-04-01"] {
         let doc = home.document("A", deadline);
         home.ok(["timer", "attach", "t", &doc]);

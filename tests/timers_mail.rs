@@ -4,11 +4,10 @@
 
 mod kit;
 
-use kit::documents::fire_at;
+use kit::documents::{fire_at, nine};
 use kit::runner::Home;
 use runner::firing::{mail_failed, mail_sent};
 use runner::store::Store;
-use runner::time::{Timestamp, Zone};
 use serde_json::json;
 
 fn with_mails(actions: &[&str]) -> Home {
@@ -19,28 +18,18 @@ fn with_mails(actions: &[&str]) -> Home {
          VALUES ('one', 'a@example.org', 'One', 'One'), ('two', 'a@example.org', 'Two', 'Two');
          INSERT OR REPLACE INTO setting VALUES ('mail.from', 'runner@example.org')",
     );
-    let actions = actions.iter().flat_map(|action| ["--action", action]);
-    home.ok(["timer", "set", "t", "--reference", "deadline"]
-        .into_iter()
-        .chain(actions));
+    home.timer_with("t", &["--reference", "deadline"], actions);
     let doc = home.document("A", "2026-04-10T09:00");
     home.ok(["timer", "attach", "t", &doc]);
     home
-}
-
-fn now() -> Timestamp {
-    Zone::parse("UTC")
-        .unwrap()
-        .parse_time("2026-04-10T09:00")
-        .unwrap()
 }
 
 /// A mail that somebody has sent, or tried to; whether the reason why it did not go is news.
 fn tell(home: &Home, mail: i64, error: Option<(&str, bool)>) -> bool {
     let store = Store::open(&home.db()).unwrap();
     let told = store.transact(|store| match error {
-        Some(error) => mail_failed(store, 1, mail, error, now()).map(|()| false),
-        None => mail_sent(store, 1, mail, now()),
+        Some(error) => mail_failed(store, 1, mail, error, nine()).map(|()| false),
+        None => mail_sent(store, 1, mail, nine()),
     });
     told.unwrap()
 }
@@ -51,7 +40,7 @@ fn mails(home: &Home) -> String {
 
 /// Fires what is due, without what a whole tick does after that.
 fn fire(home: &Home) -> (u64, u64) {
-    let fired = fire_at(&Store::open(&home.db()).unwrap(), now());
+    let fired = fire_at(&Store::open(&home.db()).unwrap(), nine());
     (fired.fired, fired.problems.len() as u64)
 }
 
@@ -154,7 +143,7 @@ fn a_level_that_is_skipped_or_detached_sends_no_mail_any_more() {
     home.sql("UPDATE mail SET status = 'sending'");
     assert_eq!(home.json(["timer", "next"])[0]["level"], 0);
     let store = Store::open(&home.db()).unwrap();
-    let pass = || fire_at(&store, now().plus_seconds(7200).unwrap());
+    let pass = || fire_at(&store, nine().plus_seconds(7200).unwrap());
     assert_eq!(pass().skipped, 0, "its mail is being sent");
     home.sql("UPDATE mail SET status = 'queued'");
     assert_eq!(pass().skipped, 1);

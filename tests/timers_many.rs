@@ -5,12 +5,11 @@
 mod kit;
 
 use kit::database::query;
-use kit::documents::fire_at;
+use kit::documents::{fire_at, nine};
 use kit::runner::Home;
 use runner::attachment::NewAttachment;
 use runner::firing::Outcome;
 use runner::store::Store;
-use runner::time::{Timestamp, Zone};
 
 /// One of the application's own, which no firing may go without, and which does nothing.
 const OF_AN_APPLICATION: &str = "CREATE TRIGGER mine AFTER INSERT ON history BEGIN SELECT 1; END";
@@ -40,14 +39,7 @@ fn with_documents(documents: u32, timers: &[&[&str]]) -> Home {
 
 /// Fires what is due, without what a whole tick does after that.
 fn fire(home: &Home) -> Outcome {
-    fire_at(&Store::open(&home.db()).unwrap(), now())
-}
-
-fn now() -> Timestamp {
-    Zone::parse("UTC")
-        .unwrap()
-        .parse_time("2026-04-10T09:00")
-        .unwrap()
+    fire_at(&Store::open(&home.db()).unwrap(), nine())
 }
 
 #[test]
@@ -189,7 +181,7 @@ fn what_follows_the_tasks_that_an_application_has_bound_to_attachments_is_cancel
 fn the_schemas_triggers_are_at_work_again_after_them() {
     let home = with_documents(300, &[&["state=overdue"]]);
     let store = Store::open(&home.db()).unwrap();
-    fire_at(&store, now());
+    fire_at(&store, nine());
     let attachment = NewAttachment {
         timer: 1,
         document: 1,
@@ -197,7 +189,7 @@ fn the_schemas_triggers_are_at_work_again_after_them() {
         reference_at: None,
     };
     store
-        .transact(|store| store.insert_attachment(&attachment, now()))
+        .transact(|store| store.insert_attachment(&attachment, nine()))
         .unwrap();
     let messages = home.messages("1");
     assert_eq!(messages.last().unwrap(), "timer attached by test");

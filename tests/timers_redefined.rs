@@ -143,17 +143,11 @@ fn what_a_level_has_begun_that_there_is_no_more_is_called_off() {
 fn dates_are_counted_anew_when_the_zone_changes_and_levels_are_kept() {
     let mut home = Home::new().at("2026-04-10T09:00");
     home.ok(["config", "set", "time.zone", "Europe/Paris"]);
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--reference",
-        "deadline",
-        "--action",
-        "state=late",
-        "--action",
-        "delay=1d, state=end",
-    ]);
+        &["--reference", "deadline"],
+        &["state=late", "delay=1d, state=end"],
+    );
     let doc = home.document("A", "2026-04-25");
     home.ok(["timer", "attach", "t", &doc]);
     assert_eq!(home.due(&doc), "2026-04-24T22:00:00Z");

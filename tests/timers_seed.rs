@@ -10,19 +10,14 @@ use serde_json::{Value, json};
 /// The seed's requirement, with a method in place of the reminder's mail: five days before the date.
 fn validation_by_delta(home: &Home) {
     home.method("Reviewer:remind", "cat >> reminded.json");
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "validation",
-        "--reference",
-        "date_butoir_validation",
-        "--delta",
-        "-5d",
-        "--action",
-        "delay=0, iterations=1, method=Reviewer:remind",
-        "--action",
-        "delay=5d, iterations=1, state=non validé",
-    ]);
+        &["--reference", "date_butoir_validation", "--delta", "-5d"],
+        &[
+            "delay=0, iterations=1, method=Reviewer:remind",
+            "delay=5d, iterations=1, state=non validé",
+        ],
+    );
 }
 
 /// A document in validation, with its deadline.
@@ -146,15 +141,7 @@ fn the_next_iterations_and_actions_fall_at_the_reference_date_and_the_sum_of_wha
 #[test]
 fn by_default_the_reference_date_is_that_of_the_attachment_and_can_be_given() {
     let home = Home::new().at("2014-10-15T16:21").env("TZ", "Europe/Paris");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--delta",
-        "3h",
-        "--action",
-        "delay=1d, state=s",
-    ]);
+    home.timer_with("t", &["--delta", "3h"], &["delay=1d, state=s"]);
     let first = document(&home, "A", "");
     home.ok(["timer", "attach", "t", &first]);
     let timer = home.attached(&first);
@@ -361,17 +348,14 @@ fn a_document_whose_timer_met_an_error_is_tried_again_while_its_date_is_valid() 
 fn a_machine_that_was_off_for_a_day_does_not_remind_of_yesterday_and_makes_the_change_of_today() {
     let mut home = Home::new().at("2026-04-10T09:00");
     home.method("Reviewer:remind", "echo x >> reminded");
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--reference",
-        "date_butoir_validation",
-        "--action",
-        "delay=-1d, method=Reviewer:remind",
-        "--action",
-        "delay=0, state=non validé",
-    ]);
+        &["--reference", "date_butoir_validation"],
+        &[
+            "delay=-1d, method=Reviewer:remind",
+            "delay=0, state=non validé",
+        ],
+    );
     let doc = document(&home, "A", "2026-04-25");
     home.ok(["timer", "attach", "t", &doc]);
     home.set_now("2026-04-25T00:30");

@@ -9,15 +9,7 @@ use serde_json::{Value, json};
 
 fn with_timer(now: &str) -> Home {
     let home = Home::new().at(now);
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--reference",
-        "deadline",
-        "--action",
-        "delay=1d, state=late",
-    ]);
+    home.timer_with("t", &["--reference", "deadline"], &["delay=1d, state=late"]);
     home
 }
 
@@ -112,15 +104,7 @@ fn a_value_that_is_no_date_makes_the_timer_wait_and_history_says_why_once() {
 fn an_attribute_is_found_by_any_name_that_a_definition_may_have() {
     for name in ["date butoir", "déadline", "a.b", "a'b", "$", "[0]", "100%"] {
         let home = Home::new().at("2026-04-10T09:00");
-        home.ok([
-            "timer",
-            "set",
-            "t",
-            "--reference",
-            name,
-            "--action",
-            "state=late",
-        ]);
+        home.timer_with("t", &["--reference", name], &["state=late"]);
         let doc = home.ok(["doc", "add", "-a", &format!("{name}=2026-04-25")]);
         home.ok(["timer", "attach", "t", &doc]);
         assert_eq!(home.due(&doc), "2026-04-25T00:00:00Z", "{name}");

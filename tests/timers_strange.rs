@@ -28,17 +28,11 @@ fn replaced(home: &Home, script: &str) {
 /// A timer that counts from the attribute `deadline`, on a document `k` and on another.
 fn hung() -> Home {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
+    home.timer_with(
         "t",
-        "--reference",
-        "deadline",
-        "--action",
-        "state=late",
-        "--action",
-        "delay=1d, state=end",
-    ]);
+        &["--reference", "deadline"],
+        &["state=late", "delay=1d, state=end"],
+    );
     home.ok(["doc", "add", "--key", "k", "-a", "deadline=2026-04-25"]);
     home.document("other", "2026-04-25");
     for doc in ["1", "2"] {
@@ -167,15 +161,7 @@ fn what_is_not_changed_of_a_document_keeps_its_bytes() {
 #[test]
 fn a_timer_that_was_replaced_under_what_hangs_on_documents_holds_up_no_other() {
     let mut home = hung();
-    home.ok([
-        "timer",
-        "set",
-        "good",
-        "--reference",
-        "deadline",
-        "--action",
-        "state=good",
-    ]);
+    home.timer_with("good", &["--reference", "deadline"], &["state=good"]);
     home.ok(["timer", "attach", "good", "2"]);
     home.ok(["timer", "detach", "t", "2"]);
     replaced(
@@ -328,15 +314,7 @@ fn an_insert_that_is_ignored_or_refused_changes_nothing() {
 #[test]
 fn a_date_whose_name_is_written_with_escapes_is_noticed_whatever_sqlite_writes_it() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.ok([
-        "timer",
-        "set",
-        "t",
-        "--reference",
-        "échéance",
-        "--action",
-        "state=late",
-    ]);
+    home.timer_with("t", &["--reference", "échéance"], &["state=late"]);
     let escaped = |date: &str| format!(r#"{{"\u00e9ch\u00e9ance": "{date}"}}"#);
     home.sql(&format!(
         "INSERT INTO document (attributes) VALUES ('{}')",

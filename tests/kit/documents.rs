@@ -3,7 +3,7 @@
 use runner::firing::{Outcome, fire_due};
 use runner::native::Natives;
 use runner::store::Store;
-use runner::time::{Clock, Timestamp};
+use runner::time::{Clock, Timestamp, Zone};
 use serde_json::Value;
 
 use super::runner::Home;
@@ -11,8 +11,15 @@ use super::runner::Home;
 impl Home {
     /// Defines a timer by its actions.
     pub fn timer(&self, name: &str, actions: &[&str]) {
-        let actions = actions.iter().flat_map(|action| ["--action", action]);
-        self.ok(["timer", "set", name].into_iter().chain(actions));
+        self.timer_with(name, &[], actions);
+    }
+
+    /// Defines a timer with these options of `timer set` and its actions.
+    pub fn timer_with(&self, name: &str, options: &[&str], actions: &[&str]) {
+        let mut arguments = vec!["timer", "set", name];
+        arguments.extend(options);
+        arguments.extend(actions.iter().flat_map(|action| ["--action", action]));
+        self.ok(arguments);
     }
 
     /// Adds a document with a title, in the state `open`, with a date in its attribute `deadline`; its id.
@@ -51,6 +58,14 @@ impl Home {
             .map(|entry| entry["message"].as_str().unwrap().to_owned())
             .collect()
     }
+}
+
+/// Nine o'clock UTC on the day that most tests take as today.
+pub fn nine() -> Timestamp {
+    Zone::parse("UTC")
+        .unwrap()
+        .parse_time("2026-04-10T09:00")
+        .unwrap()
 }
 
 /// Fires what is due at a time, without what a whole tick does after that.
