@@ -98,18 +98,18 @@ CREATE TABLE attachment (
     step         INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),  -- next of its level: state, mails, method
     counted_from TEXT    CHECK (counted_from IS NULL OR counted_from > '0' AND counted_from IS datetime(counted_from)),  -- the reference date, delta not added
     due_at       TEXT    CHECK (due_at IS NULL OR due_at > '0' AND due_at IS datetime(due_at)),              -- null while it waits for a date
-    stale        INTEGER NOT NULL DEFAULT 1 CHECK (stale BETWEEN 0 AND 2),   -- to compute anew: 1 date, 2 definition
+    needs_reschedule        INTEGER NOT NULL DEFAULT 1 CHECK (needs_reschedule BETWEEN 0 AND 2),   -- to compute anew: 1 date, 2 definition
     attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 4294967295),
     last_error   TEXT,
     task_id      INTEGER,                            -- the last task of the level's method
     -- Mails of the level that are not sent yet.
-    mailing      INTEGER NOT NULL DEFAULT 0 CHECK (mailing BETWEEN 0 AND 4294967295),
-    tried_by     INTEGER,                            -- the run in which the level failed last
+    pending_mails      INTEGER NOT NULL DEFAULT 0 CHECK (pending_mails BETWEEN 0 AND 4294967295),
+    last_run_id     INTEGER,                            -- the run in which the level failed last
     detached     INTEGER NOT NULL DEFAULT 0,         -- the runner has written the history of its end
     UNIQUE (document_id, timer_id)
 ) STRICT;
 CREATE INDEX attachment_due ON attachment (due_at, document_id) WHERE due_at IS NOT NULL;
-CREATE INDEX attachment_stale ON attachment (id) WHERE stale > 0;
+CREATE INDEX attachment_needs_reschedule ON attachment (id) WHERE needs_reschedule > 0;
 
 -- The levels that were done or skipped. They outlive the attachment, the timer and the document.
 CREATE TABLE firing (
@@ -139,7 +139,7 @@ CREATE TABLE task (
                     status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED'),
     priority      INTEGER NOT NULL DEFAULT 0,
     run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at, '+0 days')),  -- not before
-    held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),      -- run_at has not come yet
+    deferred      INTEGER NOT NULL DEFAULT 0 CHECK (deferred IN (0, 1)),      -- run_at has not come yet
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
     timeout       TEXT    CHECK (timeout <> ''),                          -- a duration
@@ -148,7 +148,7 @@ CREATE TABLE task (
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),
     attempt       INTEGER NOT NULL DEFAULT 0 CHECK (attempt BETWEEN 0 AND 4294967294),
     worker_id     INTEGER,
-    stop          TEXT    CHECK (stop IN ('stop', 'cancel')),             -- asked of its worker
+    stop_requested TEXT   CHECK (stop_requested IN ('stop', 'cancel')),  -- asked of its worker
     started_at    TEXT    CHECK (started_at IS NULL OR started_at > '0' AND started_at IS datetime(started_at)),
     ended_at      TEXT    CHECK (ended_at IS NULL OR ended_at > '0' AND ended_at IS datetime(ended_at)),
     duration_ms   INTEGER,
@@ -156,8 +156,8 @@ CREATE TABLE task (
     progress      TEXT    CHECK (progress IS NULL OR json_valid(progress)),
     result        TEXT    CHECK (result IS NULL OR json_valid(result))
 ) STRICT;
-CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND held = 0;
-CREATE INDEX task_held ON task (run_at) WHERE held = 1;
+CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND deferred = 0;
+CREATE INDEX task_deferred ON task (run_at) WHERE deferred = 1;
 CREATE INDEX task_running ON task (worker_id) WHERE status = 'RUNNING';
 CREATE INDEX task_unfinished ON task (status) WHERE
     status = 'WAITING' OR status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED';
@@ -240,7 +240,7 @@ CREATE TRIGGER task_inserted AFTER INSERT ON task
 WHEN NEW.status = 'TO_RUN' AND (NEW.after_id IS NOT NULL OR NEW.run_at IS NOT NULL)
 BEGIN
     UPDATE task
-       SET held = NEW.run_at IS NOT NULL,
+       SET deferred = NEW.run_at IS NOT NULL,
            status = CASE WHEN NEW.after_id IS NULL
                            OR (SELECT status FROM task WHERE id = NEW.after_id) = 'COMPLETED'
                          THEN 'TO_RUN' ELSE 'WAITING' END
@@ -257,7 +257,7 @@ END;
 
 CREATE TRIGGER task_deleted BEFORE DELETE ON task
 BEGIN
-    UPDATE task SET status = 'CANCELLED', held = 0, ended_at = datetime('now')
+    UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = datetime('now')
      WHERE after_id = OLD.id AND status = 'WAITING';
 END;
 
@@ -296,7 +296,7 @@ END;
 CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
 WHEN NEW.attributes <> OLD.attributes
 BEGIN
-    UPDATE attachment SET stale = 1
+    UPDATE attachment SET needs_reschedule = 1
      WHERE document_id = NEW.id AND reference_at IS NULL
        AND EXISTS (SELECT 1 FROM timer
                     WHERE timer.id = attachment.timer_id AND reference IS NOT NULL
@@ -307,13 +307,13 @@ END;
 -- INSERT OR REPLACE takes the place of a row without a word to the triggers on deletion, unless they are switched on.
 CREATE TRIGGER document_replaced AFTER INSERT ON document
 BEGIN
-    UPDATE attachment SET stale = 1 WHERE document_id = NEW.id AND reference_at IS NULL;
+    UPDATE attachment SET needs_reschedule = 1 WHERE document_id = NEW.id AND reference_at IS NULL;
 END;
 CREATE TRIGGER document_displaced BEFORE INSERT ON document
 WHEN NEW.key IS NOT NULL
 BEGIN
-    UPDATE attachment SET stale = 2
-     WHERE document_id = (SELECT id FROM document WHERE key = NEW.key) AND stale = 0;
+    UPDATE attachment SET needs_reschedule = 2
+     WHERE document_id = (SELECT id FROM document WHERE key = NEW.key) AND needs_reschedule = 0;
 END;
 
 CREATE TRIGGER attachment_inserted AFTER INSERT ON attachment
@@ -333,9 +333,9 @@ END;
 
 -- What was under way for it is not done any more, unless it is being done.
 CREATE TRIGGER attachment_called_off AFTER DELETE ON attachment
-WHEN OLD.task_id IS NOT NULL OR OLD.mailing > 0
+WHEN OLD.task_id IS NOT NULL OR OLD.pending_mails > 0
 BEGIN
-    UPDATE task SET status = 'CANCELLED', held = 0, ended_at = datetime('now')
+    UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = datetime('now')
      WHERE id = OLD.task_id AND status IN ('WAITING', 'TO_RUN');
     UPDATE mail SET status = 'failed',
                     last_error = 'the timer was detached' || coalesce('; before that: ' || last_error, '')
@@ -624,7 +624,7 @@ INSERT INTO attachment (id, timer_id, document_id, origin, attached_at) VALUES
 -- ---- What has happened to them ----
 -- The runner writes all of this by itself. Here it stands for the days before.
 
-UPDATE attachment SET level = 1, counted_from = '2026-04-11 22:00:00', due_at = '2026-04-11 22:00:00', stale = 0
+UPDATE attachment SET level = 1, counted_from = '2026-04-11 22:00:00', due_at = '2026-04-11 22:00:00', needs_reschedule = 0
  WHERE id = 3;
 
 INSERT INTO mail (id, status, template, document_id, attachment_id, timer, timer_level, "from", "to", subject, body,

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::document::DocumentRef;
 use crate::error::{Error, OrNotFound, Result};
-use crate::method::Methods;
-use crate::native::Natives;
+use crate::functions::Functions;
+use crate::model::document::DocumentRef;
+use crate::model::method::Methods;
+use crate::model::task::NewTask;
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
-use crate::task::NewTask;
 use crate::time::{Duration, Timestamp, Zone};
 
 /// How many tasks are inserted together, if nothing asks for them before.
@@ -59,12 +59,17 @@ impl<'a> Enqueue<'a> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn new(store: &'a Store, natives: &Natives, zone: Zone, now: Timestamp) -> Result<Self> {
+    pub fn new(
+        store: &'a Store,
+        functions: &Functions,
+        zone: Zone,
+        now: Timestamp,
+    ) -> Result<Self> {
         Ok(Self {
             store,
             zone,
             now,
-            methods: store.methods(natives)?,
+            methods: store.methods(functions)?,
             known: HashSet::new(),
             pending: Vec::new(),
         })

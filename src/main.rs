@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    runner::native::App::new().main()
+    runner::functions::App::new().main()
 }

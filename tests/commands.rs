@@ -254,7 +254,7 @@ fn a_setting_is_what_was_set_until_it_is_unset() {
     );
     assert_eq!(
         home.json(["config", "list"]).as_array().unwrap().len(),
-        runner::settings::ALL.len()
+        runner::model::settings::ALL.len()
     );
 }
 

@@ -97,7 +97,7 @@ fn a_task_that_somebody_ended_is_not_tried_again_when_its_runner_died_over_it() 
     for (stop, status, told) in [("stop", "INTERRUPTED", 1), ("cancel", "CANCELLED", 0)] {
         let (home, tick) = running(&["--retries", "3"], ENDLESS, &["tick"]);
         tick.signal(Signal::STOP);
-        home.sql(&format!("UPDATE task SET stop = '{stop}'"));
+        home.sql(&format!("UPDATE task SET stop_requested = '{stop}'"));
         tick.kill();
         let answer = home.run(["tick"]);
         assert_eq!(answer.code(), told, "{}", answer.err());

@@ -195,9 +195,9 @@ fn a_mail_that_does_not_go_out_is_tried_by_each_tick_and_fails_with_its_level() 
             told.contains("past its hour limit") && told.contains(words),
             "{told}"
         );
-        let given_up = mail(&home, "1");
-        assert_eq!(given_up["status"], "failed");
-        let told = given_up["last_error"].as_str().unwrap();
+        let is_final = mail(&home, "1");
+        assert_eq!(is_final["status"], "failed");
+        let told = is_final["last_error"].as_str().unwrap();
         assert!(
             told.starts_with("its level was skipped; before that: ") && told.contains(words),
             "what the server said is kept: {told}"

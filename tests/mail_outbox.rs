@@ -56,7 +56,7 @@ fn a_mail_is_filled_when_it_is_queued_and_shares_the_fate_of_its_transaction() {
     home.sql("UPDATE document SET state = 'changed since'");
     let store = Store::open(&home.db()).unwrap();
     let undone: runner::Result<()> = store.transact(|store| {
-        store.document_id(&runner::document::DocumentRef::Id(1))?;
+        store.document_id(&runner::model::document::DocumentRef::Id(1))?;
         let cause = Cause {
             template: "reminder",
             document: 1,
@@ -474,7 +474,10 @@ fn a_failed_mail_of_a_level_is_sent_by_hand_without_touching_the_level() {
     home.ok(["mail", "retry", "1"]);
     home.ok(["tick"]);
     assert_eq!(mail(&home, "1")["status"], "sent");
-    assert_eq!(home.sql_value::<i64>("SELECT mailing FROM attachment"), 1);
+    assert_eq!(
+        home.sql_value::<i64>("SELECT pending_mails FROM attachment"),
+        1
+    );
 }
 
 #[test]

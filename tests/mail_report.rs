@@ -150,7 +150,7 @@ fn an_error_that_was_over_and_comes_back_is_told_again() {
     home.ok(["task", "add", "Test:fail", "--retries", "1"]);
     tick_in_silence(&home);
     home.write("good", "");
-    home.sql("UPDATE task SET run_at = NULL, held = 0");
+    home.sql("UPDATE task SET run_at = NULL, deferred = 0");
     home.ok(["tick"]);
     assert_eq!(home.status("1"), "COMPLETED");
     std::fs::remove_file(home.path("good")).unwrap();
@@ -226,7 +226,7 @@ fn a_level_whose_mail_is_refused_is_told_when_it_starts() {
         r#"INSERT INTO document (title) VALUES ('Contrat');
            INSERT INTO timer (name) VALUES ('validation');
            INSERT INTO timer_action (timer_id, position, mail) VALUES (1, 0, '["reminder"]');
-           INSERT INTO attachment (timer_id, document_id, stale, step, mailing) VALUES (1, 1, 0, 1, 1);
+           INSERT INTO attachment (timer_id, document_id, needs_reschedule, step, pending_mails) VALUES (1, 1, 0, 1, 1);
            INSERT INTO mail ("from", "to", subject, body, message_id, document_id, attachment_id, timer, timer_level)
            VALUES ('r@x.org', '["ann@x.org"]', 'Hello', '', '<1@x.org>', 1, 1, 'validation', 0)"#,
     );
@@ -260,7 +260,7 @@ fn when_the_mail_cannot_go_out_the_detail_goes_to_standard_error_and_once_too() 
     ] {
         assert!(answer.err().contains(part), "{part} in {}", answer.err());
     }
-    home.sql("UPDATE task SET status = 'WAITING', held = 0");
+    home.sql("UPDATE task SET status = 'WAITING', deferred = 0");
     home.ok(["tick"]);
 }
 

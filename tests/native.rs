@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use runner::drain::{Means, Outcome, Wanted, drain};
+use runner::context::Context;
+use runner::drain::{Outcome, Wanted, drain};
 use runner::enqueue::Enqueue;
 use runner::firing::fire_by_hand;
+use runner::functions::{Functions, Task};
 use runner::handler::record::Event;
-use runner::native::{Natives, Task};
+use runner::model::settings::Settings;
+use runner::model::task::{NewTask, Progress, Severity, Status};
 use runner::outbox::Post;
-use runner::settings::Settings;
-use runner::signals::Signals;
+use runner::shutdown::Shutdown;
 use runner::store::Store;
-use runner::task::{Level, NewTask, Progress, Status};
 use runner::tick::{Report, rehearse, tick};
 use runner::time::{Clock, Zone};
 use serde_json::{Value, json};
@@ -24,19 +25,19 @@ use tempfile::TempDir;
 struct Program {
     _folder: TempDir,
     store: Store,
-    natives: Natives,
+    functions: Functions,
 }
 
 impl Program {
     fn new(function: impl Fn(&mut Task) -> Result<Value, String> + Send + Sync + 'static) -> Self {
         let folder = TempDir::new().unwrap();
         let store = Store::create(&folder.path().join("program.db")).unwrap();
-        let mut natives = Natives::default();
-        natives.add("Own:run", function);
+        let mut functions = Functions::default();
+        functions.add("Own:run", function);
         Self {
             _folder: folder,
             store,
-            natives,
+            functions,
         }
     }
 
@@ -48,7 +49,7 @@ impl Program {
         let task: NewTask = serde_json::from_str(&task.to_string()).unwrap();
         let add = |store: &Store| {
             let now = Clock::system().now();
-            Enqueue::new(store, &self.natives, Zone::default(), now)?.add(task)
+            Enqueue::new(store, &self.functions, Zone::default(), now)?.add(task)
         };
         self.store.transact(add).unwrap()
     }
@@ -59,14 +60,15 @@ impl Program {
 
     fn drain_with(&self, settings: Settings) -> Outcome {
         let clock = Clock::system();
-        let signals = Signals::default();
-        let means = Means {
+        let shutdown = Shutdown::default();
+        let ctx = Context {
+            store: &self.store,
             clock: &clock,
             settings: &settings,
-            natives: &self.natives,
-            signals: &signals,
+            functions: &self.functions,
+            shutdown: &shutdown,
         };
-        let (outcome, done) = drain(&self.store, means, Wanted::Pending, None);
+        let (outcome, done) = drain(ctx, Wanted::Pending, None);
         done.unwrap();
         outcome
     }
@@ -74,15 +76,16 @@ impl Program {
     /// What a whole tick came to.
     fn tick(&self) -> Report {
         let (clock, settings) = (Clock::system(), Settings::default());
-        let signals = Signals::default();
-        let means = Means {
+        let shutdown = Shutdown::default();
+        let ctx = Context {
+            store: &self.store,
             clock: &clock,
             settings: &settings,
-            natives: &self.natives,
-            signals: &signals,
+            functions: &self.functions,
+            shutdown: &shutdown,
         };
         let mut post = Post::new(&self.store, &clock, &settings);
-        let (report, done) = tick(&self.store, means, &mut post);
+        let (report, done) = tick(ctx, &mut post);
         done.unwrap();
         report
     }
@@ -192,7 +195,7 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
         .store
         .transact(|store| {
             let now = Clock::system().now();
-            let mut enqueue = Enqueue::new(store, &program.natives, Zone::default(), now)?;
+            let mut enqueue = Enqueue::new(store, &program.functions, Zone::default(), now)?;
             let mut ids = Vec::new();
             for _ in 0..TASKS {
                 let task = serde_json::from_str(r#"{"method":"Own:run"}"#).unwrap();
@@ -203,15 +206,17 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
         .unwrap();
     let path = program.store.files().path().to_owned();
     let run = || {
+        let store = Store::open(&path).unwrap();
         let (clock, settings) = (Clock::system(), Settings::default());
-        let signals = Signals::default();
-        let means = Means {
+        let shutdown = Shutdown::default();
+        let ctx = Context {
+            store: &store,
             clock: &clock,
             settings: &settings,
-            natives: &program.natives,
-            signals: &signals,
+            functions: &program.functions,
+            shutdown: &shutdown,
         };
-        let (outcome, done) = drain(&Store::open(&path).unwrap(), means, Wanted::Pending, None);
+        let (outcome, done) = drain(ctx, Wanted::Pending, None);
         done.unwrap();
         outcome.completed
     };
@@ -231,7 +236,7 @@ fn a_timer_starts_a_function_as_it_starts_a_handler() {
     let program = Program::new(|task| Ok(task.document()["title"].clone()));
     program.hang("NULL");
     let (clock, settings) = (Clock::system(), Settings::default());
-    let rehearsed = rehearse(&program.store, &clock, &settings, &program.natives).unwrap();
+    let rehearsed = rehearse(&program.store, &clock, &settings, &program.functions).unwrap();
     assert_eq!(
         (rehearsed.fired, rehearsed.errors.len()),
         (0, 0),
@@ -250,7 +255,7 @@ fn a_function_is_started_by_hand_for_a_level_that_was_skipped() {
     program.hang("'2020-01-01 00:00:00'");
     assert_eq!(program.tick().skipped, 1);
     let when = (Zone::default(), Clock::system().now());
-    let fire = |store: &Store| fire_by_hand(store, &program.natives, 1, when);
+    let fire = |store: &Store| fire_by_hand(store, &program.functions, 1, when);
     program.store.transact(fire).unwrap();
     assert_eq!(program.drain().completed, 1);
 }
@@ -316,12 +321,13 @@ fn a_function_that_says_more_than_is_heard_waits_until_it_is() {
     });
     program.add(json!({}));
     let (clock, settings) = (Clock::system(), Settings::default());
-    let signals = Signals::default();
-    let means = Means {
+    let shutdown = Shutdown::default();
+    let ctx = Context {
+        store: &program.store,
         clock: &clock,
         settings: &settings,
-        natives: &program.natives,
-        signals: &signals,
+        functions: &program.functions,
+        shutdown: &shutdown,
     };
     let (mut heard, mut most_ahead) = (0, 0);
     // Who listens to the first message for long hears nothing else meanwhile.
@@ -332,7 +338,7 @@ fn a_function_that_says_more_than_is_heard_waits_until_it_is() {
         heard += 1;
         most_ahead = most_ahead.max(said.load(Ordering::Acquire).saturating_sub(heard));
     };
-    let (outcome, _) = drain(&program.store, means, Wanted::Pending, Some(&mut listen));
+    let (outcome, _) = drain(ctx, Wanted::Pending, Some(&mut listen));
     assert_eq!((outcome.completed, heard), (1, LINES), "nothing is lost");
     // What is at hand, and as much again that waits.
     assert!(most_ahead <= 20_001, "{most_ahead}");
@@ -345,7 +351,7 @@ fn what_is_too_long_for_a_log_is_cut_and_harms_no_earlier_attempt() {
         task.info("first line");
         // So that this is written alone, before what follows.
         sleep(Duration::from_millis(400));
-        task.log(Level::Info, long("é"), Some(&json!(long("d"))));
+        task.log(Severity::Info, long("é"), Some(&json!(long("d"))));
         sleep(Duration::from_millis(400));
         task.info("last line");
         Err(long("e"))

@@ -18,7 +18,7 @@ fn a_tick_looks_at_the_first_entries_of_partial_indexes_alone_to_see_whether_any
         "task_held (run_at<?)",
         "mail_sending",
         "mail_queued",
-        "attachment_stale",
+        "attachment_needs_reschedule",
         "attachment_due (due_at<?)",
     ] {
         assert!(plan.contains(&format!("INDEX {index}")), "{index}\n{plan}");

@@ -114,7 +114,7 @@ fn fits(shown: &str, line: &str) -> bool {
 
 /// The examples of the library are compiled where they stand in its documentation.
 fn is_example_of_the_library(content: &str) -> bool {
-    let documented: Vec<&str> = include_str!("../src/native.rs")
+    let documented: Vec<&str> = include_str!("../src/functions.rs")
         .lines()
         .filter_map(|line| line.strip_prefix("//!"))
         .map(|line| line.strip_prefix(' ').unwrap_or(line))
@@ -170,7 +170,7 @@ fn every_command_is_in_the_list() {
 
 #[test]
 fn every_setting_is_in_the_table_with_its_default() {
-    for (key, default) in runner::settings::ALL {
+    for (key, default) in runner::model::settings::ALL {
         let row = README
             .lines()
             .find(|line| line.starts_with(&format!("| `{key}` |")));

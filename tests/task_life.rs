@@ -437,7 +437,9 @@ fn retention_looks_behind_many_old_tasks_that_are_not_over_once_an_hour() {
     home.set_now("2026-04-10T10:00");
     home.ok(["tick"]);
     assert_eq!(left(&home), 300);
-    home.sql("UPDATE task SET status = 'CANCELLED', held = 0, ended_at = created_at WHERE id > 1");
+    home.sql(
+        "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = created_at WHERE id > 1",
+    );
     home.ok(["tick"]);
     assert_eq!(
         left(&home),

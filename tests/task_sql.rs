@@ -280,8 +280,7 @@ fn a_large_batch_leaves_the_schemas_triggers_at_work() {
     let ids = home.ok(["task", "add", "--batch", "many.jsonl"]);
     let expected: Vec<String> = (1..=18_002).map(|id: i64| id.to_string()).collect();
     assert_eq!(ids.lines().collect::<Vec<_>>(), expected);
-    let shown =
-        "SELECT group_concat(status || held) FROM task WHERE id IN (1, 9001, 9002, 9003, 18002)";
+    let shown = "SELECT group_concat(status || deferred) FROM task WHERE id IN (1, 9001, 9002, 9003, 18002)";
     assert_eq!(
         home.sql_value::<String>(shown),
         "TO_RUN0,WAITING0,TO_RUN1,TO_RUN0,TO_RUN0"

@@ -93,7 +93,7 @@ fn a_template_sees_the_document_its_attributes_and_the_timer() {
     home.sql(
         r#"INSERT INTO timer (name) VALUES ('validation');
            INSERT INTO timer_action (timer_id, position, mail) VALUES (1, 0, '["all"]');
-           INSERT INTO attachment (timer_id, document_id, level, due_at, stale) VALUES (1, 1, 3, '2026-04-15 22:00:00', 0)"#,
+           INSERT INTO attachment (timer_id, document_id, level, due_at, needs_reschedule) VALUES (1, 1, 3, '2026-04-15 22:00:00', 0)"#,
     );
     home.ok(["config", "set", "time.zone", "Europe/Paris"]);
     assert_eq!(

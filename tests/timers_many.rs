@@ -7,8 +7,8 @@ mod kit;
 use kit::database::query;
 use kit::documents::{fire_at, nine};
 use kit::runner::Home;
-use runner::attachment::NewAttachment;
 use runner::firing::Outcome;
+use runner::firing::attach::NewAttachment;
 use runner::store::Store;
 
 /// One of the application's own, which no firing may go without, and which does nothing.
@@ -58,7 +58,7 @@ fn the_same_comes_of_them_as_with_an_application_that_looks_on() {
             "SELECT * FROM document ORDER BY id",
             "SELECT document_id, at, level, message, timer, timer_level FROM history ORDER BY id",
             "SELECT * FROM firing ORDER BY id",
-            "SELECT id, timer_id, level, step, counted_from, due_at, stale, attempts, last_error, task_id, mailing
+            "SELECT id, timer_id, level, step, counted_from, due_at, needs_reschedule, attempts, last_error, task_id, pending_mails
                FROM attachment ORDER BY id",
             "SELECT * FROM task ORDER BY id",
             "SELECT id, status, template, document_id, attachment_id, timer, timer_level FROM mail ORDER BY id",
@@ -135,7 +135,7 @@ fn the_foreign_keys_of_an_application_are_followed_for_each_of_them() {
             "DELETE",
         ),
         (
-            "CREATE TABLE mine (attachment INTEGER REFERENCES \"Attachment\" ON DELETE SET NULL);
+            "CREATE TABLE mine (attachment INTEGER REFERENCES \"AttachmentView\" ON DELETE SET NULL);
              INSERT INTO mine SELECT id FROM attachment",
             "UPDATE",
         ),

@@ -4,7 +4,7 @@
 
 mod kit;
 
-use kit::outbox::{home as mailing, home_with, tick};
+use kit::outbox::{home as pending_mails, home_with, tick};
 use kit::runner::Home;
 use kit::smtp::Script;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn mails(home: &Home) -> String {
 #[test]
 fn another_action_in_place_of_one_that_waits_for_its_method_is_done_and_not_only_recorded() {
     let server = Script::accept().start();
-    let home = mailing(&server);
+    let home = pending_mails(&server);
     begin(&home, &["method=Doc:fail"]);
     assert_eq!(home.status("1"), "TO_RUN", "it will be tried again");
     home.timer("t", &["state=closed, mail=one"]);
@@ -69,7 +69,7 @@ fn another_action_in_place_of_one_that_waits_for_its_method_is_done_and_not_only
 #[test]
 fn what_is_done_of_a_level_stays_done_as_far_as_the_new_definition_says_the_same() {
     let server = Script::accept().start();
-    let home = mailing(&server);
+    let home = pending_mails(&server);
     begin(&home, &["state=late, mail=one, method=Doc:fail"]);
     home.ok(["doc", "state", "1", "mine"]);
     home.timer("t", &["state=late, mail=one, method=Doc:note"]);
@@ -167,17 +167,18 @@ fn however_many_hang_on_a_timer_one_command_changes_them_all() {
     home.sql(
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
          INSERT INTO document (title) SELECT 'Order ' || n FROM n;
-         INSERT INTO attachment (timer_id, document_id, attached_at, counted_from, due_at, stale)
+         INSERT INTO attachment (timer_id, document_id, attached_at, counted_from, due_at, needs_reschedule)
          SELECT 1, id, '2026-04-10 09:00:00', '2026-04-10 09:00:00', '2026-04-11 09:00:00', 0 FROM document",
     );
-    let stale = || home.sql_value::<i64>("SELECT count(*) FROM attachment WHERE stale > 0");
+    let needs_reschedule =
+        || home.sql_value::<i64>("SELECT count(*) FROM attachment WHERE needs_reschedule > 0");
     home.timer("t", &["delay=2d, state=late"]);
-    assert_eq!(stale(), 20_000);
-    home.sql("UPDATE attachment SET stale = 0");
+    assert_eq!(needs_reschedule(), 20_000);
+    home.sql("UPDATE attachment SET needs_reschedule = 0");
     home.ok(["config", "set", "time.zone", "Asia/Tokyo"]);
-    assert_eq!(stale(), 20_000);
+    assert_eq!(needs_reschedule(), 20_000);
     home.ok(["timer", "remove", "t", "--force"]);
-    assert_eq!(stale(), 0);
+    assert_eq!(needs_reschedule(), 0);
 }
 
 #[test]

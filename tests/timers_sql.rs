@@ -52,8 +52,7 @@ fn what_was_inserted_or_changed_in_bulk_is_computed_by_the_next_tick() {
          INSERT INTO attachment (timer_id, document_id) SELECT 1, id FROM document",
     );
     home.ok(["tick"]);
-    let waiting =
-        "SELECT count(*) FROM attachment WHERE stale = 0 AND due_at = '2026-05-02 00:00:00'";
+    let waiting = "SELECT count(*) FROM attachment WHERE needs_reschedule = 0 AND due_at = '2026-05-02 00:00:00'";
     assert_eq!(home.sql_value::<i64>(waiting), 2500);
     home.sql(
         "UPDATE document SET attributes = json_set(attributes, '$.deadline', '2026-04-11') WHERE id <= 2000",
@@ -297,11 +296,11 @@ fn what_is_due_is_found_by_index() {
         ),
         (
             HAS_STALE,
-            "SEARCH attachment USING INDEX attachment_stale (id>?)",
+            "SEARCH attachment USING INDEX attachment_needs_reschedule (id>?)",
         ),
         (
             STALE,
-            "SEARCH attachment USING INDEX attachment_stale (id>?)",
+            "SEARCH attachment USING INDEX attachment_needs_reschedule (id>?)",
         ),
         (
             "SELECT due_at FROM attachment WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1",

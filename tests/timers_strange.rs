@@ -100,8 +100,8 @@ fn a_number_that_no_level_could_have_is_refused() {
         "UPDATE attachment SET level = 5000000000",
         "UPDATE attachment SET attempts = -1",
         "UPDATE attachment SET attempts = 5000000000",
-        "UPDATE attachment SET mailing = -1",
-        "UPDATE attachment SET mailing = 5000000000",
+        "UPDATE attachment SET pending_mails = -1",
+        "UPDATE attachment SET pending_mails = 5000000000",
         "UPDATE timer_action SET iterations = 5000000000",
         "INSERT INTO history (document_id, message, timer_level) VALUES (1, 'm', -1)",
         "INSERT INTO firing (timer, document_id, level, due_at, at, status) VALUES ('t', 1, -1, datetime('now'), datetime('now'), 'done')",
@@ -281,7 +281,7 @@ fn what_hangs_on_a_document_whose_place_another_took_is_detached() {
              INSERT OR REPLACE INTO document (key, attributes) VALUES ('k', '{\"deadline\": \"2026-04-25\"}')",
         );
         if way == "when it is due" {
-            replaced(&home, "UPDATE attachment SET stale = 0");
+            replaced(&home, "UPDATE attachment SET needs_reschedule = 0");
             home.set_now("2026-04-25");
         }
         home.ok(["tick"]);

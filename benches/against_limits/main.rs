@@ -21,13 +21,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use raw::Ids;
-use runner::drain::{Means, Wanted, drain};
+use runner::context::Context;
+use runner::drain::{Wanted, drain};
 use runner::enqueue::Enqueue;
-use runner::native::{Natives, Task};
-use runner::settings::Settings;
-use runner::signals::Signals;
+use runner::functions::{Functions, Task};
+use runner::model::settings::Settings;
+use runner::model::task::NewTask;
+use runner::shutdown::Shutdown;
 use runner::store::Store;
-use runner::task::NewTask;
 use runner::time::{Clock, Zone};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -202,13 +203,13 @@ fn plain_task() -> NewTask {
     serde_json::from_str(&format!(r#"{{"method":"No:op","params":{PARAMS}}}"#)).unwrap()
 }
 
-fn natives() -> Natives {
-    let mut natives = Natives::default();
-    natives.add("No:op", |task: &mut Task| {
+fn functions() -> Functions {
+    let mut functions = Functions::default();
+    functions.add("No:op", |task: &mut Task| {
         std::hint::black_box(task.id());
         Ok::<_, String>(Value::Null)
     });
-    natives
+    functions
 }
 
 fn enqueue_one_by_one() {
@@ -217,12 +218,12 @@ fn enqueue_one_by_one() {
         "A1",
         "500 tasks, a transaction each, FULL",
         || {
-            let (home, natives, clock) = (Home::new(), natives(), Clock::system());
+            let (home, functions, clock) = (Home::new(), functions(), Clock::system());
             let store = home.store();
             timed(|| {
                 for _ in 0..TASKS {
                     let add = |store: &Store| {
-                        Enqueue::new(store, &natives, Zone::default(), clock.now())?
+                        Enqueue::new(store, &functions, Zone::default(), clock.now())?
                             .add(plain_task())
                     };
                     store.transact(add).unwrap();
@@ -302,22 +303,22 @@ fn filled(tasks: usize, command: &[&str]) -> Home {
 }
 
 fn drain_with_functions(home: &Home, workers: usize) -> Duration {
-    let (natives, settings) = (natives(), Settings::default());
+    let (functions, settings) = (functions(), Settings::default());
     timed(|| {
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
                     let clock = Clock::system();
-                    let signals = Signals::default();
-                    let means = Means {
+                    let shutdown = Shutdown::default();
+                    let store = home.store();
+                    let ctx = Context {
+                        store: &store,
                         clock: &clock,
                         settings: &settings,
-                        natives: &natives,
-                        signals: &signals,
+                        functions: &functions,
+                        shutdown: &shutdown,
                     };
-                    drain(&home.store(), means, Wanted::Pending, None)
-                        .1
-                        .unwrap();
+                    drain(ctx, Wanted::Pending, None).1.unwrap();
                 });
             }
         });
@@ -478,7 +479,7 @@ fn idle_tick() {
         command.arg("look").arg(path).arg(query);
         command
     };
-    let of_ours = "SELECT id FROM task WHERE status = 'TO_RUN' AND held = 0 ORDER BY priority DESC, id LIMIT 1";
+    let of_ours = "SELECT id FROM task WHERE status = 'TO_RUN' AND deferred = 0 ORDER BY priority DESC, id LIMIT 1";
     let of_small =
         "SELECT id FROM task WHERE status = 0 ORDER BY priority DESC, run_at, id LIMIT 1";
     home.touch();

@@ -29,7 +29,7 @@ pub(crate) fn attached(documents: usize, due: usize) -> Home {
          BEGIN;
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {documents})
          INSERT INTO document (title, state) SELECT 'order ' || n, 'open' FROM n;
-         INSERT INTO attachment (timer_id, document_id, attached_at, counted_from, due_at, stale)
+         INSERT INTO attachment (timer_id, document_id, attached_at, counted_from, due_at, needs_reschedule)
          SELECT 1, id, datetime('now', '-1 day', '-3600 seconds'), datetime('now', '-1 day', '-3600 seconds'),
                 iif(id % {every} = 0 AND id <= {every} * {due},
                     datetime('now', '-' || (id * 7919 % 3600) || ' seconds'),
@@ -205,7 +205,7 @@ fn hung_on_dates(documents: usize) -> Home {
         "BEGIN;
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {documents})
          INSERT INTO document (attributes) SELECT json_object('deadline', '2099-01-01') FROM n;
-         INSERT INTO attachment (timer_id, document_id, counted_from, due_at, stale)
+         INSERT INTO attachment (timer_id, document_id, counted_from, due_at, needs_reschedule)
          SELECT 1, id, '2099-01-01 00:00:00', '2099-01-02 00:00:00', 0 FROM document;
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE)"

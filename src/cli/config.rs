@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::values::body;
-use super::{Context, Exit};
+use super::{Exit, Invocation};
 use crate::error::Result;
-use crate::settings;
+use crate::model::settings;
 use crate::store::Store;
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,19 +32,19 @@ struct Setting {
 }
 
 impl Command {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
-            Self::List => list(context)?,
-            Self::Get { key } => get(context, &key)?,
+            Self::List => list(invocation)?,
+            Self::Get { key } => get(invocation, &key)?,
             Self::Set { key, value } => {
-                let store = context.store()?;
+                let store = invocation.store()?;
                 let given = body(&value)?;
                 let value = given.trim_end_matches(['\r', '\n']);
                 settings::check(&key, value)?;
                 change(&store, &key, |store| store.set_setting(&key, value))?;
             }
             Self::Unset { key } => {
-                let store = context.store()?;
+                let store = invocation.store()?;
                 settings::Settings::default().text(&key)?;
                 change(&store, &key, |store| store.unset_setting(&key))?;
             }
@@ -65,8 +65,8 @@ fn change(store: &Store, key: &str, work: impl FnOnce(&Store) -> Result<()>) -> 
     })
 }
 
-fn list(context: &Context) -> Result<()> {
-    let settings = context.store_to_read()?.settings()?;
+fn list(invocation: &Invocation) -> Result<()> {
+    let settings = invocation.store_to_read()?.settings()?;
     let all = settings::ALL.into_iter().map(|(key, default)| {
         let value = settings.shown(key)?;
         Ok(Setting {
@@ -76,23 +76,23 @@ fn list(context: &Context) -> Result<()> {
         })
     });
     let all = all.collect::<Result<Vec<_>>>()?;
-    match context.out.json {
-        true => context.out.json(&all),
+    match invocation.out.json {
+        true => invocation.out.json(&all),
         false => {
             let rows = all
                 .into_iter()
                 .map(|setting| [setting.key.to_owned(), setting.value]);
-            context.out.table(["SETTING", "VALUE"], rows)
+            invocation.out.table(["SETTING", "VALUE"], rows)
         }
     }
 }
 
-fn get(context: &Context, key: &str) -> Result<()> {
-    let value = context.store_to_read()?.settings()?.shown(key)?;
-    match context.out.json {
-        true => context
+fn get(invocation: &Invocation, key: &str) -> Result<()> {
+    let value = invocation.store_to_read()?.settings()?.shown(key)?;
+    match invocation.out.json {
+        true => invocation
             .out
             .json(&serde_json::json!({"key": key, "value": value})),
-        false => context.out.line(value),
+        false => invocation.out.line(value),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::output::complain;
-use super::{Context, Exit};
+use super::{Exit, Invocation};
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -17,19 +17,19 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let store = context.store_to_read()?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+        let store = invocation.store_to_read()?;
         let program =
             std::env::current_exe().map_err(|source| Error::io(Path::new("runner"), source))?;
-        let entry = Entry::new(&program, &store.files().beside(""), context.trusted)?;
+        let entry = Entry::new(&program, &store.files().beside(""), invocation.trusted)?;
         if self.install {
             install(&entry)?;
-        } else if context.out.json {
-            context
+        } else if invocation.out.json {
+            invocation
                 .out
                 .json(&serde_json::json!({"entry": entry.line}))?;
         } else {
-            context.out.line(&entry.line)?;
+            invocation.out.line(&entry.line)?;
         }
         Ok(Exit::Done)
     }

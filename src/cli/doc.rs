@@ -4,15 +4,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::output::or_dash;
-use super::{Context, Exit, values};
-use crate::attachment::{self, Attachment};
-use crate::document::{
+use super::{Exit, Invocation, values};
+use crate::error::Result;
+use crate::firing;
+use crate::firing::attach::{self, AttachmentView};
+use crate::json::Json;
+use crate::model::document::{
     Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument, add, change,
     change_state,
 };
-use crate::error::Result;
-use crate::firing;
-use crate::json::Json;
 use crate::store::Store;
 use crate::time::Zone;
 
@@ -87,34 +87,34 @@ pub(super) struct List {
 struct Shown {
     #[serde(flatten)]
     document: Document,
-    timers: Vec<Attachment>,
+    timers: Vec<AttachmentView>,
 }
 
 impl Command {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
-            Self::Add(new) => new.run(context)?,
-            Self::Set(set) => set.run(context)?,
+            Self::Add(new) => new.run(invocation)?,
+            Self::Set(set) => set.run(invocation)?,
             Self::State { doc, state } => {
-                let store = context.store()?;
-                let (_, _, clock) = context.times(&store)?;
+                let store = invocation.store()?;
+                let (_, _, clock) = invocation.times(&store)?;
                 store.transact(|store| {
                     let id = store.document_id(&DocumentRef::Key(doc))?;
                     change_state(store, id, &state, clock.now())
                 })?;
             }
-            Self::Show { doc } => show(context, doc)?,
-            Self::List(list) => list.run(context)?,
-            Self::History { doc } => history(context, doc)?,
-            Self::Delete { doc } => delete(context, doc)?,
+            Self::Show { doc } => show(invocation, doc)?,
+            Self::List(list) => list.run(invocation)?,
+            Self::History { doc } => history(invocation, doc)?,
+            Self::Delete { doc } => delete(invocation, doc)?,
         }
         Ok(Exit::Done)
     }
 }
 
 impl Add {
-    fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
+    fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
         let attributes = values::object(
             "--attributes",
             self.attributes.as_deref(),
@@ -129,9 +129,9 @@ impl Add {
             state: self.state,
             attributes: attributes.unwrap_or_else(|| Json::from(&Value::Object(Map::new()))),
         };
-        let (_, _, clock) = context.times(&store)?;
+        let (_, _, clock) = invocation.times(&store)?;
         let id = store.transact(|store| add(store, &new, clock.now()))?;
-        context.id(id)
+        invocation.id(id)
     }
 }
 
@@ -151,8 +151,8 @@ fn without_cleared(attributes: Json, pairs: &[String]) -> Json {
 }
 
 impl Set {
-    fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
+    fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
         let mut given = Map::new();
         values::add_pairs("attribute", &mut given, &self.attributes)?;
         let attributes = given.iter().map(|(name, value)| {
@@ -164,7 +164,7 @@ impl Set {
             title: self.title,
             attributes: attributes.collect(),
         };
-        let (_, zone, clock) = context.times(&store)?;
+        let (_, zone, clock) = invocation.times(&store)?;
         store.transact(|store| {
             let id = store.document_id(&DocumentRef::Key(self.doc))?;
             change(store, id, changes, (zone, clock.now()))
@@ -173,24 +173,24 @@ impl Set {
 }
 
 /// What hangs on a document, with its dates as they are now.
-fn timers(store: &Store, document: i64, zone: &Zone) -> Result<Vec<Attachment>> {
+fn timers(store: &Store, document: i64, zone: &Zone) -> Result<Vec<AttachmentView>> {
     let timers = store.attachments_of(document)?.into_iter();
     Ok(timers
         .map(|attachment| attachment.with_delta(zone))
         .collect())
 }
 
-fn show(context: &Context, doc: String) -> Result<()> {
-    let store = context.store_to_read()?;
-    let (_, zone, clock) = context.times(&store)?;
+fn show(invocation: &Invocation, doc: String) -> Result<()> {
+    let store = invocation.store_to_read()?;
+    let (_, zone, clock) = invocation.times(&store)?;
     let id = store.document_id(&DocumentRef::Key(doc))?;
     firing::settle_to_show(&store, id, (zone, clock.now()))?;
     let timers = timers(&store, id, &zone)?;
     let document = store.document(id)?;
-    if context.out.json {
-        return context.out.json(&Shown { document, timers });
+    if invocation.out.json {
+        return invocation.out.json(&Shown { document, timers });
     }
-    let out = &context.out;
+    let out = &invocation.out;
     for (name, value) in [
         ("id", document.id.to_string()),
         ("key", or_dash(document.key)),
@@ -217,13 +217,13 @@ fn show(context: &Context, doc: String) -> Result<()> {
     if !timers.is_empty() {
         out.line("")?;
     }
-    super::timer_list::print_attachments(context, &zone, timers)
+    super::timer_list::print_attachments(invocation, &zone, timers)
 }
 
 impl List {
-    fn run(self, context: &Context) -> Result<()> {
-        let store = context.store_to_read()?;
-        let (_, zone, clock) = context.times(&store)?;
+    fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store_to_read()?;
+        let (_, zone, clock) = invocation.times(&store)?;
         let filter = DocumentFilter {
             family: self.family,
             state: self.state,
@@ -231,13 +231,13 @@ impl List {
             limit: self.limit,
         };
         let documents = store.documents(&filter)?;
-        if context.out.json {
+        if invocation.out.json {
             let shown = documents.into_iter().map(|document| {
                 firing::settle_to_show(&store, document.id, (zone, clock.now()))?;
                 let timers = timers(&store, document.id, &zone)?;
                 Ok(Shown { document, timers })
             });
-            return context.out.json(&shown.collect::<Result<Vec<_>>>()?);
+            return invocation.out.json(&shown.collect::<Result<Vec<_>>>()?);
         }
         let rows = documents.into_iter().map(|document| {
             [
@@ -249,23 +249,23 @@ impl List {
                 zone.show(document.updated_at),
             ]
         });
-        context
+        invocation
             .out
             .table(["ID", "KEY", "FAMILY", "STATE", "TITLE", "UPDATED"], rows)
     }
 }
 
-fn history(context: &Context, doc: String) -> Result<()> {
-    let store = context.store_to_read()?;
+fn history(invocation: &Invocation, doc: String) -> Result<()> {
+    let store = invocation.store_to_read()?;
     let id = store.document_id(&DocumentRef::Key(doc))?;
     let history = store.history(id)?;
-    if context.out.json {
-        return context.out.json(&history);
+    if invocation.out.json {
+        return invocation.out.json(&history);
     }
     let zone = store.settings()?.zone()?;
     history
         .iter()
-        .try_for_each(|entry| context.out.line(history_text(&zone, entry)))
+        .try_for_each(|entry| invocation.out.line(history_text(&zone, entry)))
 }
 
 fn history_text(zone: &Zone, entry: &HistoryEntry) -> String {
@@ -278,13 +278,13 @@ fn history_text(zone: &Zone, entry: &HistoryEntry) -> String {
     format!("{}  {level:<7}  {message}{timer}", zone.show(entry.at))
 }
 
-fn delete(context: &Context, doc: String) -> Result<()> {
-    let store = context.store()?;
-    let (_, _, clock) = context.times(&store)?;
+fn delete(invocation: &Invocation, doc: String) -> Result<()> {
+    let store = invocation.store()?;
+    let (_, _, clock) = invocation.times(&store)?;
     store.transact(|store| {
         let id = store.document_id(&DocumentRef::Key(doc))?;
         for hanging in store.hanging_on(id, None)? {
-            attachment::detach(store, &hanging, clock.now())?;
+            attach::detach(store, &hanging, clock.now())?;
         }
         store.delete_document(id)
     })

@@ -1,6 +1,6 @@
 //! `runner init`
 
-use super::{Context, Exit};
+use super::{Exit, Invocation};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -12,10 +12,10 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self.example {
-            true => Store::create_example(&context.db)?,
-            false => Store::create(&context.db)?,
+            true => Store::create_example(&invocation.db)?,
+            false => Store::create(&invocation.db)?,
         };
         Ok(Exit::Done)
     }

@@ -2,7 +2,7 @@
 
 use super::output::or_dash;
 use super::template::print_mail;
-use super::{Context, Exit, values};
+use super::{Exit, Invocation, values};
 use crate::error::{Error, Result};
 use crate::mail::{Address, Letter};
 use crate::outbox::{self, Mail, MailStatus, Post};
@@ -29,26 +29,26 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
             Self::List { status, limit } => {
                 let status = status.map(|given| values::word("--status", &given));
                 let status = status.transpose()?;
-                list(context, status, limit)?;
+                list(invocation, status, limit)?;
             }
-            Self::Show { id } => show(context, id)?,
-            Self::Retry { id } => retry(&context.store()?, id)?,
-            Self::Test { address } => test(context, &address)?,
+            Self::Show { id } => show(invocation, id)?,
+            Self::Retry { id } => retry(&invocation.store()?, id)?,
+            Self::Test { address } => test(invocation, &address)?,
         }
         Ok(Exit::Done)
     }
 }
 
-fn list(context: &Context, status: Option<MailStatus>, limit: Option<u32>) -> Result<()> {
-    let store = context.store_to_read()?;
+fn list(invocation: &Invocation, status: Option<MailStatus>, limit: Option<u32>) -> Result<()> {
+    let store = invocation.store_to_read()?;
     let mails = store.mails(status, limit)?;
-    if context.out.json {
-        return context.out.json(&mails);
+    if invocation.out.json {
+        return invocation.out.json(&mails);
     }
     let zone = store.settings()?.zone()?;
     let rows = mails.into_iter().map(|mail| {
@@ -61,23 +61,23 @@ fn list(context: &Context, status: Option<MailStatus>, limit: Option<u32>) -> Re
             or_dash(mail.last_error),
         ]
     });
-    context.out.table(
+    invocation.out.table(
         ["ID", "STATUS", "SINCE", "TO", "SUBJECT", "LAST ERROR"],
         rows,
     )
 }
 
-fn show(context: &Context, id: i64) -> Result<()> {
-    let store = context.store_to_read()?;
+fn show(invocation: &Invocation, id: i64) -> Result<()> {
+    let store = invocation.store_to_read()?;
     let mail = store.mail(id)?;
-    if context.out.json {
-        return context.out.json(&mail);
+    if invocation.out.json {
+        return invocation.out.json(&mail);
     }
     let zone = store.settings()?.zone()?;
     for (name, value) in circumstances(&mail, &zone) {
-        context.out.line(format!("{name:<11} {value}"))?;
+        invocation.out.line(format!("{name:<11} {value}"))?;
     }
-    context.out.line("")?;
+    invocation.out.line("")?;
     let list = |addresses: &outbox::Addresses| addresses.0.join(", ");
     let (to, cc, bcc) = (list(&mail.to), list(&mail.cc), list(&mail.bcc));
     let fields = [
@@ -87,7 +87,7 @@ fn show(context: &Context, id: i64) -> Result<()> {
         ("Bcc", &bcc),
         ("Subject", &mail.subject),
     ];
-    print_mail(context, &fields, &mail.body, mail.html.as_deref())
+    print_mail(invocation, &fields, &mail.body, mail.html.as_deref())
 }
 
 fn circumstances(mail: &Mail, zone: &Zone) -> Vec<(&'static str, String)> {
@@ -126,9 +126,9 @@ fn retry(store: &Store, id: i64) -> Result<()> {
     })
 }
 
-fn test(context: &Context, address: &str) -> Result<()> {
-    let store = context.store_to_run()?;
-    let (settings, zone, clock) = context.times(&store)?;
+fn test(invocation: &Invocation, address: &str) -> Result<()> {
+    let store = invocation.store_to_run()?;
+    let (settings, zone, clock) = invocation.times(&store)?;
     let to: Address = address
         .parse()
         .map_err(|error| Error::invalid("mail test", format!("{error}")))?;
@@ -150,12 +150,12 @@ fn test(context: &Context, address: &str) -> Result<()> {
     let (id, answer) = post.send_now(&letter)?;
     post.close()?;
     let accepted = answer.map_err(|why| Error::invalid(format!("mail to {address}"), why))?;
-    match context.out.json {
-        true => context.out.json(&serde_json::json!({
+    match invocation.out.json {
+        true => invocation.out.json(&serde_json::json!({
             "id": id, "transport": way, "answer": accepted.answer,
         })),
-        false if context.quiet => Ok(()),
-        false => context
+        false if invocation.quiet => Ok(()),
+        false => invocation
             .out
             .line(format!("accepted by {way}: {}", accepted.answer)),
     }

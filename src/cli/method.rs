@@ -1,9 +1,9 @@
 //! `runner method`
 
 use super::output::or_dash;
-use super::{Context, Exit};
+use super::{Exit, Invocation};
 use crate::error::{Error, Result};
-use crate::method::{Method, check_name};
+use crate::model::method::{Method, check_name};
 use crate::store::Store;
 use crate::time::Duration;
 
@@ -39,12 +39,12 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
-            Self::Set(set) => set.run(context)?,
-            Self::List => list(context)?,
+            Self::Set(set) => set.run(invocation)?,
+            Self::List => list(invocation)?,
             Self::Remove { name } => {
-                let store = context.store()?;
+                let store = invocation.store()?;
                 store.transact(|store| remove(store, &name))?;
             }
         }
@@ -53,8 +53,8 @@ impl Command {
 }
 
 impl Set {
-    fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
+    fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
         check_name(&self.name)?;
         if self.command.first().is_none_or(String::is_empty) {
             return Err(Error::invalid(
@@ -88,10 +88,10 @@ fn remove(store: &Store, name: &str) -> Result<()> {
     }
 }
 
-fn list(context: &Context) -> Result<()> {
-    let methods = context.store_to_read()?.list_methods()?;
-    if context.out.json {
-        return context.out.json(&methods);
+fn list(invocation: &Invocation) -> Result<()> {
+    let methods = invocation.store_to_read()?.list_methods()?;
+    if invocation.out.json {
+        return invocation.out.json(&methods);
     }
     let rows = methods.into_iter().map(|method| {
         let command = method.command.join(" ");
@@ -102,7 +102,7 @@ fn list(context: &Context) -> Result<()> {
             command,
         ]
     });
-    context
+    invocation
         .out
         .table(["METHOD", "TIMEOUT", "RETRIES", "COMMAND"], rows)
 }

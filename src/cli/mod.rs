@@ -30,11 +30,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::drain::Means;
+use crate::context::Context;
 use crate::error::{Error, Result, one_line};
-use crate::native::Natives;
-use crate::settings::Settings;
-use crate::signals::Signals;
+use crate::functions::Functions;
+use crate::model::settings::Settings;
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::file::Files;
 use crate::store::trust::Trusted;
@@ -132,16 +132,16 @@ enum Exit {
 }
 
 /// What a command works with.
-struct Context {
+struct Invocation {
     db: PathBuf,
     now: Option<String>,
     trusted: bool,
     quiet: bool,
     out: Output,
-    natives: Natives,
+    functions: Functions,
 }
 
-impl Context {
+impl Invocation {
     fn store(&self) -> Result<Store> {
         self.check_beside()?;
         Store::open(&self.db)
@@ -173,18 +173,20 @@ impl Context {
         }
     }
 
-    /// What running tasks takes.
-    fn means<'a>(
+    /// What effects work with.
+    fn context<'a>(
         &'a self,
+        store: &'a Store,
         clock: &'a Clock,
         settings: &'a Settings,
-        signals: &'a Signals,
-    ) -> Means<'a> {
-        Means {
+        shutdown: &'a Shutdown,
+    ) -> Context<'a> {
+        Context {
+            store,
             clock,
             settings,
-            natives: &self.natives,
-            signals,
+            functions: &self.functions,
+            shutdown,
         }
     }
 
@@ -230,28 +232,28 @@ impl Context {
 }
 
 /// Runs a command line, with the functions of the program as methods; the exit status.
-pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, natives: Natives) -> ExitCode {
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, functions: Functions) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     start_log(cli.verbose, cli.quiet);
-    let context = Context {
+    let invocation = Invocation {
         db: cli.db.unwrap_or_else(|| PathBuf::from("runner.db")),
         now: cli.now,
         trusted: cli.trust_database,
         quiet: cli.quiet,
         out: Output::new(cli.json),
-        natives,
+        functions,
     };
-    let done = context
+    let done = invocation
         .check_now()
-        .and_then(|()| cli.command.run(&context))
+        .and_then(|()| cli.command.run(&invocation))
         .and_then(|exit| match exit {
-            Exit::Done => context.out.done().map(|()| exit),
+            Exit::Done => invocation.out.done().map(|()| exit),
             Exit::Failed => Ok(exit),
         })
-        .and_then(|exit| context.out.end().map(|()| exit));
+        .and_then(|exit| invocation.out.end().map(|()| exit));
     match done {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(1),
@@ -262,41 +264,41 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, natives: Native
         // Whoever read our output has seen enough of it.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&error.of_database(&context.db));
+            output::complain(&error.of_database(&invocation.db));
             ExitCode::from(1)
         }
     }
 }
 
 impl Command {
-    fn run(self, context: &Context) -> Result<Exit> {
+    fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
-            Self::Init(Deferred(args)) => args.run(context),
-            Self::Tick(Deferred(args)) => args.run(context),
-            Self::Status(Deferred(args)) => args.run(context),
-            Self::Crontab(Deferred(args)) => args.run(context),
-            Self::Config(Deferred(command)) => command.run(context),
-            Self::Method(Deferred(command)) => command.run(context),
-            Self::Task(Deferred(command)) => command.run(context),
-            Self::Template(Deferred(command)) => command.run(context),
-            Self::Mail(Deferred(command)) => command.run(context),
-            Self::Doc(Deferred(command)) => command.run(context),
-            Self::Timer(Deferred(command)) => command.run(context),
-            Self::Log(Deferred(line)) => line.run(context),
-            Self::Progress(Deferred(line)) => line.run(context),
-            Self::Debug(Deferred(line)) => line.run(context),
-            Self::Completions { shell } => completions(shell, context),
+            Self::Init(Deferred(args)) => args.run(invocation),
+            Self::Tick(Deferred(args)) => args.run(invocation),
+            Self::Status(Deferred(args)) => args.run(invocation),
+            Self::Crontab(Deferred(args)) => args.run(invocation),
+            Self::Config(Deferred(command)) => command.run(invocation),
+            Self::Method(Deferred(command)) => command.run(invocation),
+            Self::Task(Deferred(command)) => command.run(invocation),
+            Self::Template(Deferred(command)) => command.run(invocation),
+            Self::Mail(Deferred(command)) => command.run(invocation),
+            Self::Doc(Deferred(command)) => command.run(invocation),
+            Self::Timer(Deferred(command)) => command.run(invocation),
+            Self::Log(Deferred(line)) => line.run(invocation),
+            Self::Progress(Deferred(line)) => line.run(invocation),
+            Self::Debug(Deferred(line)) => line.run(invocation),
+            Self::Completions { shell } => completions(shell, invocation),
         }
     }
 }
 
-fn completions(shell: clap_complete::Shell, context: &Context) -> Result<Exit> {
+fn completions(shell: clap_complete::Shell, invocation: &Invocation) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "runner", &mut script);
     let script = String::from_utf8_lossy(&script);
-    match context.out.json {
-        true => context.out.json(&script)?,
-        false => context.out.text(&script)?,
+    match invocation.out.json {
+        true => invocation.out.json(&script)?,
+        false => invocation.out.text(&script)?,
     }
     Ok(Exit::Done)
 }

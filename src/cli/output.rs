@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use crate::error::{Error, Result, one_line};
+use crate::model::issue::Issue;
+use crate::model::settings::Settings;
 use crate::outbox::Post;
 use crate::report::{self, Told};
-use crate::settings::Settings;
 use crate::store::Store;
 use crate::time::Clock;
-use crate::trouble::Trouble;
 
 /// Where a command prints: JSON or text for people.
 pub(super) struct Output {
@@ -128,8 +128,8 @@ pub(super) fn complain(message: &impl Display) {
 }
 
 /// A line on standard error for each thing that went wrong.
-pub(super) fn complain_of(troubles: &[Trouble]) {
-    let sentences = troubles.iter().map(|trouble| &trouble.sentence);
+pub(super) fn complain_of(issues: &[Issue]) {
+    let sentences = issues.iter().map(|issue| &issue.sentence);
     sentences.for_each(complain);
 }
 
@@ -207,8 +207,8 @@ pub(super) fn is_watched() -> bool {
 
 /// Mails the errors of a run that nobody watches. When the mail cannot go out they go to standard error with all their
 /// detail, so that cron's own mail carries them.
-pub(super) fn mail_errors(post: &mut Post<'_>, troubles: &[Trouble], failure: Option<&Error>) {
-    if let Told::NotMailed { why, detail } = report::tell(post, troubles, failure) {
+pub(super) fn mail_errors(post: &mut Post<'_>, issues: &[Issue], failure: Option<&Error>) {
+    if let Told::NotMailed { why, detail } = report::tell(post, issues, failure) {
         complain(&format!("these errors could not be mailed: {why}"));
         // When even this cannot be written there is nobody left to tell.
         let _ = io::stderr().write_all(harmless(&detail).as_bytes());
@@ -222,13 +222,13 @@ pub(super) fn mail_errors(post: &mut Post<'_>, troubles: &[Trouble], failure: Op
 pub(super) fn mail_troubles(
     store: &Store,
     (settings, clock): (&Settings, &Clock),
-    troubles: &[Trouble],
+    issues: &[Issue],
 ) -> Result<()> {
-    if is_watched() || troubles.is_empty() || !report::is_wanted(settings)? {
+    if is_watched() || issues.is_empty() || !report::is_wanted(settings)? {
         return Ok(());
     }
     let mut post = Post::new(store, clock, settings);
-    mail_errors(&mut post, troubles, None);
+    mail_errors(&mut post, issues, None);
     post.close()
 }
 

@@ -1,9 +1,9 @@
 //! `runner log`, `progress` and `debug`: the lines of the protocol, for handlers that are shell scripts.
 
-use super::{Context, Exit, values};
+use super::{Exit, Invocation, values};
 use crate::error::Result;
 use crate::handler::protocol::{debug_line, log_line, progress_line};
-use crate::task;
+use crate::model::task;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Log {
@@ -40,14 +40,14 @@ pub(super) struct Debug {
 }
 
 impl Log {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let level = values::word("LEVEL", &self.level)?;
         let details = self
             .details
             .map(|given| values::json("--details", &given))
             .transpose()?;
         let details = details.map(|details| details.value());
-        context.out.text(&format!(
+        invocation.out.text(&format!(
             "{}\n",
             log_line(level, &self.message, details.as_ref())
         ))?;
@@ -56,7 +56,7 @@ impl Log {
 }
 
 impl Progress {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let progress = task::Progress {
             step: Some(self.step),
             max: self.max,
@@ -64,7 +64,7 @@ impl Progress {
             phases: self.phases,
             label: self.label,
         };
-        context
+        invocation
             .out
             .text(&format!("{}\n", progress_line(&progress)))?;
         Ok(Exit::Done)
@@ -72,8 +72,8 @@ impl Progress {
 }
 
 impl Debug {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        context
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+        invocation
             .out
             .text(&format!("{}\n", debug_line(&self.message)))?;
         Ok(Exit::Done)

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::output::complain;
-use super::{Context, Exit};
+use super::{Exit, Invocation};
 use crate::error::{Error, Result};
 use crate::firing::settle_all;
+use crate::model::task::Status;
 use crate::outbox::MailStatus;
 use crate::store::Store;
 use crate::store::mail::BEFORE_ALL;
-use crate::task::Status;
 use crate::tick::last_tick;
 use crate::time::{Duration, Timestamp, Zone};
 
@@ -44,16 +44,16 @@ struct Timers {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let store = context.store_to_read()?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+        let store = invocation.store_to_read()?;
         let max_age = self.max_age.as_deref().map(Duration::positive).transpose();
         let max_age = max_age.map_err(|reason| Error::usage("--max-age", reason))?;
-        let (_, zone, clock) = context.times(&store)?;
+        let (_, zone, clock) = invocation.times(&store)?;
         settle_all(&store, (zone, clock.now()), drop)?;
         let report = Report::new(&store, clock.now())?;
-        match context.out.json {
-            true => context.out.json(&report)?,
-            false => report.print(context, &zone)?,
+        match invocation.out.json {
+            true => invocation.out.json(&report)?,
+            false => report.print(invocation, &zone)?,
         }
         Ok(max_age.map_or(Exit::Done, |max_age| report.alarm(&max_age, &zone)))
     }
@@ -90,8 +90,8 @@ impl Report {
         })
     }
 
-    fn print(&self, context: &Context, zone: &Zone) -> Result<()> {
-        let out = &context.out;
+    fn print(&self, invocation: &Invocation, zone: &Zone) -> Result<()> {
+        let out = &invocation.out;
         let at = |time: Option<Timestamp>, none: &str| {
             time.map_or_else(|| none.to_owned(), |time| zone.show(time))
         };

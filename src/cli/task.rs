@@ -9,14 +9,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::{complain, complain_of, indented, mail_troubles, or_dash};
-use super::{Context, Exit, task_add, task_run, values};
+use super::{Exit, Invocation, task_add, task_run, values};
 use crate::enqueue::give_file;
 use crate::error::{Error, Result, one_line};
 use crate::firing;
+use crate::model::task::{LogEntry, Progress, Status, Stop, Task};
 use crate::store::Store;
 use crate::store::task::TaskFilter;
 use crate::store::task_file::FileKind;
-use crate::task::{LogEntry, Progress, Status, Stop, Task};
 use crate::tick::interruptions;
 use crate::time::{Clock, Timestamp, Zone};
 use crate::worker::recover;
@@ -91,28 +91,28 @@ impl Shown {
 }
 
 impl Command {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
-            Self::Add(args) => args.run(context)?,
-            Self::Run(args) => return args.run(context),
-            Self::List(list) => list.run(context)?,
-            Self::Show { id } => show(context, id)?,
-            Self::Logs { id } => logs(context, id)?,
-            Self::Stop { id } => return end(context, id, Stop::Stop),
-            Self::Cancel { id } => return end(context, id, Stop::Cancel),
-            Self::Restart { id } => restart(context, id)?,
-            Self::Delete { id } => delete(context, id)?,
-            Self::File(files) => files.run(context)?,
+            Self::Add(args) => args.run(invocation)?,
+            Self::Run(args) => return args.run(invocation),
+            Self::List(list) => list.run(invocation)?,
+            Self::Show { id } => show(invocation, id)?,
+            Self::Logs { id } => logs(invocation, id)?,
+            Self::Stop { id } => return end(invocation, id, Stop::Stop),
+            Self::Cancel { id } => return end(invocation, id, Stop::Cancel),
+            Self::Restart { id } => restart(invocation, id)?,
+            Self::Delete { id } => delete(invocation, id)?,
+            Self::File(files) => files.run(invocation)?,
         }
         Ok(Exit::Done)
     }
 }
 
 impl List {
-    fn run(self, context: &Context) -> Result<()> {
+    fn run(self, invocation: &Invocation) -> Result<()> {
         let status = self.status.map(|given| values::word("--status", &given));
         let status = status.transpose()?;
-        let store = context.store_to_read()?;
+        let store = invocation.store_to_read()?;
         let filter = TaskFilter {
             status,
             signature: self.signature.as_deref(),
@@ -120,9 +120,9 @@ impl List {
             limit: self.limit,
         };
         let tasks = store.tasks(&filter)?;
-        if context.out.json {
+        if invocation.out.json {
             let shown = tasks.into_iter().map(|task| Shown::new(&store, task));
-            return context.out.json(&shown.collect::<Result<Vec<_>>>()?);
+            return invocation.out.json(&shown.collect::<Result<Vec<_>>>()?);
         }
         let zone = store.settings()?.zone()?;
         let rows = tasks.into_iter().map(|task| {
@@ -141,18 +141,18 @@ impl List {
                 progress.unwrap_or_default(),
             ]
         });
-        context.out.table(
+        invocation.out.table(
             ["ID", "STATUS", "METHOD", "SIGNATURE", "SINCE", "PROGRESS"],
             rows,
         )
     }
 }
 
-fn show(context: &Context, id: i64) -> Result<()> {
-    let store = context.store_to_read()?;
+fn show(invocation: &Invocation, id: i64) -> Result<()> {
+    let store = invocation.store_to_read()?;
     let shown = Shown::new(&store, store.task(id)?)?;
-    if context.out.json {
-        return context.out.json(&shown);
+    if invocation.out.json {
+        return invocation.out.json(&shown);
     }
     let Shown { task, logs } = shown;
     let zone = store.settings()?.zone()?;
@@ -172,27 +172,27 @@ fn show(context: &Context, id: i64) -> Result<()> {
             (_, serde_json::Value::String(text)) => text.clone(),
             (_, value) => value.to_string(),
         };
-        context.out.line(format!("{name:<14} {text}"))?;
+        invocation.out.line(format!("{name:<14} {text}"))?;
     }
     if !logs.is_empty() {
-        context.out.line("")?;
+        invocation.out.line("")?;
     }
-    print_logs(context, &zone, &logs)
+    print_logs(invocation, &zone, &logs)
 }
 
-fn logs(context: &Context, id: i64) -> Result<()> {
-    let store = context.store_to_read()?;
+fn logs(invocation: &Invocation, id: i64) -> Result<()> {
+    let store = invocation.store_to_read()?;
     store.task(id)?;
     let logs = store.task_logs(id)?;
-    match context.out.json {
-        true => context.out.json(&logs),
-        false => print_logs(context, &store.settings()?.zone()?, &logs),
+    match invocation.out.json {
+        true => invocation.out.json(&logs),
+        false => print_logs(invocation, &store.settings()?.zone()?, &logs),
     }
 }
 
-fn print_logs(context: &Context, zone: &Zone, logs: &[LogEntry]) -> Result<()> {
+fn print_logs(invocation: &Invocation, zone: &Zone, logs: &[LogEntry]) -> Result<()> {
     logs.iter()
-        .try_for_each(|entry| context.out.lines(log_text(zone, entry)))
+        .try_for_each(|entry| invocation.out.lines(log_text(zone, entry)))
 }
 
 /// A log entry as people read it. Only its first line begins where an entry begins.
@@ -240,9 +240,9 @@ pub(super) fn progress_text(progress: &Progress) -> String {
 const PATIENCE: u32 = 300;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-fn end(context: &Context, id: i64, stop: Stop) -> Result<Exit> {
-    let store = context.store()?;
-    let clock = put_in_order(context, &store)?;
+fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
+    let store = invocation.store()?;
+    let clock = put_in_order(invocation, &store)?;
     let task = store.task(id)?;
     let (cancelled, asked) = store.transact(|store| {
         let cancelled = stop == Stop::Cancel && store.cancel_task(id, clock.now())?;
@@ -265,16 +265,16 @@ fn end(context: &Context, id: i64, stop: Stop) -> Result<Exit> {
 
 /// Puts in order what runs that died have left, so that a command sees a task as it is, and tells of it as a run does:
 /// no run will find it again. The time, as it goes for the command.
-fn put_in_order(context: &Context, store: &Store) -> Result<Clock> {
-    let (settings, _, clock) = context.times(store)?;
-    let troubles = interruptions(&recover(store, &clock, &context.natives)?);
-    if troubles.is_empty() {
+fn put_in_order(invocation: &Invocation, store: &Store) -> Result<Clock> {
+    let (settings, _, clock) = invocation.times(store)?;
+    let issues = interruptions(&recover(store, &clock, &invocation.functions)?);
+    if issues.is_empty() {
         return Ok(clock);
     }
-    complain_of(&troubles);
+    complain_of(&issues);
     // The way out of mails may be a command in the database, which is not run for who may not run its tasks.
-    if let Ok(store) = context.store_to_run() {
-        mail_troubles(&store, (&settings, &clock), &troubles)?;
+    if let Ok(store) = invocation.store_to_run() {
+        mail_troubles(&store, (&settings, &clock), &issues)?;
     }
     Ok(clock)
 }
@@ -301,9 +301,9 @@ fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
     Ok(Exit::Failed)
 }
 
-fn restart(context: &Context, id: i64) -> Result<()> {
-    let store = context.store()?;
-    put_in_order(context, &store)?;
+fn restart(invocation: &Invocation, id: i64) -> Result<()> {
+    let store = invocation.store()?;
+    put_in_order(invocation, &store)?;
     store.transact(|store| {
         let task = store.task(id)?;
         match store.restart_task(id)? {
@@ -316,9 +316,9 @@ fn restart(context: &Context, id: i64) -> Result<()> {
     })
 }
 
-fn delete(context: &Context, id: i64) -> Result<()> {
-    let store = context.store()?;
-    let clock = put_in_order(context, &store)?;
+fn delete(invocation: &Invocation, id: i64) -> Result<()> {
+    let store = invocation.store()?;
+    let clock = put_in_order(invocation, &store)?;
     store.transact(|store| {
         let task = store.task(id)?;
         store.cancel_followers(id, clock.now())?;
@@ -335,16 +335,16 @@ fn delete(context: &Context, id: i64) -> Result<()> {
 }
 
 impl Files {
-    fn run(self, context: &Context) -> Result<()> {
+    fn run(self, invocation: &Invocation) -> Result<()> {
         if let Some(path) = &self.set {
-            return self.set(context, path);
+            return self.set(invocation, path);
         }
-        let store = context.store_to_read()?;
+        let store = invocation.store_to_read()?;
         let task = store.task(self.id)?;
         match (&self.input, &self.output) {
-            (Some(path), _) => self.write(context, &store, FileKind::Input, path),
-            (_, Some(path)) => self.write(context, &store, FileKind::Output, path),
-            _ if context.out.json => context
+            (Some(path), _) => self.write(invocation, &store, FileKind::Input, path),
+            (_, Some(path)) => self.write(invocation, &store, FileKind::Output, path),
+            _ if invocation.out.json => invocation
                 .out
                 .json(&serde_json::json!({"file": task.file, "output": task.output})),
             _ => {
@@ -352,13 +352,13 @@ impl Files {
                 let rows = files
                     .into_iter()
                     .filter_map(|(kind, name)| Some([kind.to_owned(), name?]));
-                context.out.table(["KIND", "NAME"], rows)
+                invocation.out.table(["KIND", "NAME"], rows)
             }
         }
     }
 
-    fn set(&self, context: &Context, path: &Path) -> Result<()> {
-        let store = context.store()?;
+    fn set(&self, invocation: &Invocation, path: &Path) -> Result<()> {
+        let store = invocation.store()?;
         store.transact(|store| {
             let task = store.task(self.id)?;
             match task.status {
@@ -371,7 +371,13 @@ impl Files {
     }
 
     /// To a new file first, so that PATH never holds half of it.
-    fn write(&self, context: &Context, store: &Store, kind: FileKind, path: &Path) -> Result<()> {
+    fn write(
+        &self,
+        invocation: &Invocation,
+        store: &Store,
+        kind: FileKind,
+        path: &Path,
+    ) -> Result<()> {
         let (target, standard) = match path == Path::new("-") {
             true => (std::env::temp_dir(), true),
             false => (
@@ -414,7 +420,9 @@ impl Files {
                 .map_err(|source| Error::io(&copy, source))?
             {
                 0 => return Ok(()),
-                read => context.out.bytes(buffer.get(..read).unwrap_or_default())?,
+                read => invocation
+                    .out
+                    .bytes(buffer.get(..read).unwrap_or_default())?,
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{Context, task_batch, values};
-use crate::document::DocumentRef;
+use super::{Invocation, task_batch, values};
 use crate::enqueue::Enqueue;
 use crate::error::Result;
-use crate::task::NewTask;
+use crate::model::document::DocumentRef;
+use crate::model::task::NewTask;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -64,17 +64,17 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
         match &self.batch {
-            Some(path) => task_batch::add(context, &store, path),
+            Some(path) => task_batch::add(invocation, &store, path),
             None => {
                 let task = self.task()?;
-                let (_, zone, clock) = context.times(&store)?;
+                let (_, zone, clock) = invocation.times(&store)?;
                 let id = store.transact(|store| {
-                    Enqueue::new(store, &context.natives, zone, clock.now())?.add(task)
+                    Enqueue::new(store, &invocation.functions, zone, clock.now())?.add(task)
                 })?;
-                context.id(id)
+                invocation.id(id)
             }
         }
     }

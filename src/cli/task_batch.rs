@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use super::Context;
+use super::Invocation;
 use crate::enqueue::{Enqueue, TOGETHER};
 use crate::error::{Error, Result};
+use crate::model::task::NewTask;
 use crate::store::Store;
-use crate::task::NewTask;
 
 /// How many lots of lines, which are inserted together, may wait.
 const LOTS: usize = 8;
@@ -26,11 +26,11 @@ type Lot = Vec<(usize, NewTask)>;
 const IN_MEMORY: usize = 1024 * 1024;
 
 /// Adds all tasks of a file in one transaction, and prints their ids.
-pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
+pub(super) fn add(invocation: &Invocation, store: &Store, path: &Path) -> Result<()> {
     let lines = lines(path).map_err(|source| Error::io(path, source))?;
-    let (_, zone, clock) = context.times(store)?;
+    let (_, zone, clock) = invocation.times(store)?;
     let ids = store.transact(|store| {
-        let mut enqueue = Enqueue::new(store, &context.natives, zone, clock.now())?;
+        let mut enqueue = Enqueue::new(store, &invocation.functions, zone, clock.now())?;
         let (send, receive) = sync_channel(LOTS);
         thread::scope(|scope| {
             scope.spawn(move || read(path, lines, &send));
@@ -44,9 +44,9 @@ pub(super) fn add(context: &Context, store: &Store, path: &Path) -> Result<()> {
             }
         })
     })?;
-    match context.out.json {
-        true => context.out.json(&serde_json::json!({"ids": ids})),
-        false => ids.into_iter().try_for_each(|id| context.out.id(id)),
+    match invocation.out.json {
+        true => invocation.out.json(&serde_json::json!({"ids": ids})),
+        false => ids.into_iter().try_for_each(|id| invocation.out.id(id)),
     }
 }
 

@@ -7,15 +7,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{complain_of, harmless, indented, mail_troubles};
 use super::task::{Shown, log_text, progress_text};
-use super::{Context, Exit};
+use super::{Exit, Invocation};
 use crate::drain::{self, Outcome, Wanted};
 use crate::error::{Error, Result};
 use crate::handler::record::Event;
-use crate::settings::Settings;
-use crate::signals::Signals;
+use crate::model::settings::Settings;
+use crate::model::task::{Progress, Status};
+use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::task::{Progress, Status};
-use crate::tick::{interruptions, troubles as troubles_of};
+use crate::tick::{interruptions, issues as troubles_of};
 use crate::time::{Clock, Zone};
 use crate::worker::recover;
 
@@ -28,15 +28,15 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let store = context.store_to_run()?;
-        let (settings, zone, clock) = context.times(&store)?;
-        let mut troubles = interruptions(&recover(&store, &clock, &context.natives)?);
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+        let store = invocation.store_to_run()?;
+        let (settings, zone, clock) = invocation.times(&store)?;
+        let mut issues = interruptions(&recover(&store, &clock, &invocation.functions)?);
         let mut outcome = Outcome::default();
-        let done = self.run_task(context, &store, (&settings, zone, &clock), &mut outcome);
-        troubles.extend(troubles_of(&outcome));
-        complain_of(&troubles);
-        mail_troubles(&store, (&settings, &clock), &troubles)?;
+        let done = self.run_task(invocation, &store, (&settings, zone, &clock), &mut outcome);
+        issues.extend(troubles_of(&outcome));
+        complain_of(&issues);
+        mail_troubles(&store, (&settings, &clock), &issues)?;
         done?;
         Ok(match outcome.completed {
             0 => Exit::Failed,
@@ -47,7 +47,7 @@ impl Args {
     /// Runs it, and shows what became of it. What it came to is in `outcome` as far as it was committed.
     fn run_task(
         &self,
-        context: &Context,
+        invocation: &Invocation,
         store: &Store,
         (settings, zone, clock): (&Settings, Zone, &Clock),
         outcome: &mut Outcome,
@@ -57,17 +57,17 @@ impl Args {
             return Err(task.refuse("it is running already"));
         }
         let wanted = Wanted::One(self.id);
-        let signals = Signals::default();
-        let means = context.means(clock, settings, &signals);
+        let shutdown = Shutdown::default();
+        let ctx = invocation.context(&store, clock, settings, &shutdown);
         let done;
         (*outcome, done) = if self.debug.as_deref() == Some("1") {
-            let live = Live::new(context, zone);
+            let live = Live::new(invocation, zone);
             let mut show = |_: i64, event: Event<'_>| live.show(&event);
-            let ran = drain::drain(store, means, wanted, Some(&mut show));
+            let ran = drain::drain(ctx, wanted, Some(&mut show));
             live.end();
             ran
         } else {
-            drain::drain(store, means, wanted, None)
+            drain::drain(ctx, wanted, None)
         };
         done?;
         if outcome.ended() == 0 && outcome.errors.is_empty() {
@@ -76,9 +76,9 @@ impl Args {
                 "it is running already",
             ));
         }
-        if context.out.json {
+        if invocation.out.json {
             let task = store.task(self.id)?;
-            context.out.json(&Shown::new(store, task)?)?;
+            invocation.out.json(&Shown::new(store, task)?)?;
         }
         Ok(())
     }
@@ -86,16 +86,16 @@ impl Args {
 
 /// What a person sees who watches a task: lines, and below them how far it is.
 struct Live<'a> {
-    context: &'a Context,
+    invocation: &'a Invocation,
     zone: Zone,
     bar: Option<ProgressBar>,
     last: RefCell<Option<Progress>>,
 }
 
 impl<'a> Live<'a> {
-    fn new(context: &'a Context, zone: Zone) -> Self {
+    fn new(invocation: &'a Invocation, zone: Zone) -> Self {
         Self {
-            context,
+            invocation,
             zone,
             bar: stdout().is_terminal().then(ProgressBar::no_length),
             last: RefCell::new(None),
@@ -115,7 +115,7 @@ impl<'a> Live<'a> {
     fn line(&self, line: &str) {
         // With --json the one value goes to standard output; what is live goes beside it.
         match &self.bar {
-            _ if self.context.out.json => eprintln_harmless(line),
+            _ if self.invocation.out.json => eprintln_harmless(line),
             Some(bar) => bar.suspend(|| self.print(line)),
             None => self.print(line),
         }
@@ -124,10 +124,10 @@ impl<'a> Live<'a> {
     /// A reader that went away ends the show, not the task.
     fn print(&self, line: &str) {
         let _ = self
-            .context
+            .invocation
             .out
             .lines(line)
-            .and_then(|()| self.context.out.end());
+            .and_then(|()| self.invocation.out.end());
     }
 
     fn progress(&self, progress: &Progress) {

@@ -1,10 +1,10 @@
 //! `runner template`
 
 use super::values::body;
-use super::{Context, Exit};
-use crate::document::DocumentRef;
+use super::{Exit, Invocation};
 use crate::error::{Error, Result};
 use crate::mail::{Letter, Template};
+use crate::model::document::DocumentRef;
 use crate::outbox::{self, Occasion};
 
 #[derive(Debug, clap::Subcommand)]
@@ -54,21 +54,21 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
-            Self::Set(set) => set.run(context)?,
-            Self::List => list(context)?,
-            Self::Show { name } => show(context, &name)?,
-            Self::Remove { name } => remove(context, &name)?,
-            Self::Preview { name, document } => preview(context, &name, document)?,
+            Self::Set(set) => set.run(invocation)?,
+            Self::List => list(invocation)?,
+            Self::Show { name } => show(invocation, &name)?,
+            Self::Remove { name } => remove(invocation, &name)?,
+            Self::Preview { name, document } => preview(invocation, &name, document)?,
         }
         Ok(Exit::Done)
     }
 }
 
 impl Set {
-    fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
+    fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
         let template = self.read()?;
         template.check().map_err(|error| {
             Error::invalid(format!("template '{}'", template.name), error.to_string())
@@ -112,20 +112,20 @@ impl Set {
     }
 }
 
-fn list(context: &Context) -> Result<()> {
-    let templates = context.store_to_read()?.templates()?;
-    if context.out.json {
-        return context.out.json(&templates);
+fn list(invocation: &Invocation) -> Result<()> {
+    let templates = invocation.store_to_read()?.templates()?;
+    if invocation.out.json {
+        return invocation.out.json(&templates);
     }
     let rows = templates
         .into_iter()
         .map(|template| [template.name, template.to, template.subject]);
-    context.out.table(["TEMPLATE", "TO", "SUBJECT"], rows)
+    invocation.out.table(["TEMPLATE", "TO", "SUBJECT"], rows)
 }
 
-fn show(context: &Context, name: &str) -> Result<()> {
-    let template = context.store_to_read()?.template(name)?;
-    let out = &context.out;
+fn show(invocation: &Invocation, name: &str) -> Result<()> {
+    let template = invocation.store_to_read()?.template(name)?;
+    let out = &invocation.out;
     if out.json {
         return out.json(&template);
     }
@@ -136,17 +136,22 @@ fn show(context: &Context, name: &str) -> Result<()> {
         ("Bcc", &template.bcc),
         ("Subject", &template.subject),
     ];
-    print_mail(context, &fields, &template.body, template.html.as_deref())
+    print_mail(
+        invocation,
+        &fields,
+        &template.body,
+        template.html.as_deref(),
+    )
 }
 
 /// The fields that say something, then the bodies.
 pub(super) fn print_mail(
-    context: &Context,
+    invocation: &Invocation,
     fields: &[(&str, &str)],
     body: &str,
     html: Option<&str>,
 ) -> Result<()> {
-    let out = &context.out;
+    let out = &invocation.out;
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
         out.line(format!("{name}: {value}"))?;
     }
@@ -160,8 +165,8 @@ pub(super) fn print_mail(
 }
 
 /// A timer that sends it would fail at the level that does.
-fn remove(context: &Context, name: &str) -> Result<()> {
-    let store = context.store()?;
+fn remove(invocation: &Invocation, name: &str) -> Result<()> {
+    let store = invocation.store()?;
     store.transact(|store| {
         let timers = store.timers_of_template(name)?;
         if timers.is_empty() {
@@ -176,9 +181,9 @@ fn remove(context: &Context, name: &str) -> Result<()> {
 }
 
 /// Filled for the first timer on the document that sends it; when there is none, `timer` stands for one that is due now.
-fn preview(context: &Context, name: &str, document: String) -> Result<()> {
-    let store = context.store_to_read()?;
-    let (_, _, clock) = context.times(&store)?;
+fn preview(invocation: &Invocation, name: &str, document: String) -> Result<()> {
+    let store = invocation.store_to_read()?;
+    let (_, _, clock) = invocation.times(&store)?;
     let template = store.template(name)?;
     let document = store.document_id(&DocumentRef::Key(document))?;
     let found = store.occasion_of(document, name)?;
@@ -189,13 +194,13 @@ fn preview(context: &Context, name: &str, document: String) -> Result<()> {
         due_at: due_at.unwrap_or(clock.now()),
     };
     let letter = outbox::compose(&store, &template, document, &occasion)?;
-    match context.out.json {
-        true => context.out.json(&letter),
-        false => print_letter(context, &letter),
+    match invocation.out.json {
+        true => invocation.out.json(&letter),
+        false => print_letter(invocation, &letter),
     }
 }
 
-fn print_letter(context: &Context, letter: &Letter) -> Result<()> {
+fn print_letter(invocation: &Invocation, letter: &Letter) -> Result<()> {
     let list = |addresses: &[crate::mail::Address]| {
         let texts = addresses.iter().map(ToString::to_string);
         texts.collect::<Vec<_>>().join(", ")
@@ -210,5 +215,5 @@ fn print_letter(context: &Context, letter: &Letter) -> Result<()> {
     let fields = fields
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
-    print_mail(context, &fields, &letter.body, letter.html.as_deref())
+    print_mail(invocation, &fields, &letter.body, letter.html.as_deref())
 }

@@ -1,10 +1,10 @@
 //! `runner tick`
 
-use super::{Context, Exit, output};
+use super::{Exit, Invocation, output};
 use crate::error::Result;
 use crate::outbox::Post;
 use crate::report;
-use crate::signals::Signals;
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::stamp::Stamp;
 use crate::tick::{quiet_tick, rehearse, stamped_tick};
@@ -18,46 +18,48 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
-        let trusted = context.trusted_database()?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+        let trusted = invocation.trusted_database()?;
         if self.dry_run {
-            return rehearsed(context, &Store::open_to_run(&trusted)?);
+            return rehearsed(invocation, &Store::open_to_run(&trusted)?);
         }
         let (files, clock) = (trusted.files(), Clock::system());
         // Another clock than the system's knows nothing of the times of files.
-        let stamp = match &context.now {
+        let stamp = match &invocation.now {
             None => Stamp::of(files, &clock),
             Some(_) => None,
         };
         match stamp.and_then(|stamp| quiet_tick(files, &clock, stamp)) {
-            Some(report) if context.out.json => context.out.json(&report).map(|()| Exit::Done),
+            Some(report) if invocation.out.json => {
+                invocation.out.json(&report).map(|()| Exit::Done)
+            }
             Some(_) => Ok(Exit::Done),
-            None => whole_tick(context, &Store::open_to_run(&trusted)?, stamp),
+            None => whole_tick(invocation, &Store::open_to_run(&trusted)?, stamp),
         }
     }
 }
 
-fn whole_tick(context: &Context, store: &Store, stamp: Option<Stamp>) -> Result<Exit> {
+fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> Result<Exit> {
     let settings = store.settings()?;
     // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
-    let clock = context.clock(&settings.zone().unwrap_or_default())?;
-    let signals = Signals::default();
+    let clock = invocation.clock(&settings.zone().unwrap_or_default())?;
+    let shutdown = Shutdown::default();
     let mut post = Post::new(store, &clock, &settings);
-    let means = context.means(&clock, &settings, &signals);
-    let (report, done) = stamped_tick(store, means, &mut post, stamp);
-    let failure = done.err().map(|error| error.of_database(&context.db));
-    if context.out.json && failure.is_none() {
-        context.out.json(&report)?;
+    let ctx = invocation.context(store, &clock, &settings, &shutdown);
+    let (report, done) = stamped_tick(ctx, &mut post, stamp);
+    let failure = done.err().map(|error| error.of_database(&invocation.db));
+    if invocation.out.json && failure.is_none() {
+        invocation.out.json(&report)?;
     }
     // Who wants it to leave does not wait for a mail to be sent.
-    let may_mail = !output::is_watched() && !signals.told_to_leave();
+    let may_mail = !output::is_watched() && !shutdown.is_requested();
     if may_mail && report::is_wanted(&settings)? {
         output::mail_errors(&mut post, &report.errors, failure.as_ref());
     } else {
         output::complain_of(&report.errors);
         failure.iter().for_each(output::complain);
     }
-    let settled = match failure.is_none() && !signals.told_to_leave() {
+    let settled = match failure.is_none() && !shutdown.is_requested() {
         true => report::settle(store, &report.errors),
         false => Ok(()),
     };
@@ -70,15 +72,15 @@ fn whole_tick(context: &Context, store: &Store, stamp: Option<Stamp>) -> Result<
     }
 }
 
-fn rehearsed(context: &Context, store: &Store) -> Result<Exit> {
+fn rehearsed(invocation: &Invocation, store: &Store) -> Result<Exit> {
     let settings = store.settings()?;
-    let clock = context.clock(&settings.zone().unwrap_or_default())?;
-    let report = rehearse(store, &clock, &settings, &context.natives)?;
-    match context.out.json {
-        true => context.out.json(&report)?,
+    let clock = invocation.clock(&settings.zone().unwrap_or_default())?;
+    let report = rehearse(store, &clock, &settings, &invocation.functions)?;
+    match invocation.out.json {
+        true => invocation.out.json(&report)?,
         false => {
             let mut would = report.would.iter().flatten();
-            would.try_for_each(|sentence| context.out.line(sentence))?;
+            would.try_for_each(|sentence| invocation.out.line(sentence))?;
         }
     }
     output::complain_of(&report.errors);

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Context, Exit, timer_admin, timer_forecast, timer_hang, timer_list, values};
+use super::{Exit, Invocation, timer_admin, timer_forecast, timer_hang, timer_list, values};
 use crate::error::{Error, Result};
 use crate::firing;
-use crate::native::Natives;
+use crate::functions::Functions;
+use crate::model::timer::{Action, Definition, Timer};
 use crate::store::Store;
 use crate::store::timer::{Counted, Stored};
-use crate::timer::{Action, Definition, Timer};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -70,36 +70,36 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) fn run(self, context: &Context) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
-            Self::Set(set) => set.run(context)?,
-            Self::List => list(context)?,
-            Self::Show { name } => show(context, &name)?,
-            Self::Remove(args) => args.run(context)?,
-            Self::Forecast(args) => args.run(context)?,
-            Self::Attach(args) => args.run(context)?,
-            Self::Detach(args) => args.run(context)?,
-            Self::Next(filter) => filter.next(context)?,
-            Self::Done(filter) => filter.done(context)?,
-            Self::Skipped(filter) => filter.skipped(context)?,
-            Self::Fire { id } => timer_admin::fire(context, id)?,
-            Self::Purge(args) => args.run(context)?,
+            Self::Set(set) => set.run(invocation)?,
+            Self::List => list(invocation)?,
+            Self::Show { name } => show(invocation, &name)?,
+            Self::Remove(args) => args.run(invocation)?,
+            Self::Forecast(args) => args.run(invocation)?,
+            Self::Attach(args) => args.run(invocation)?,
+            Self::Detach(args) => args.run(invocation)?,
+            Self::Next(filter) => filter.next(invocation)?,
+            Self::Done(filter) => filter.done(invocation)?,
+            Self::Skipped(filter) => filter.skipped(invocation)?,
+            Self::Fire { id } => timer_admin::fire(invocation, id)?,
+            Self::Purge(args) => args.run(invocation)?,
         }
         Ok(Exit::Done)
     }
 }
 
 impl Set {
-    fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
+    fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
         let definition = match &self.from {
             Some(path) => from_file(path, self.name)?,
             None => self.definition()?,
         };
         let timer = Timer::new(definition)?;
-        let (_, _, clock) = context.times(&store)?;
+        let (_, _, clock) = invocation.times(&store)?;
         store.transact(|store| {
-            check_names(store, &context.natives, &timer.definition)?;
+            check_names(store, &invocation.functions, &timer.definition)?;
             firing::define(store, &timer, clock.now())
         })
     }
@@ -134,8 +134,8 @@ fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
 }
 
 /// What an action names must be there.
-fn check_names(store: &Store, natives: &Natives, definition: &Definition) -> Result<()> {
-    let methods = store.methods(natives)?;
+fn check_names(store: &Store, functions: &Functions, definition: &Definition) -> Result<()> {
+    let methods = store.methods(functions)?;
     for action in &definition.actions {
         if let Some(method) = &action.method {
             methods.get(method)?;
@@ -177,10 +177,10 @@ impl<'a> Listed<'a> {
     }
 }
 
-fn list(context: &Context) -> Result<()> {
-    let timers = context.store_to_read()?.list_timers()?;
-    if context.out.json {
-        return context
+fn list(invocation: &Invocation) -> Result<()> {
+    let timers = invocation.store_to_read()?.list_timers()?;
+    if invocation.out.json {
+        return invocation
             .out
             .json(&timers.iter().map(Listed::new).collect::<Vec<_>>());
     }
@@ -209,7 +209,7 @@ fn list(context: &Context) -> Result<()> {
             title,
         ]
     });
-    context.out.table(
+    invocation.out.table(
         [
             "TIMER",
             "COUNTS FROM",
@@ -222,13 +222,13 @@ fn list(context: &Context) -> Result<()> {
     )
 }
 
-fn show(context: &Context, name: &str) -> Result<()> {
-    let store = context.store_to_read()?;
+fn show(invocation: &Invocation, name: &str) -> Result<()> {
+    let store = invocation.store_to_read()?;
     let definition = store.timer(store.timer_id(name)?)?.definition;
-    if context.out.json {
-        return context.out.json(&definition);
+    if invocation.out.json {
+        return invocation.out.json(&definition);
     }
-    let out = &context.out;
+    let out = &invocation.out;
     out.line(format!("name       {}", definition.name))?;
     out.line(format!("title      {}", definition.title))?;
     if let Some(reference) = &definition.reference {
@@ -250,9 +250,9 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let store = Store::create(&folder.path().join("runner.db")).unwrap();
         let definition = Definition::from_json(r#"{"actions":[{"method":"Own:run"}]}"#).unwrap();
-        let mut natives = Natives::default();
-        assert!(check_names(&store, &natives, &definition).is_err());
-        natives.add("Own:run", |_| Ok::<_, String>(serde_json::Value::Null));
-        check_names(&store, &natives, &definition).unwrap();
+        let mut functions = Functions::default();
+        assert!(check_names(&store, &functions, &definition).is_err());
+        functions.add("Own:run", |_| Ok::<_, String>(serde_json::Value::Null));
+        check_names(&store, &functions, &definition).unwrap();
     }
 }

@@ -1,9 +1,9 @@
 //! `runner timer remove`, `fire` and `purge` (seed 004, “Administration”).
 
-use super::Context;
+use super::Invocation;
 use super::output::{confirm, is_interactive};
-use crate::attachment::detach_timer;
 use crate::error::{Error, Result};
+use crate::firing::attach::detach_timer;
 use crate::firing::fire_by_hand;
 use crate::store::Store;
 use crate::store::retention::{DROPPED_AT_ONCE, Kept};
@@ -28,9 +28,9 @@ pub(super) struct Purge {
 }
 
 impl Remove {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
-        let (_, _, clock) = context.times(&store)?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
+        let (_, _, clock) = invocation.times(&store)?;
         store.transact(|store| {
             let id = store.timer_id(&self.name)?;
             if self.force {
@@ -47,13 +47,13 @@ impl Remove {
 }
 
 impl Purge {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
         let age = Duration::positive(&self.older_than)
             .map_err(|reason| Error::invalid("--older-than", reason))?;
-        let (_, zone, clock) = context.times(&store)?;
+        let (_, zone, clock) = invocation.times(&store)?;
         let Some(before) = zone.add(clock.now(), &age.negate()) else {
-            return context.count("purged", 0);
+            return invocation.count("purged", 0);
         };
         let found = store.count_old_firings(before)?;
         let question = format!("drop {found} firings from before {}?", zone.show(before));
@@ -65,7 +65,7 @@ impl Purge {
             let drop =
                 |store: &Store| store.drop_old(Kept::Firings, before, i64::MAX, DROPPED_AT_ONCE);
             match store.transact(drop)? {
-                0 => return context.count("purged", purged),
+                0 => return invocation.count("purged", purged),
                 some => purged += some as u64,
             }
         }
@@ -73,10 +73,10 @@ impl Purge {
 }
 
 /// `timer fire ID`
-pub(super) fn fire(context: &Context, id: i64) -> Result<()> {
-    let store = context.store()?;
-    let (_, zone, clock) = context.times(&store)?;
+pub(super) fn fire(invocation: &Invocation, id: i64) -> Result<()> {
+    let store = invocation.store()?;
+    let (_, zone, clock) = invocation.times(&store)?;
     store
-        .transact(|store| fire_by_hand(store, &context.natives, id, (zone, clock.now())))
+        .transact(|store| fire_by_hand(store, &invocation.functions, id, (zone, clock.now())))
         .map(drop)
 }

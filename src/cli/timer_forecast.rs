@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::Context;
+use super::Invocation;
 use super::output::or_dash;
-use crate::document::DocumentRef;
 use crate::error::{Error, Result};
 use crate::firing::forecast_from;
+use crate::model::document::DocumentRef;
+use crate::model::timer::Timer;
 use crate::time::{Timestamp, Zone};
-use crate::timer::Timer;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -40,9 +40,9 @@ struct Entry<'a> {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
-        let store = context.store_to_read()?;
-        let (_, zone, clock) = context.times(&store)?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store_to_read()?;
+        let (_, zone, clock) = invocation.times(&store)?;
         let id = store.timer_id(&self.name)?;
         let timer = store.timer(id)?;
         let given = self.reference.as_deref().map(|text| zone.parse_time(text));
@@ -57,7 +57,7 @@ impl Args {
             }
             (None, None) => Some(clock.now()),
         };
-        let most = match (self.limit, context.out.json) {
+        let most = match (self.limit, invocation.out.json) {
             (Some(limit), _) => limit,
             (None, true) => timer.levels(),
             (None, false) => SHOWN,
@@ -65,17 +65,17 @@ impl Args {
         let levels = 0..timer.levels().min(most);
         let entries = levels.filter_map(|level| entry(&timer, &zone, from, level));
         let entries: Vec<_> = entries.collect();
-        if context.out.json {
-            return context.out.json(&entries);
+        if invocation.out.json {
+            return invocation.out.json(&entries);
         }
         let no_date = match from {
             Some(_) => "outside the years 0000 to 9999",
             None => "waits for a date",
         };
-        print(context, &zone, no_date, &entries)?;
+        print(invocation, &zone, no_date, &entries)?;
         match timer.levels() - timer.levels().min(most) {
             0 => Ok(()),
-            more => context.out.line(format!("and {more} more: --limit")),
+            more => invocation.out.line(format!("and {more} more: --limit")),
         }
     }
 }
@@ -98,7 +98,7 @@ fn entry<'a>(
     })
 }
 
-fn print(context: &Context, zone: &Zone, no_date: &str, entries: &[Entry<'_>]) -> Result<()> {
+fn print(invocation: &Invocation, zone: &Zone, no_date: &str, entries: &[Entry<'_>]) -> Result<()> {
     let rows = entries.iter().map(|entry| {
         let due = entry.due_at.map(|due| zone.show(due));
         [
@@ -112,7 +112,7 @@ fn print(context: &Context, zone: &Zone, no_date: &str, entries: &[Entry<'_>]) -
             or_dash(entry.method),
         ]
     });
-    context
+    invocation
         .out
         .table(["LEVEL", "DUE", "STATE", "MAIL", "METHOD"], rows)
 }

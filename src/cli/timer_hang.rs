@@ -1,10 +1,10 @@
 //! `runner timer attach` and `detach`
 
-use super::Context;
+use super::Invocation;
 use super::output::{confirm, is_interactive};
-use crate::attachment::{NewAttachment, attach, detach, detach_matching};
-use crate::document::DocumentRef;
 use crate::error::{Error, Result};
+use crate::firing::attach::{NewAttachment, attach, detach, detach_matching};
+use crate::model::document::DocumentRef;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -47,9 +47,9 @@ pub(super) struct Detach {
 }
 
 impl Attach {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
-        let (_, zone, clock) = context.times(&store)?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
+        let (_, zone, clock) = invocation.times(&store)?;
         let reference = self.reference.as_deref();
         let reference_at = reference
             .map(|text| zone.parse_time(text))
@@ -64,14 +64,14 @@ impl Attach {
             };
             attach(store, &new, self.reset, (zone, clock.now()))
         })?;
-        context.id(id)
+        invocation.id(id)
     }
 }
 
 impl Detach {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
-        let store = context.store()?;
-        let (_, _, clock) = context.times(&store)?;
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store()?;
+        let (_, _, clock) = invocation.times(&store)?;
         let now = clock.now();
         if self.title.as_deref() == Some("") {
             return Err(Error::usage(
@@ -80,7 +80,7 @@ impl Detach {
             ));
         }
         match (&self.title, self.all, self.name.zip(self.doc)) {
-            (Some(title), _, _) => detach_all(context, &store, (title, self.yes), now),
+            (Some(title), _, _) => detach_all(invocation, &store, (title, self.yes), now),
             (_, Some(doc), _) => store.transact(|store| {
                 let document = store.document_id(&DocumentRef::Key(doc))?;
                 let hanging = store.hanging_on(document, self.origin.as_deref())?;
@@ -98,7 +98,7 @@ impl Detach {
 }
 
 fn detach_all(
-    context: &Context,
+    invocation: &Invocation,
     store: &Store,
     (title, yes): (&str, bool),
     now: Timestamp,
@@ -109,5 +109,5 @@ fn detach_all(
         return Ok(());
     }
     let detached = detach_matching(store, title, now)?;
-    context.count("detached", detached)
+    invocation.count("detached", detached)
 }

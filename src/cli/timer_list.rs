@@ -1,9 +1,9 @@
 //! `runner timer next`, `done` and `skipped` (seed 004, “Administration”).
 
-use super::Context;
+use super::Invocation;
 use super::output::or_dash;
-use crate::attachment::Attachment;
 use crate::error::Result;
+use crate::firing::attach::AttachmentView;
 use crate::firing::{FiringStatus, settle_all};
 use crate::store::firing::FiringFilter;
 use crate::time::Zone;
@@ -19,38 +19,38 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn next(self, context: &Context) -> Result<()> {
-        let store = context.store_to_read()?;
-        let (_, zone, clock) = context.times(&store)?;
+    pub(super) fn next(self, invocation: &Invocation) -> Result<()> {
+        let store = invocation.store_to_read()?;
+        let (_, zone, clock) = invocation.times(&store)?;
         settle_all(&store, (zone, clock.now()), drop)?;
         let next = store.next_attachments(self.title.as_deref(), self.limit)?;
         let next: Vec<_> = next
             .into_iter()
             .map(|attachment| attachment.with_delta(&zone))
             .collect();
-        match context.out.json {
-            true => context.out.json(&next),
-            false => print_attachments(context, &zone, next),
+        match invocation.out.json {
+            true => invocation.out.json(&next),
+            false => print_attachments(invocation, &zone, next),
         }
     }
 
-    pub(super) fn done(self, context: &Context) -> Result<()> {
-        self.fired(context, FiringStatus::Done)
+    pub(super) fn done(self, invocation: &Invocation) -> Result<()> {
+        self.fired(invocation, FiringStatus::Done)
     }
 
-    pub(super) fn skipped(self, context: &Context) -> Result<()> {
-        self.fired(context, FiringStatus::Skipped)
+    pub(super) fn skipped(self, invocation: &Invocation) -> Result<()> {
+        self.fired(invocation, FiringStatus::Skipped)
     }
 
-    fn fired(self, context: &Context, status: FiringStatus) -> Result<()> {
-        let store = context.store_to_read()?;
+    fn fired(self, invocation: &Invocation, status: FiringStatus) -> Result<()> {
+        let store = invocation.store_to_read()?;
         let fired = store.firings(&FiringFilter {
             status,
             title: self.title.as_deref(),
             limit: self.limit,
         })?;
-        if context.out.json {
-            return context.out.json(&fired);
+        if invocation.out.json {
+            return invocation.out.json(&fired);
         }
         let zone = store.settings()?.zone()?;
         let rows = fired.into_iter().map(|fired| {
@@ -65,7 +65,7 @@ impl Filter {
                 fired.result.unwrap_or_default(),
             ]
         });
-        context.out.table(
+        invocation.out.table(
             [
                 "ID", "TIMER", "LEVEL", "DOC", "TITLE", "DUE", "AT", "RESULT",
             ],
@@ -76,9 +76,9 @@ impl Filter {
 
 /// What hangs on documents, as people read it.
 pub(super) fn print_attachments(
-    context: &Context,
+    invocation: &Invocation,
     zone: &Zone,
-    attachments: Vec<Attachment>,
+    attachments: Vec<AttachmentView>,
 ) -> Result<()> {
     let rows = attachments.into_iter().map(|attachment| {
         let due = attachment.due_at.map(|due| zone.show(due));
@@ -98,7 +98,7 @@ pub(super) fn print_attachments(
             error.unwrap_or_default(),
         ]
     });
-    context.out.table(
+    invocation.out.table(
         ["DUE", "TIMER", "LEVEL", "DOC", "TITLE", "ORIGIN", "ERROR"],
         rows,
     )

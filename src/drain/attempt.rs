@@ -10,17 +10,17 @@ use tempfile::TempDir;
 
 use super::own::Begun;
 use crate::error::{Error, Result};
+use crate::functions::Functions;
 use crate::handler::input::Input;
 use crate::handler::mask::Mask;
 use crate::handler::record::{Event, Record};
 use crate::handler::spawn::Environment;
 use crate::json::Json;
-use crate::method::Method;
-use crate::native::Natives;
+use crate::model::method::Method;
+use crate::model::task::{Severity, Status, Stop};
 use crate::store::Store;
 use crate::store::task::Claim;
 use crate::store::task_file::FileKind;
-use crate::task::{Level, Status, Stop};
 use crate::time::{self, Clock, Timestamp};
 use crate::worker;
 
@@ -31,7 +31,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(i64, Event<'_>);
 pub(super) struct Surroundings<'a> {
     pub(super) store: &'a Store,
     pub(super) clock: &'a Clock,
-    pub(super) natives: &'a Natives,
+    pub(super) functions: &'a Functions,
     /// The database, as handlers are told of it.
     pub(super) database: PathBuf,
     /// Where handlers are started.
@@ -220,7 +220,7 @@ impl<'m> Ready<'m> {
 fn fail(around: &Surroundings<'_>, claim: Claim, retries: u32, reason: String) -> Box<Ended> {
     let at = around.clock.now();
     let mut record = Record::new(Mask::new(claim.hidden_params.as_ref()));
-    record.say(Level::Error, reason, at, &mut |_| {});
+    record.say(Severity::Error, reason, at, &mut |_| {});
     Box::new(Ended {
         claim,
         record,
@@ -296,7 +296,7 @@ impl Attempt {
         if let Some(reason) = reason
             && (self.record.last_error.is_none() || status != Status::Failed)
         {
-            self.say(Level::Error, &reason, at, show);
+            self.say(Severity::Error, &reason, at, show);
         }
         let stopped = matches!(self.cause, Some(Cause::Asked(_)));
         Ended {
@@ -313,7 +313,7 @@ impl Attempt {
     }
 
     /// Logs what the runner itself has to say of it.
-    pub(super) fn say(&mut self, level: Level, words: &str, at: Timestamp, show: Watch<'_>) {
+    pub(super) fn say(&mut self, level: Severity, words: &str, at: Timestamp, show: Watch<'_>) {
         let id = self.claim.id;
         self.record
             .say(level, words.to_owned(), at, &mut |event| show(id, event));

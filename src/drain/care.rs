@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::attempt::{Cause, Watch};
 use super::{Drain, LOOK_FOR_STOPS};
 use crate::error::Result;
-use crate::signals::Signals;
-use crate::task::{Level, Stop};
+use crate::model::task::{Severity, Stop};
+use crate::shutdown::Shutdown;
 use crate::worker::give_back;
 
 impl Drain<'_> {
     /// Sees to time limits, to what was asked of running tasks, and to being told to leave.
-    pub(super) fn look_after(&mut self, signals: &Signals, watch: Watch<'_>) -> Result<()> {
+    pub(super) fn look_after(&mut self, shutdown: &Shutdown, watch: Watch<'_>) -> Result<()> {
         let elapsed = self.elapsed();
-        self.heed(signals);
+        self.heed(shutdown);
         if elapsed >= self.looked_at + LOOK_FOR_STOPS {
             self.looked_at = elapsed;
             self.look_for_stops(elapsed)?;
@@ -25,7 +25,7 @@ impl Drain<'_> {
         let at = self.around.clock.now();
         for own in &mut self.own {
             if let Some(words) = own.process.out_of_reach() {
-                own.attempt.say(Level::Warning, &words, at, watch);
+                own.attempt.say(Severity::Warning, &words, at, watch);
             }
         }
         for resident in &mut self.residents {
@@ -40,8 +40,8 @@ impl Drain<'_> {
     }
 
     /// Once it is told to leave, it starts nothing more and ends its handlers.
-    pub(super) fn heed(&mut self, signals: &Signals) {
-        if signals.told_to_leave() && !self.outcome.left {
+    pub(super) fn heed(&mut self, shutdown: &Shutdown) {
+        if shutdown.is_requested() && !self.outcome.left {
             self.outcome.left = true;
             self.outcome
                 .errors
@@ -107,20 +107,20 @@ impl Drain<'_> {
         let is_asked = |id: i64| stops.iter().any(|(asked, _)| *asked == id);
         self.take_back(|attempt| is_asked(attempt.claim.id));
         let waiting = self.queue.iter().chain(&self.parked);
-        let given_up: Vec<i64> = waiting
+        let is_final: Vec<i64> = waiting
             .map(|claim| claim.id)
             .filter(|id| is_asked(*id))
             .collect();
-        let (Some(worker), false) = (&self.worker, given_up.is_empty()) else {
+        let (Some(worker), false) = (&self.worker, is_final.is_empty()) else {
             return Ok(());
         };
         let (worker, now) = (worker.id, self.around.clock.now());
         self.around.store.transact(|store| {
-            let mut given_up = given_up.iter();
-            given_up.try_for_each(|id| give_back(store, *id, worker, now))
+            let mut is_final = is_final.iter();
+            is_final.try_for_each(|id| give_back(store, *id, worker, now))
         })?;
-        self.queue.retain(|claim| !given_up.contains(&claim.id));
-        self.parked.retain(|claim| !given_up.contains(&claim.id));
+        self.queue.retain(|claim| !is_final.contains(&claim.id));
+        self.parked.retain(|claim| !is_final.contains(&claim.id));
         Ok(())
     }
 }

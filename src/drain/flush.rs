@@ -7,12 +7,12 @@ use super::attempt::{Attempt, Ended};
 use super::{CLAIM_AHEAD, Drain, LONGEST_ERROR, MOST_AHEAD, Problem, Wanted};
 use crate::error::{Error, Result};
 use crate::firing;
+use crate::model::issue::cut;
+use crate::model::task::{LogEntry, Severity, Status, Stop, next_attempt};
 use crate::store::Store;
 use crate::store::task::{Claim, Ending};
 use crate::store::task_file::FileKind;
-use crate::task::{Level, LogEntry, Status, Stop, next_attempt};
 use crate::time::Timestamp;
-use crate::trouble::cut;
 use crate::worker::{self, Worker};
 
 /// What a transaction came to, once it is committed.
@@ -341,7 +341,7 @@ impl Drain<'_> {
                     format!("the file that the handler gave back cannot be kept: {error}");
                 let entry = LogEntry {
                     at: ended.at,
-                    level: Level::Error,
+                    level: Severity::Error,
                     message: ended.record.hide(message),
                     details: None,
                 };
@@ -390,7 +390,7 @@ impl Drain<'_> {
                 let message = format!("its handler has left a process running: {pid} ({name})");
                 let entry = LogEntry {
                     at: now,
-                    level: Level::Warning,
+                    level: Severity::Warning,
                     message,
                     details: None,
                 };

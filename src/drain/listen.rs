@@ -13,7 +13,7 @@ use super::resident::{MOST_DEATHS, Resident};
 use super::{Drain, GATHER, KEEP_CLAIM, LOOK_FOR_STOPS, SHOWN_AFTER, system};
 use crate::error::Result;
 use crate::handler::process::{Process, Stream};
-use crate::signals::Signals;
+use crate::shutdown::Shutdown;
 
 /// What a wait ended with.
 pub(super) struct Readiness {
@@ -25,10 +25,10 @@ pub(super) struct Readiness {
 
 impl Drain<'_> {
     /// Waits until a handler says or ends something, a signal comes, or the time for something has come.
-    pub(super) fn wait(&self, signals: &Signals) -> Result<Readiness> {
+    pub(super) fn wait(&self, shutdown: &Shutdown) -> Result<Readiness> {
         let mut wanted = Vec::new();
         wanted.extend(
-            signals
+            shutdown
                 .fd()
                 .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
         );
@@ -60,7 +60,7 @@ impl Drain<'_> {
         let is_time = self.elapsed() >= self.looked_at + LOOK_FOR_STOPS;
         Ok(Readiness {
             signal: is_time
-                || signals
+                || shutdown
                     .fd()
                     .is_some_and(|fd| pipes.contains(&fd.as_raw_fd())),
             pipes,
@@ -75,7 +75,7 @@ impl Drain<'_> {
     fn next_deadline(&self) -> Duration {
         let own = self.own.iter().filter_map(Own::next_deadline);
         let residents = self.residents.iter().filter_map(Resident::next_deadline);
-        let natives = self.pool.iter().filter_map(Pool::next_deadline);
+        let functions = self.pool.iter().filter_map(Pool::next_deadline);
         let ends = (!self.ended.is_empty()).then(|| self.flushed_at + GATHER);
         let words = self.attempts().any(|attempt| attempt.record.is_unwritten());
         let words = words.then(|| self.flushed_at + SHOWN_AFTER);
@@ -86,7 +86,7 @@ impl Drain<'_> {
         };
         let look = self.looked_at + LOOK_FOR_STOPS;
         own.chain(residents)
-            .chain(natives)
+            .chain(functions)
             .chain(write)
             .fold(look, Duration::min)
     }

@@ -25,17 +25,15 @@ use own::Own;
 use pool::Pool;
 use resident::Resident;
 
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::handler::process::inherited;
 use crate::handler::record::Event;
-use crate::method::Methods;
-use crate::native::Natives;
-use crate::settings::Settings;
-use crate::signals::Signals;
-use crate::store::Store;
+use crate::model::method::Methods;
+use crate::model::task::Status;
+use crate::shutdown::Shutdown;
 use crate::store::task::Claim;
-use crate::task::Status;
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 use crate::worker::{Worker, give_back};
 
 /// How long an end waits for others to be committed together with it.
@@ -105,7 +103,7 @@ pub struct Outcome {
     /// How many more problems there were.
     pub more_problems: u64,
     /// How many of those are of tasks that are not tried again.
-    pub more_given_up: u64,
+    pub more_final: u64,
     /// What else went wrong.
     pub errors: Vec<String>,
     /// Whether the run was told to leave.
@@ -125,29 +123,16 @@ impl Outcome {
             self.problems.push(problem);
         } else {
             self.more_problems += 1;
-            self.more_given_up += u64::from(problem.is_given_up());
+            self.more_final += u64::from(problem.is_final());
         }
     }
 }
 
 impl Problem {
     /// Whether nothing more is tried: neither the task again nor another one by a level that waits for it.
-    pub fn is_given_up(&self) -> bool {
+    pub fn is_final(&self) -> bool {
         self.again_at.is_none() && self.level.is_none()
     }
-}
-
-/// What a run works with.
-#[derive(Debug, Clone, Copy)]
-pub struct Means<'a> {
-    /// The time.
-    pub clock: &'a Clock,
-    /// The settings of the database.
-    pub settings: &'a Settings,
-    /// The methods that are functions of this program.
-    pub natives: &'a Natives,
-    /// The signals that it listens to.
-    pub signals: &'a Signals,
 }
 
 /// Runs tasks: as many at once as `task.max_running` allows over all runs alive, or one that was asked for.
@@ -155,38 +140,33 @@ pub struct Means<'a> {
 /// # Errors
 /// When the database fails: the handlers are ended, and the next tick finds their tasks interrupted. What was committed
 /// before is in the outcome all the same.
-pub fn drain(
-    store: &Store,
-    means: Means<'_>,
-    wanted: Wanted,
-    watch: Option<Watch<'_>>,
-) -> (Outcome, Result<()>) {
+pub fn drain(ctx: Context<'_>, wanted: Wanted, watch: Option<Watch<'_>>) -> (Outcome, Result<()>) {
     let mut outcome = Outcome::default();
-    let done = drain_into(&mut outcome, store, means, wanted, watch);
+    let done = drain_into(&mut outcome, ctx, wanted, watch);
     (outcome, done)
 }
 
 fn drain_into(
     outcome: &mut Outcome,
-    store: &Store,
-    means: Means<'_>,
+    ctx: Context<'_>,
     wanted: Wanted,
     watch: Option<Watch<'_>>,
 ) -> Result<()> {
+    let store = ctx.store;
     let debug = watch.is_some();
     let mut nobody = |_: i64, _: Event<'_>| {};
     let around = Surroundings {
         store,
-        clock: means.clock,
-        natives: means.natives,
+        clock: ctx.clock,
+        functions: ctx.functions,
         database: store.files().beside(""),
         folder: store.files().folder(),
         inherited: inherited(),
-        default_limit: means.settings.timeout()?.map(|limit| limit.to_string()),
+        default_limit: ctx.settings.timeout()?.map(|limit| limit.to_string()),
         debug,
     };
-    let methods = store.methods(means.natives)?;
-    let max_running = usize::try_from(means.settings.max_running()?).unwrap_or(1);
+    let methods = store.methods(ctx.functions)?;
+    let max_running = usize::try_from(ctx.settings.max_running()?).unwrap_or(1);
     let mut drain = Drain {
         wanted,
         methods: &methods,
@@ -203,8 +183,8 @@ fn drain_into(
         deaths: HashMap::new(),
         pool: None,
         ended: Vec::new(),
-        flushed_at: means.clock.elapsed(),
-        looked_at: means.clock.elapsed(),
+        flushed_at: ctx.clock.elapsed(),
+        looked_at: ctx.clock.elapsed(),
         seen_version: None,
         rate: 0.0,
         claim_next: true,
@@ -215,7 +195,7 @@ fn drain_into(
         buffer: vec![0; 64 * 1024],
         around,
     };
-    let ran = drain.run(means.signals, watch.unwrap_or(&mut nobody));
+    let ran = drain.run(ctx.shutdown, watch.unwrap_or(&mut nobody));
     if ran.is_err() {
         drain.abandon();
     }
@@ -268,10 +248,10 @@ struct HeldUp {
 }
 
 impl Drain<'_> {
-    fn run(&mut self, signals: &Signals, watch: Watch<'_>) -> Result<()> {
-        signals.listen()?;
+    fn run(&mut self, shutdown: &Shutdown, watch: Watch<'_>) -> Result<()> {
+        shutdown.listen()?;
         loop {
-            self.heed(signals);
+            self.heed(shutdown);
             if self.must_flush() {
                 self.try_flush()?;
             }
@@ -282,12 +262,12 @@ impl Drain<'_> {
                     return self.sign_off();
                 }
             }
-            let ready = self.wait(signals)?;
+            let ready = self.wait(shutdown)?;
             if ready.signal {
-                signals.clear();
+                shutdown.clear();
             }
             self.hear(&ready, watch)?;
-            self.look_after(signals, watch)?;
+            self.look_after(shutdown, watch)?;
         }
     }
 

@@ -12,8 +12,8 @@ use crate::handler::lines::Lines;
 use crate::handler::mask::Mask;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
 use crate::handler::record::Event;
+use crate::model::task::{Severity, Status};
 use crate::store::task::Claim;
-use crate::task::{Level, Status};
 use crate::time::Timestamp;
 use crate::worker::{self, MARK, Worker};
 
@@ -178,7 +178,7 @@ impl Own {
             // What is in the pipe now, and not what others still write.
             let (most, buffer) = (self.process.capacity(stream), &mut [0; 16 * 1024]);
             if self.read(stream, most, buffer, at, show) && self.read(stream, 1, buffer, at, show) {
-                self.attempt.say(Level::Warning, OTHERS_WRITE, at, show);
+                self.attempt.say(Severity::Warning, OTHERS_WRITE, at, show);
             }
         }
         let (id, record) = (self.attempt.claim.id, &mut self.attempt.record);

@@ -16,12 +16,12 @@ use serde_json::Value;
 
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch};
 use super::grace::GRACE;
+use crate::functions::{Functions, Given, Task};
 use crate::handler::mask::Mask;
 use crate::handler::protocol::Message;
 use crate::handler::record::Event;
 use crate::json::Json;
-use crate::native::{Given, Natives, Task};
-use crate::task::Status;
+use crate::model::task::Status;
 use crate::time::Clock;
 use crate::worker::Notes;
 
@@ -65,7 +65,7 @@ struct Live {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    natives: Natives,
+    functions: Functions,
     notes: Arc<Notes>,
     waiting: Mutex<Waiting>,
     more: Condvar,
@@ -123,7 +123,7 @@ impl Pool {
         write.set_nonblocking(true)?;
         let shared = Shared {
             clock: *around.clock,
-            natives: around.natives.clone(),
+            functions: around.functions.clone(),
             notes,
             waiting: Mutex::default(),
             more: Condvar::new(),
@@ -291,10 +291,10 @@ impl Pool {
             live.ask_to_end(Cause::TimedOut, elapsed);
         }
         // One that has returned meanwhile is heard of next, and its thread is not lost.
-        let given_up = self.live.extract_if(|_, live| {
+        let is_final = self.live.extract_if(|_, live| {
             passed(live.give_up_at) && !live.over.swap(true, Ordering::AcqRel)
         });
-        for (_, live) in given_up {
+        for (_, live) in is_final {
             // Its thread is lost to the pool, and ends with its function: the next task gets another.
             self.threads = self.threads.saturating_sub(1);
             self.places = self.places.saturating_sub(1);
@@ -365,7 +365,7 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, number: Number, given: Given) -> Outcome {
-        let Some(function) = self.natives.get(&given.method) else {
+        let Some(function) = self.functions.get(&given.method) else {
             return Outcome::Failed("this program has no such method".to_owned());
         };
         let ear = Arc::clone(self);

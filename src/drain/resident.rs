@@ -14,7 +14,7 @@ use crate::handler::mask::Mask;
 use crate::handler::process::{Process, Start, Stream, cannot_start, is_shortage};
 use crate::handler::protocol::{self, Message};
 use crate::handler::record::Event;
-use crate::task::{Level, Status};
+use crate::model::task::{Severity, Status};
 use crate::time::Timestamp;
 use crate::worker::{MARK, Worker};
 
@@ -242,9 +242,9 @@ impl Resident {
             (Message::Done { .. }, None) if foreign => return None,
             (Message::Done { .. }, None) => {
                 let words = format!("this line does not say which task is done: {line}");
-                protocol::log(Level::Warning, &words)
+                protocol::log(Severity::Warning, &words)
             }
-            _ if foreign => protocol::log(Level::Warning, &line),
+            _ if foreign => protocol::log(Severity::Warning, &line),
             (message, _) => message,
         };
         let attempt = self.held.get_mut(named.unwrap_or(0))?;
@@ -300,7 +300,7 @@ impl Resident {
     /// Logs what the runner itself has to say of it, with the task at its head.
     pub(super) fn say(&mut self, words: &str, at: Timestamp, show: Watch<'_>) {
         if let Some(attempt) = self.held.front_mut() {
-            attempt.say(Level::Warning, words, at, show);
+            attempt.say(Severity::Warning, words, at, show);
         }
     }
 

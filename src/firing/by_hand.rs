@@ -4,9 +4,9 @@ use super::FiringStatus;
 use super::ending::without_mails;
 use super::level::Firing;
 use crate::error::{Error, Result};
-use crate::native::Natives;
+use crate::functions::Functions;
 use crate::store::Store;
-use crate::store::attachment::Hanging;
+use crate::store::attachment::Attachment;
 use crate::time::{Timestamp, Zone};
 
 /// Does what is left of a skipped level, inside the caller's transaction: the state change at once, its mails and its
@@ -17,7 +17,7 @@ use crate::time::{Timestamp, Zone};
 /// such level any more; when a step fails.
 pub fn fire_by_hand(
     store: &Store,
-    natives: &Natives,
+    functions: &Functions,
     id: i64,
     (zone, now): (Zone, Timestamp),
 ) -> Result<String> {
@@ -33,7 +33,7 @@ pub fn fire_by_hand(
     let (_, action) = timer
         .level(fired.level)
         .ok_or_else(|| wrong("its timer has no such level any more"))?;
-    let methods = store.methods(natives)?;
+    let methods = store.methods(functions)?;
     let firing = Firing {
         store,
         timer: &timer,
@@ -42,7 +42,7 @@ pub fn fire_by_hand(
         when: (zone, now),
         state: None,
     };
-    let row = Hanging {
+    let row = Attachment {
         id: 0,
         timer: 0,
         document: fired.document,
@@ -52,12 +52,12 @@ pub fn fire_by_hand(
         step,
         counted_from: None,
         due_at: Some(fired.due_at),
-        stale: 0,
+        needs_reschedule: 0,
         attempts: 0,
         last_error: None,
         task: None,
-        mailing: 0,
-        tried_by: None,
+        pending_mails: 0,
+        last_run_id: None,
     };
     let result = format!("by hand: {}", firing.all_at_once(&row)?);
     store.finish_firing(id, &result, now)?;

@@ -5,11 +5,11 @@ use super::outcome::Problem;
 use super::reference::{Reference, reference};
 use super::timers::Timers;
 use crate::error::{Error, Result};
+use crate::model::task::Severity;
+use crate::model::timer::Timer;
 use crate::store::Store;
-use crate::store::attachment::{DATE_CHANGED, Hanging};
-use crate::task::Level;
+use crate::store::attachment::{Attachment, DATE_CHANGED};
 use crate::time::{Timestamp, Zone};
-use crate::timer::Timer;
 
 /// How many attachments are computed anew in one transaction.
 const SETTLED_AT_ONCE: u32 = 1000;
@@ -42,7 +42,7 @@ fn settle_some(store: &Store, after: i64, when: (Zone, Timestamp)) -> Result<(i6
     let mut timers = Timers::default();
     for row in store.stale_attachments(after, SETTLED_AT_ONCE)? {
         last = row.id;
-        if row.tried_by == Some(store.run()) {
+        if row.last_run_id == Some(store.run()) {
             continue;
         }
         let timer = timers.get(store, row.timer)?;
@@ -60,7 +60,7 @@ fn settle_some(store: &Store, after: i64, when: (Zone, Timestamp)) -> Result<(i6
 /// SQLite's.
 pub fn settle_to_show(store: &Store, document: i64, when: (Zone, Timestamp)) -> Result<()> {
     let hanging = store.hanging_on(document, None)?;
-    if store.is_read_only()? || hanging.iter().all(|row| row.stale == 0) {
+    if store.is_read_only()? || hanging.iter().all(|row| row.needs_reschedule == 0) {
         return Ok(());
     }
     store.transact(|store| settle_document(store, document, when))
@@ -74,7 +74,7 @@ pub fn settle_to_show(store: &Store, document: i64, when: (Zone, Timestamp)) -> 
 pub fn settle_document(store: &Store, document: i64, when: (Zone, Timestamp)) -> Result<()> {
     let mut timers = Timers::default();
     for row in store.hanging_on(document, None)? {
-        if row.stale > 0 {
+        if row.needs_reschedule > 0 {
             let timer = timers.get(store, row.timer)?;
             settle_alone(store, row, &timer, when)?;
         }
@@ -96,10 +96,10 @@ pub fn settle(store: &Store, attachment: i64, when: (Zone, Timestamp)) -> Result
 /// The attachment as it is after that; none when it is detached.
 pub(super) fn settle_found(
     store: &Store,
-    row: Hanging,
+    row: Attachment,
     (zone, now): (Zone, Timestamp),
-) -> Result<Option<Hanging>> {
-    match row.stale {
+) -> Result<Option<Attachment>> {
+    match row.needs_reschedule {
         0 => Ok(Some(row)),
         _ => {
             let timer = Timers::default().get(store, row.timer)?;
@@ -111,7 +111,7 @@ pub(super) fn settle_found(
 /// What came of computing one of many anew.
 pub(super) enum Settled {
     /// The attachment as it is after that; none when it is detached.
-    Row(Option<Hanging>),
+    Row(Option<Attachment>),
     /// A check or a trigger of an application has refused it.
     Refused(Problem),
 }
@@ -119,7 +119,7 @@ pub(super) enum Settled {
 /// The same for one of many: what is refused stays to be computed anew, once a run, and holds up no other.
 pub(super) fn settle_alone(
     store: &Store,
-    row: Hanging,
+    row: Attachment,
     timer: &Result<Timer>,
     when: (Zone, Timestamp),
 ) -> Result<Settled> {
@@ -138,17 +138,17 @@ pub(super) fn settle_alone(
         document: row.document,
         level: row.level,
         error: format!("its date cannot be computed anew: {error}"),
-        given_up: false,
+        is_final: false,
     }))
 }
 
 /// The attachment as it is after that; none when the definition has no level left for it, or its document is gone.
 pub(super) fn settle_row(
     store: &Store,
-    mut row: Hanging,
+    mut row: Attachment,
     timer: &Result<Timer>,
     (zone, now): (Zone, Timestamp),
-) -> Result<Option<Hanging>> {
+) -> Result<Option<Attachment>> {
     if !store.has_document(row.document)? {
         return leave_orphan(store, &row, now).map(|()| None);
     }
@@ -161,7 +161,7 @@ pub(super) fn settle_row(
         Ok(timer) => timer.definition.name.clone(),
         Err(_) => store.timer_name(row.timer)?,
     };
-    let trouble = match due {
+    let issue = match due {
         Due::At(due) => {
             row.due_at = Some(due);
             None
@@ -176,9 +176,9 @@ pub(super) fn settle_row(
             return detach(store, &row, (&name, now), message).map(|()| None);
         }
     };
-    row.stale = 0;
-    if trouble.is_some() || before.due_at.is_none() {
-        row.last_error = trouble;
+    row.needs_reschedule = 0;
+    if issue.is_some() || before.due_at.is_none() {
+        row.last_error = issue;
     } else if row.due_at > Some(now) {
         // A level that is not due yet has not failed: what did is what is done now.
         row.attempts = 0;
@@ -192,7 +192,7 @@ pub(super) fn settle_row(
 }
 
 /// Ends an attachment whose document plain SQL has deleted or replaced without a word to the triggers.
-fn leave_orphan(store: &Store, row: &Hanging, now: Timestamp) -> Result<()> {
+fn leave_orphan(store: &Store, row: &Attachment, now: Timestamp) -> Result<()> {
     call_off(store, row, "its document is gone", now)?;
     store.delete_attachment(row.id)
 }
@@ -200,14 +200,14 @@ fn leave_orphan(store: &Store, row: &Hanging, now: Timestamp) -> Result<()> {
 /// When the level of an attachment falls, which starts over when its date has changed.
 fn compute(
     store: &Store,
-    row: &mut Hanging,
+    row: &mut Attachment,
     timer: &Timer,
     (zone, now): (Zone, Timestamp),
 ) -> Result<Due> {
     let dates = (row.document, row.reference_at, row.attached_at);
     let reference = reference(store, dates, timer, &zone)?;
     let counted = reference.date();
-    if row.stale == DATE_CHANGED && counted != row.counted_from {
+    if row.needs_reschedule == DATE_CHANGED && counted != row.counted_from {
         start_over(store, row, counted, (timer, now))?;
     }
     row.counted_from = counted;
@@ -225,7 +225,7 @@ enum Due {
     AfterTheLast,
 }
 
-fn due_at(row: &Hanging, timer: &Timer, zone: &Zone) -> Due {
+fn due_at(row: &Attachment, timer: &Timer, zone: &Zone) -> Due {
     if row.level >= timer.levels() {
         return Due::AfterTheLast;
     }
@@ -242,7 +242,7 @@ fn due_at(row: &Hanging, timer: &Timer, zone: &Zone) -> Due {
 /// Rule 3: back to the first level, and what was under way for the old date is not done.
 fn start_over(
     store: &Store,
-    row: &mut Hanging,
+    row: &mut Attachment,
     counted: Option<Timestamp>,
     (timer, now): (&Timer, Timestamp),
 ) -> Result<()> {
@@ -259,23 +259,23 @@ fn start_over(
             before.rfc3339()
         );
         let level = (timer.definition.name.as_str(), row.level);
-        store.insert_history(row.document, now, Level::Info, &message, Some(level))?;
+        store.insert_history(row.document, now, Severity::Info, &message, Some(level))?;
     }
     row.level = 0;
     row.step = 0;
     row.attempts = 0;
     row.last_error = None;
     row.task = None;
-    row.mailing = 0;
-    row.tried_by = None;
+    row.pending_mails = 0;
+    row.last_run_id = None;
     Ok(())
 }
 
 /// History says once why it waits.
-fn warn(store: &Store, row: &Hanging, name: &str, now: Timestamp) -> Result<()> {
+fn warn(store: &Store, row: &Attachment, name: &str, now: Timestamp) -> Result<()> {
     let level = Some((name, row.level));
     match &row.last_error {
-        Some(why) => store.insert_history(row.document, now, Level::Warning, why, level),
+        Some(why) => store.insert_history(row.document, now, Severity::Warning, why, level),
         None => Ok(()),
     }
 }

@@ -6,11 +6,11 @@ use super::dates::settle_found;
 use super::ending::{Ending, Failure, end_level, fail, note_failure, words_of_all};
 use super::level::{MAILS, METHOD};
 use crate::error::Result;
+use crate::model::task::{Severity, Status};
+use crate::model::timer::Timer;
 use crate::store::Store;
-use crate::store::attachment::Hanging;
-use crate::task::{Level, Status};
+use crate::store::attachment::Attachment;
 use crate::time::{Timestamp, Zone};
-use crate::timer::Timer;
 
 /// Whether a task that is about to start was decided under a date that has changed since, and so must not.
 ///
@@ -18,7 +18,7 @@ use crate::timer::Timer;
 /// SQLite's.
 pub fn is_called_off(store: &Store, attachment: i64, task: i64, now: Timestamp) -> Result<bool> {
     match store.hanging(attachment)? {
-        Some(row) if row.stale > 0 && row.task == Some(task) => {
+        Some(row) if row.needs_reschedule > 0 && row.task == Some(task) => {
             Ok(!is_wanted(store, attachment, task, now)?)
         }
         _ => Ok(false),
@@ -39,7 +39,7 @@ fn waiting_for(
     attachment: i64,
     task: i64,
     when: (Zone, Timestamp),
-) -> Result<Option<Hanging>> {
+) -> Result<Option<Attachment>> {
     let row = match store.hanging(attachment)? {
         Some(row) => settle_found(store, row, when)?,
         None => None,
@@ -86,16 +86,16 @@ pub fn method_lost(store: &Store, attachment: i64, task: i64, now: Timestamp) ->
 /// Each time it is another task: its number is told by the history, and is no part of the reason.
 fn method_failed(
     store: &Store,
-    row: &Hanging,
+    row: &Attachment,
     (task, status, error): (i64, Status, Option<&str>),
-    tried_by: Option<i64>,
+    last_run_id: Option<i64>,
     now: Timestamp,
 ) -> Result<()> {
     let words = how_it_ended(status, error);
     let failure = Failure {
         reason: &format!("its task {words}"),
         told: &format!("task {task} {words}"),
-        tried_by,
+        last_run_id,
     };
     fail(store, row, &store.timer_name(row.timer)?, &failure, now)
 }
@@ -112,14 +112,14 @@ fn how_it_ended(status: Status, error: Option<&str>) -> String {
 
 /// The timer of an attachment; none when plain SQL has made it one that cannot be read. Then the level stays where it
 /// is, and a tick goes on with it once it can.
-fn readable_timer(store: &Store, row: &Hanging, now: Timestamp) -> Result<Option<Timer>> {
+fn readable_timer(store: &Store, row: &Attachment, now: Timestamp) -> Result<Option<Timer>> {
     match store.timer(row.timer) {
         Err(error) if !error.is_about_the_database() => {
             let error = error.to_string();
             let failure = Failure {
                 reason: &error,
                 told: &error,
-                tried_by: None,
+                last_run_id: None,
             };
             fail(store, row, &store.timer_name(row.timer)?, &failure, now)?;
             Ok(None)
@@ -128,19 +128,19 @@ fn readable_timer(store: &Store, row: &Hanging, now: Timestamp) -> Result<Option
     }
 }
 
-fn complete(store: &Store, row: &Hanging, task: i64, when: (Zone, Timestamp)) -> Result<bool> {
+fn complete(store: &Store, row: &Attachment, task: i64, when: (Zone, Timestamp)) -> Result<bool> {
     let Some(timer) = readable_timer(store, row, when.1)? else {
         return Ok(false);
     };
     let message = format!("task {task} completed");
     let level = Some((timer.definition.name.as_str(), row.level));
-    store.insert_history(row.document, when.1, Level::Info, &message, level)?;
+    store.insert_history(row.document, when.1, Severity::Info, &message, level)?;
     level_done(store, row, &timer, when)
 }
 
 fn level_done(
     store: &Store,
-    row: &Hanging,
+    row: &Attachment,
     timer: &Timer,
     when: (Zone, Timestamp),
 ) -> Result<bool> {
@@ -158,11 +158,11 @@ fn level_done(
 /// SQLite's.
 pub fn mail_sent(store: &Store, attachment: i64, mail: i64, now: Timestamp) -> Result<bool> {
     let when = (store.settings()?.zone()?, now);
-    let Some(mut row) = mailing(store, attachment, mail, when)? else {
+    let Some(mut row) = pending_mails(store, attachment, mail, when)? else {
         return Ok(false);
     };
-    row.mailing = row.mailing.saturating_sub(1);
-    if row.mailing > 0 {
+    row.pending_mails = row.pending_mails.saturating_sub(1);
+    if row.pending_mails > 0 {
         return store.save(&row).map(|()| false);
     }
     row.step = METHOD;
@@ -190,29 +190,29 @@ pub fn mail_failed(
     now: Timestamp,
 ) -> Result<()> {
     let when = (store.settings()?.zone()?, now);
-    let Some(row) = mailing(store, attachment, mail, when)? else {
+    let Some(row) = pending_mails(store, attachment, mail, when)? else {
         return Ok(());
     };
     let why = format!("mail {mail} was not sent: {error}");
     if is_new {
         let name = store.timer_name(row.timer)?;
         let level = Some((name.as_str(), row.level));
-        store.insert_history(row.document, now, Level::Error, &why, level)?;
+        store.insert_history(row.document, now, Severity::Error, &why, level)?;
     }
     note_failure(store, &row, &why, None)
 }
 
-fn mailing(
+fn pending_mails(
     store: &Store,
     attachment: i64,
     mail: i64,
     when: (Zone, Timestamp),
-) -> Result<Option<Hanging>> {
+) -> Result<Option<Attachment>> {
     let row = match store.hanging(attachment)? {
         Some(row) => settle_found(store, row, when)?,
         None => None,
     };
-    match row.filter(|row| row.step == MAILS && row.mailing > 0) {
+    match row.filter(|row| row.step == MAILS && row.pending_mails > 0) {
         Some(row) if store.is_mail_of(mail, attachment)? => Ok(Some(row)),
         _ => Ok(None),
     }

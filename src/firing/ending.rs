@@ -3,12 +3,12 @@
 use super::FiringStatus;
 use super::level::{MAILS, METHOD, STATE};
 use crate::error::Result;
+use crate::model::task::Severity;
+use crate::model::timer::{Action, Timer};
 use crate::store::Store;
-use crate::store::attachment::Hanging;
+use crate::store::attachment::Attachment;
 use crate::store::firing::FiringRow;
-use crate::task::Level;
 use crate::time::{Timestamp, Zone};
-use crate::timer::{Action, Timer};
 
 /// What is recorded of a level that comes to its end.
 pub(super) struct Ending<'a> {
@@ -33,11 +33,11 @@ impl<'a> Ending<'a> {
 /// Ends a level, done or skipped: the attachment at its next one, if there is one.
 pub(super) fn end_level(
     store: &Store,
-    row: &Hanging,
+    row: &Attachment,
     timer: &Timer,
     ending: &Ending<'_>,
     (zone, now): (Zone, Timestamp),
-) -> Result<Option<Hanging>> {
+) -> Result<Option<Attachment>> {
     let firing = FiringRow {
         timer: &timer.definition.name,
         document: row.document,
@@ -49,14 +49,14 @@ pub(super) fn end_level(
         result: ending.result,
     };
     store.insert_firing(&firing, now)?;
-    let mut next = Hanging {
+    let mut next = Attachment {
         level: row.level.saturating_add(1),
         step: STATE,
         attempts: 0,
         last_error: None,
         task: None,
-        mailing: 0,
-        tried_by: None,
+        pending_mails: 0,
+        last_run_id: None,
         ..*row
     };
     let counted_from = row.counted_from.unwrap_or(now);
@@ -78,7 +78,7 @@ pub(super) fn end_level(
         Err(error) => {
             let why = error.to_string();
             let level = (timer.definition.name.as_str(), next.level);
-            store.insert_history(next.document, now, Level::Warning, &why, Some(level))?;
+            store.insert_history(next.document, now, Severity::Warning, &why, Some(level))?;
             next.due_at = None;
             next.last_error = Some(why);
             store.save(&next)?;
@@ -90,12 +90,12 @@ pub(super) fn end_level(
 /// Ends an attachment, with this entry in the document's history.
 pub(super) fn detach(
     store: &Store,
-    row: &Hanging,
+    row: &Attachment,
     (name, now): (&str, Timestamp),
     message: &str,
 ) -> Result<()> {
     let level = Some((name, row.level));
-    store.insert_history(row.document, now, Level::Info, message, level)?;
+    store.insert_history(row.document, now, Severity::Info, message, level)?;
     store.delete_attachment(row.id)
 }
 
@@ -106,35 +106,35 @@ pub(super) struct Failure<'a> {
     /// The same as history tells it, with what differs from time to time.
     pub(super) told: &'a str,
     /// The run of the program that is not to try it again.
-    pub(super) tried_by: Option<i64>,
+    pub(super) last_run_id: Option<i64>,
 }
 
 /// Notes that the step that an attachment is at has failed. History says so once for each reason.
 pub(super) fn fail(
     store: &Store,
-    row: &Hanging,
+    row: &Attachment,
     name: &str,
     failure: &Failure<'_>,
     now: Timestamp,
 ) -> Result<()> {
     if row.last_error.as_deref() != Some(failure.reason) {
         let level = Some((name, row.level));
-        store.insert_history(row.document, now, Level::Error, failure.told, level)?;
+        store.insert_history(row.document, now, Severity::Error, failure.told, level)?;
     }
-    note_failure(store, row, failure.reason, failure.tried_by)
+    note_failure(store, row, failure.reason, failure.last_run_id)
 }
 
 /// Notes on an attachment alone that its step has failed, and in which run if that is not to try it again.
 pub(super) fn note_failure(
     store: &Store,
-    row: &Hanging,
+    row: &Attachment,
     error: &str,
-    tried_by: Option<i64>,
+    last_run_id: Option<i64>,
 ) -> Result<()> {
-    store.save(&Hanging {
+    store.save(&Attachment {
         attempts: row.attempts.saturating_add(1),
         last_error: Some(error.to_owned()),
-        tried_by,
+        last_run_id,
         ..*row
     })
 }
@@ -144,8 +144,8 @@ pub(super) fn note_failure(
 ///
 /// # Errors
 /// SQLite's.
-pub fn call_off(store: &Store, row: &Hanging, why: &str, now: Timestamp) -> Result<()> {
-    if row.mailing > 0 {
+pub fn call_off(store: &Store, row: &Attachment, why: &str, now: Timestamp) -> Result<()> {
+    if row.pending_mails > 0 {
         store.withdraw_mails(row.id, why)?;
     }
     if let Some(task) = row.task

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 
 use super::FiringStatus;
 use super::ending::{Ending, call_off, end_level, without_mails, words_of, words_of_all};
-use crate::document::state_words;
 use crate::error::Result;
-use crate::method::Methods;
+use crate::model::document::state_words;
+use crate::model::method::Methods;
+use crate::model::task::{Severity, Status};
+use crate::model::timer::{Action, Timer};
 use crate::outbox::{self, Cause};
 use crate::store::Store;
-use crate::store::attachment::Hanging;
+use crate::store::attachment::Attachment;
 use crate::store::task::TaskRow;
-use crate::task::{Level, Status};
 use crate::time::{Timestamp, Zone};
-use crate::timer::{Action, Timer};
 
 /// The step that changes the state.
 pub(super) const STATE: u8 = 0;
@@ -25,11 +25,11 @@ pub(super) const METHOD: u8 = 2;
 /// What came of a step.
 pub(super) enum Progress {
     /// It is done: the attachment as it is now, at a later step.
-    Next(Hanging),
+    Next(Attachment),
     /// Its mails or its task are under way.
     Waits,
     /// The level is done: the attachment at its next one, if there is one.
-    Ended(Option<Hanging>),
+    Ended(Option<Attachment>),
 }
 
 /// A level that is being fired.
@@ -45,23 +45,23 @@ pub(super) struct Firing<'a> {
 
 impl Firing<'_> {
     /// Does the step that an attachment is at, with its entry in the history, inside the caller's savepoint.
-    pub(super) fn step(&self, row: &Hanging) -> Result<Progress> {
+    pub(super) fn step(&self, row: &Attachment) -> Result<Progress> {
         match row.step {
             STATE => self.change_state(row),
-            MAILS if row.mailing > 0 => Ok(Progress::Waits),
+            MAILS if row.pending_mails > 0 => Ok(Progress::Waits),
             MAILS => self.queue_mails(row),
             _ => self.start_method(row),
         }
     }
 
-    fn change_state(&self, row: &Hanging) -> Result<Progress> {
+    fn change_state(&self, row: &Attachment) -> Result<Progress> {
         if let Some(state) = &self.action.state {
             self.set_state(row.document, row.level, state)?;
         }
         if self.action.mail.is_empty() && self.action.method.is_none() {
             return self.done(row);
         }
-        let next = Hanging {
+        let next = Attachment {
             step: MAILS,
             ..row.clone()
         };
@@ -75,10 +75,15 @@ impl Firing<'_> {
             None => Cow::from(self.store.state(document)?),
         };
         self.store.set_state(document, state, self.when.1)?;
-        self.tell(document, level, Level::Info, &state_words(&before, state))
+        self.tell(
+            document,
+            level,
+            Severity::Info,
+            &state_words(&before, state),
+        )
     }
 
-    fn queue_mails(&self, row: &Hanging) -> Result<Progress> {
+    fn queue_mails(&self, row: &Attachment) -> Result<Progress> {
         let mut next = row.clone();
         if self.action.mail.is_empty() {
             next.step = METHOD;
@@ -86,13 +91,13 @@ impl Firing<'_> {
         }
         for template in &self.action.mail {
             self.queue_mail(row, template)?;
-            next.mailing += 1;
+            next.pending_mails += 1;
         }
         self.store.save(&next)?;
         Ok(Progress::Waits)
     }
 
-    fn queue_mail(&self, row: &Hanging, template: &str) -> Result<i64> {
+    fn queue_mail(&self, row: &Attachment, template: &str) -> Result<i64> {
         let cause = Cause {
             template,
             document: row.document,
@@ -103,11 +108,11 @@ impl Firing<'_> {
         };
         let mail = outbox::queue(self.store, &cause, self.when.1)?;
         let message = format!("mail {mail} queued from template {template}");
-        self.tell(row.document, row.level, Level::Info, &message)?;
+        self.tell(row.document, row.level, Severity::Info, &message)?;
         Ok(mail)
     }
 
-    fn start_method(&self, row: &Hanging) -> Result<Progress> {
+    fn start_method(&self, row: &Attachment) -> Result<Progress> {
         let Some(method) = &self.action.method else {
             return self.done(row);
         };
@@ -120,7 +125,7 @@ impl Firing<'_> {
             Some(status) if !status.is_ended() => Ok(Progress::Waits),
             _ => {
                 let task = self.add_task(row, method, Some(row.id))?;
-                self.store.save(&Hanging {
+                self.store.save(&Attachment {
                     step: METHOD,
                     task: Some(task),
                     ..row.clone()
@@ -131,7 +136,7 @@ impl Firing<'_> {
     }
 
     /// The task's time to run at is the level's, so that its handler sees how late it is.
-    fn add_task(&self, row: &Hanging, method: &str, attachment: Option<i64>) -> Result<i64> {
+    fn add_task(&self, row: &Attachment, method: &str, attachment: Option<i64>) -> Result<i64> {
         self.methods.get(method)?;
         let task = TaskRow {
             method,
@@ -142,11 +147,11 @@ impl Firing<'_> {
         };
         let task = self.store.insert_task(&task, self.when.1)?;
         let message = format!("method {method} started as task {task}");
-        self.tell(row.document, row.level, Level::Info, &message)?;
+        self.tell(row.document, row.level, Severity::Info, &message)?;
         Ok(task)
     }
 
-    fn done(&self, row: &Hanging) -> Result<Progress> {
+    fn done(&self, row: &Attachment) -> Result<Progress> {
         let words = words_of_all(self.action, row.task);
         end_level(
             self.store,
@@ -159,7 +164,7 @@ impl Firing<'_> {
     }
 
     /// Does what is left of a level that was skipped, all of it now: nothing waits for its mails or its task.
-    pub(super) fn all_at_once(&self, row: &Hanging) -> Result<String> {
+    pub(super) fn all_at_once(&self, row: &Attachment) -> Result<String> {
         if row.step == STATE
             && let Some(state) = &self.action.state
         {
@@ -179,8 +184,8 @@ impl Firing<'_> {
     }
 
     /// Passes over a level whose time is over.
-    pub(super) fn skip(&self, row: &Hanging, hours: i64) -> Result<Option<Hanging>> {
-        let sent = match row.mailing {
+    pub(super) fn skip(&self, row: &Attachment, hours: i64) -> Result<Option<Attachment>> {
+        let sent = match row.pending_mails {
             0 => Vec::new(),
             _ => self.sent_of_level(row)?,
         };
@@ -208,7 +213,7 @@ impl Firing<'_> {
         });
         let message =
             format!("level skipped: it was due at {due}, {hours} hours ago or more; {words}{why}");
-        self.tell(row.document, row.level, Level::Warning, &message)?;
+        self.tell(row.document, row.level, Severity::Warning, &message)?;
         let ending = Ending {
             status: FiringStatus::Skipped,
             sent: &sent,
@@ -218,15 +223,15 @@ impl Firing<'_> {
     }
 
     /// Those of a level's templates whose mails were sent, of the mails that its step has queued last.
-    fn sent_of_level(&self, row: &Hanging) -> Result<Vec<String>> {
+    fn sent_of_level(&self, row: &Attachment) -> Result<Vec<String>> {
         let queued = u32::try_from(self.action.mail.len()).unwrap_or(u32::MAX);
         self.store.sent_templates((row.id, row.level), queued)
     }
 
     /// Whether a handler or the mail server has something of the level in hands, so that it cannot be passed over. What
     /// only waits, for a place or for a retry, can: it would come too late as well.
-    pub(super) fn is_under_way(&self, row: &Hanging) -> Result<bool> {
-        if row.mailing > 0 && self.store.is_mailing(row.id)? {
+    pub(super) fn is_under_way(&self, row: &Attachment) -> Result<bool> {
+        if row.pending_mails > 0 && self.store.is_mailing(row.id)? {
             return Ok(true);
         }
         let status = match row.task {
@@ -236,7 +241,7 @@ impl Firing<'_> {
         Ok(status == Some(Status::Running))
     }
 
-    fn tell(&self, document: i64, level: u32, importance: Level, message: &str) -> Result<()> {
+    fn tell(&self, document: i64, level: u32, importance: Severity, message: &str) -> Result<()> {
         let timer = (self.timer.definition.name.as_str(), level);
         self.store
             .insert_history(document, self.when.1, importance, message, Some(timer))

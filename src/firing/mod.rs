@@ -5,6 +5,7 @@
 //! The documents that something is due on are gone through by id, since neighbours share pages of the database, and
 //! what is due on one document is fired by due date. Many levels share a transaction, each with a savepoint of its own.
 
+pub mod attach;
 mod by_hand;
 mod dates;
 mod due;
@@ -28,8 +29,8 @@ pub use pass::{fire_due, fire_while};
 pub use redefine::define;
 pub use reference::forecast_from;
 
+use crate::model::words::words;
 use crate::time::Timestamp;
-use crate::words::words;
 
 words! {
     /// How a level came to its end.

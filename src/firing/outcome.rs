@@ -21,7 +21,7 @@ pub struct Problem {
     /// What went wrong.
     pub error: String,
     /// Whether its level was skipped because of it.
-    pub given_up: bool,
+    pub is_final: bool,
 }
 
 /// What a pass came to.

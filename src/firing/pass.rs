@@ -8,13 +8,13 @@ use super::level::{Firing, Progress};
 use super::outcome::{Outcome, Problem};
 use super::timers::Timers;
 use crate::error::Result;
-use crate::method::Methods;
-use crate::native::Natives;
-use crate::settings::Settings;
+use crate::functions::Functions;
+use crate::model::method::Methods;
+use crate::model::settings::Settings;
+use crate::model::timer::Timer;
 use crate::store::Store;
-use crate::store::attachment::{Due, Hanging};
+use crate::store::attachment::{Attachment, Due};
 use crate::time::{Clock, Timestamp, Zone};
-use crate::timer::Timer;
 
 /// How many levels share a transaction: others can write in between. The more there are of them, the fewer times the
 /// pages of the index by due date, which they touch at random, are written.
@@ -45,9 +45,9 @@ pub fn fire_due(
     store: &Store,
     clock: &Clock,
     settings: &Settings,
-    natives: &Natives,
+    functions: &Functions,
 ) -> Result<Outcome> {
-    fire_while(store, clock, settings, natives, &|| true)
+    fire_while(store, clock, settings, functions, &|| true)
 }
 
 /// The same, for as long as it may go on: that is asked before each document.
@@ -58,8 +58,8 @@ pub fn fire_while(
     store: &Store,
     clock: &Clock,
     settings: &Settings,
-    natives: &Natives,
-    goes_on: &dyn Fn() -> bool,
+    functions: &Functions,
+    should_continue: &dyn Fn() -> bool,
 ) -> Result<Outcome> {
     let when = (settings.zone()?, clock.now());
     let mut outcome = Outcome::default();
@@ -68,16 +68,16 @@ pub fn fire_while(
         store,
         when,
         limit: settings.hour_limit()?,
-        natives,
+        functions,
         timers: Timers::default(),
         methods: None,
         version: None,
         careful: false,
-        goes_on,
+        should_continue,
         outcome,
     };
     let mut documents = due_documents(store, when.1, i64::MIN)?;
-    while let Some(&last) = documents.last().filter(|_| goes_on()) {
+    while let Some(&last) = documents.last().filter(|_| should_continue()) {
         pass.fire(&documents)?;
         documents = due_documents(store, when.1, last)?;
     }
@@ -89,14 +89,14 @@ struct Pass<'a> {
     when: (Zone, Timestamp),
     /// For how many seconds past its due date a level is tried.
     limit: Option<i64>,
-    natives: &'a Natives,
+    functions: &'a Functions,
     timers: Timers,
     methods: Option<Methods>,
     version: Option<i64>,
     /// Whether each step has a savepoint of its own. Savepoints cost more than the steps: so a transaction is tried
     /// without, and when a step of it fails, done again with them.
     careful: bool,
-    goes_on: &'a dyn Fn() -> bool,
+    should_continue: &'a dyn Fn() -> bool,
     outcome: Outcome,
 }
 
@@ -120,7 +120,7 @@ impl Batch {
 
 /// What came of looking at a level.
 enum Visit {
-    Ended(FiringStatus, Option<Hanging>),
+    Ended(FiringStatus, Option<Attachment>),
     Waits,
     Failed(String),
 }
@@ -136,7 +136,7 @@ impl Pass<'_> {
 
     fn fire_some(&mut self, documents: &[i64]) -> Result<()> {
         let (store, mut left) = (self.store, documents);
-        while !left.is_empty() && (self.goes_on)() {
+        while !left.is_empty() && (self.should_continue)() {
             self.careful = false;
             let (batch, done) = match store.transact(|_| self.batch(left)) {
                 Err(error) if !error.is_about_the_database() => {
@@ -164,7 +164,10 @@ impl Pass<'_> {
     fn documents(&mut self, documents: &[i64]) -> Result<(Batch, usize)> {
         let mut batch = Batch::default();
         for (done, &document) in documents.iter().enumerate() {
-            if batch.is_full() || !(self.goes_on)() || !self.document(document, &mut batch)? {
+            if batch.is_full()
+                || !(self.should_continue)()
+                || !self.document(document, &mut batch)?
+            {
                 return Ok((batch, done));
             }
         }
@@ -176,7 +179,7 @@ impl Pass<'_> {
         let version = Some(self.store.data_version()?);
         if version != self.version {
             self.timers = Timers::default();
-            self.methods = Some(self.store.methods(self.natives)?);
+            self.methods = Some(self.store.methods(self.functions)?);
             self.version = version;
         }
         Ok(())
@@ -211,14 +214,14 @@ impl Pass<'_> {
     fn due_on(&mut self, document: i64, batch: &mut Batch) -> Result<Due> {
         let found = self.store.due_on(document, self.when.1)?;
         let is_there = found.state.is_some();
-        if is_there && found.rows.iter().all(|row| row.stale == 0) {
+        if is_there && found.rows.iter().all(|row| row.needs_reschedule == 0) {
             return Ok(found);
         }
         let mut settled = Due::default();
         for row in found.rows {
-            if is_there && row.stale == 0 {
+            if is_there && row.needs_reschedule == 0 {
                 settled.rows.push(row);
-            } else if row.tried_by != Some(self.store.run()) {
+            } else if row.last_run_id != Some(self.store.run()) {
                 let timer = self.timers.get(self.store, row.timer)?;
                 match settle_alone(self.store, row, &timer, self.when)? {
                     Settled::Row(row) => settled.rows.extend(row),
@@ -230,8 +233,8 @@ impl Pass<'_> {
     }
 
     /// The document's state is given when nothing was done since it was read.
-    fn visit(&mut self, row: &Hanging, state: Option<String>) -> Result<Visit> {
-        if row.tried_by == Some(self.store.run()) {
+    fn visit(&mut self, row: &Attachment, state: Option<String>) -> Result<Visit> {
+        if row.last_run_id == Some(self.store.run()) {
             return Ok(Visit::Waits);
         }
         let timer = self.timers.get(self.store, row.timer)?;
@@ -250,7 +253,7 @@ impl Pass<'_> {
     }
 
     /// Each step has a savepoint of its own: what was done before a step that fails stays done.
-    fn fire_level(&self, row: &Hanging, timer: &Timer, state: Option<String>) -> Result<Visit> {
+    fn fire_level(&self, row: &Attachment, timer: &Timer, state: Option<String>) -> Result<Visit> {
         let none = Methods::default();
         let Some((_, action)) = timer.level(row.level) else {
             return Ok(Visit::Waits);
@@ -290,7 +293,7 @@ impl Pass<'_> {
     }
 
     /// How many hours a level may be late, when it is later (seed 004, `FDL_TIMERHOURLIMIT`).
-    fn hours_past_limit(&self, row: &Hanging) -> Option<i64> {
+    fn hours_past_limit(&self, row: &Attachment) -> Option<i64> {
         let late = self.when.1.seconds_since(row.due_at?);
         self.limit
             .filter(|limit| late >= *limit)
@@ -298,12 +301,12 @@ impl Pass<'_> {
     }
 
     /// The steps before the one that failed are in the database, and not in `row`.
-    fn failed(&self, row: &Hanging, name: &str, error: &crate::Error) -> Result<Visit> {
+    fn failed(&self, row: &Attachment, name: &str, error: &crate::Error) -> Result<Visit> {
         let error = error.to_string();
         let failure = Failure {
             reason: &error,
             told: &error,
-            tried_by: Some(self.store.run()),
+            last_run_id: Some(self.store.run()),
         };
         let noted = self.store.attempt(|store| match store.hanging(row.id)? {
             Some(now) => fail(store, &now, name, &failure, self.when.1),
@@ -318,20 +321,20 @@ impl Pass<'_> {
         Ok(Visit::Failed(error))
     }
 
-    fn problem(&mut self, row: &Hanging, error: String, given_up: bool) -> Result<Problem> {
+    fn problem(&mut self, row: &Attachment, error: String, is_final: bool) -> Result<Problem> {
         Ok(Problem {
             attachment: row.id,
             timer: self.store.timer_name(row.timer)?,
             document: row.document,
             level: row.level,
             error,
-            given_up,
+            is_final,
         })
     }
 }
 
 /// Takes out the row that is due first, unless none is due yet.
-fn take_soonest(rows: &mut Vec<Hanging>, now: Timestamp) -> Option<Hanging> {
+fn take_soonest(rows: &mut Vec<Attachment>, now: Timestamp) -> Option<Attachment> {
     let due = rows
         .iter()
         .enumerate()

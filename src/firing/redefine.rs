@@ -3,11 +3,11 @@
 use super::ending::{call_off, words_of};
 use super::level::{MAILS, METHOD, STATE};
 use crate::error::{Error, Result};
+use crate::model::task::Severity;
+use crate::model::timer::{Action, Timer};
 use crate::store::Store;
-use crate::store::attachment::Hanging;
-use crate::task::Level;
+use crate::store::attachment::Attachment;
 use crate::time::Timestamp;
-use crate::timer::{Action, Timer};
 
 /// How many attachments are looked at in one go.
 const LOOKED_AT_ONCE: u32 = 1000;
@@ -72,7 +72,7 @@ fn first_change(old: &Action, new: &Action) -> Option<u8> {
 
 fn go_back(
     store: &Store,
-    row: &Hanging,
+    row: &Attachment,
     (name, action, step): (&str, &Action, u8),
     now: Timestamp,
 ) -> Result<()> {
@@ -81,14 +81,14 @@ fn go_back(
     let left = if left.is_empty() { "nothing" } else { &left };
     let message = format!("the timer was defined anew; left of this level: {left}");
     let level = Some((name, row.level));
-    store.insert_history(row.document, now, Level::Info, &message, level)?;
-    store.save(&Hanging {
+    store.insert_history(row.document, now, Severity::Info, &message, level)?;
+    store.save(&Attachment {
         step,
         attempts: 0,
         last_error: None,
         task: None,
-        mailing: 0,
-        tried_by: None,
+        pending_mails: 0,
+        last_run_id: None,
         ..*row
     })
 }

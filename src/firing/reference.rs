@@ -1,10 +1,10 @@
 //! The date that a timer counts from (seed 004, “Date de référence”; design, “Timers”, rule 1).
 
 use crate::error::{Error, Result};
+use crate::model::timer::Timer;
 use crate::store::Store;
 use crate::store::document::DateAttribute;
 use crate::time::{Timestamp, Zone};
-use crate::timer::Timer;
 
 /// The date that an attachment counts from.
 #[derive(Debug, PartialEq, Eq)]

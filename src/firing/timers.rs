@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::Result;
+use crate::model::timer::Timer;
 use crate::store::Store;
-use crate::timer::Timer;
 
 /// Definitions by their id, each read once.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::literals::unescape;
 use crate::json::Json;
-use crate::task::{Level, Progress};
+use crate::model::task::{Progress, Severity};
 
 /// What a handler said.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub enum Message {
     /// A line for the task's log.
     Log {
         /// How much it matters.
-        level: Level,
+        level: Severity,
         /// One text.
         message: String,
         /// Whatever else.
@@ -46,11 +46,11 @@ struct Fields<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
 /// Reads a line of a handler's standard output, with the task that it names if it names one. What is no line of the
 /// protocol is a line for the log.
 pub fn read(text: &str) -> (Option<i64>, Message) {
-    protocol_line(text).unwrap_or_else(|| (None, log(Level::Info, text)))
+    protocol_line(text).unwrap_or_else(|| (None, log(Severity::Info, text)))
 }
 
 /// A line for the log, as text that is no protocol is.
-pub fn log(level: Level, text: &str) -> Message {
+pub fn log(level: Severity, text: &str) -> Message {
     Message::Log {
         level,
         message: text.to_owned(),
@@ -82,7 +82,7 @@ fn protocol_line(text: &str) -> Option<(Option<i64>, Message)> {
         "done" => match line.yes_or_no("ok") {
             Some(ok) => Message::Done { ok },
             None => log(
-                Level::Warning,
+                Severity::Warning,
                 &format!(
                     "this line does not say whether the task came to its end, by \"ok\": {text}"
                 ),
@@ -140,16 +140,16 @@ impl Fields<'_> {
 }
 
 /// A level that other loggers know and this one does not still says something.
-fn level_of(word: &str) -> Level {
+fn level_of(word: &str) -> Severity {
     match word.to_ascii_lowercase().as_str() {
-        "error" | "critical" | "alert" | "emergency" | "fatal" => Level::Error,
-        "warning" | "warn" => Level::Warning,
-        _ => Level::Info,
+        "error" | "critical" | "alert" | "emergency" | "fatal" => Severity::Error,
+        "warning" | "warn" => Severity::Warning,
+        _ => Severity::Info,
     }
 }
 
 /// The protocol line of a log entry.
-pub fn log_line(level: Level, message: &str, details: Option<&Value>) -> String {
+pub fn log_line(level: Severity, message: &str, details: Option<&Value>) -> String {
     match details {
         Some(details) => {
             json!({"type": "log", "level": level, "message": message, "details": details})
@@ -193,7 +193,7 @@ mod tests {
         let (
             None,
             Message::Log {
-                level: Level::Error,
+                level: Severity::Error,
                 message,
                 ..
             },
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(progress, expected);
         let twice = r#"{"type":"log","message":1,"message":"half \ud800","level":"warn"}"#;
         assert!(
-            matches!(read(twice).1, Message::Log { level: Level::Warning, message, .. } if message == "half \u{fffd}")
+            matches!(read(twice).1, Message::Log { level: Severity::Warning, message, .. } if message == "half \u{fffd}")
         );
     }
 
@@ -239,7 +239,7 @@ mod tests {
             (
                 Some(1),
                 Message::Log {
-                    level: Level::Warning,
+                    level: Severity::Warning,
                     ..
                 }
             )
@@ -252,7 +252,7 @@ mod tests {
         fn every_line_is_read_and_what_is_no_protocol_is_kept_as_it_is(
             line in r#"\{?("(type|level|message|details|step|task|ok|path|value)"|:|,|\{|\}|\[|\]|"(log|progress|result|file|done|x)"|-?[0-9]{1,30}|1e999|null|true|"\\ud800"){0,16}"#,
         ) {
-            if let (_, Message::Log { level: Level::Info, message, details: None }) = read(&line)
+            if let (_, Message::Log { level: Severity::Info, message, details: None }) = read(&line)
                 && serde_json::from_str::<Value>(&line).is_err()
             {
                 proptest::prop_assert_eq!(message, line);

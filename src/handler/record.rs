@@ -8,8 +8,8 @@ use crate::handler::lines::{LONGEST, Line};
 use crate::handler::mask::Mask;
 use crate::handler::protocol::{self, Message};
 use crate::json::Json;
+use crate::model::task::{LogEntry, Progress, Severity};
 use crate::store::Store;
-use crate::task::{Level, LogEntry, Progress};
 use crate::time::Timestamp;
 
 /// How many log entries are kept of the beginning of an attempt, and as many of its end.
@@ -76,7 +76,7 @@ impl Record {
         if !line.trim().is_empty() {
             self.last_words = Some(line.clone());
         }
-        self.add(entry(at, Level::Warning, line), show);
+        self.add(entry(at, Severity::Warning, line), show);
     }
 
     /// Takes what the handler said, and shows it to who watches.
@@ -115,7 +115,7 @@ impl Record {
     /// Logs what the runner itself has to say of the attempt.
     pub fn say(
         &mut self,
-        level: Level,
+        level: Severity,
         message: String,
         at: Timestamp,
         show: &mut dyn FnMut(Event<'_>),
@@ -132,7 +132,7 @@ impl Record {
             ..entry
         };
         show(Event::Log(&entry));
-        if entry.level == Level::Error {
+        if entry.level == Severity::Error {
             self.last_error = Some(entry.message.clone());
         }
         self.log.add(entry);
@@ -188,7 +188,7 @@ fn bounded_json(json: Json) -> Json {
     }
 }
 
-fn entry(at: Timestamp, level: Level, message: String) -> LogEntry {
+fn entry(at: Timestamp, level: Severity, message: String) -> LogEntry {
     LogEntry {
         at,
         level,
@@ -294,7 +294,7 @@ impl Log {
                     "[{} log entries ({} bytes) were cut here: the first and the last are kept]",
                     self.cut_entries, self.cut_bytes
                 );
-                store.put_log(task, base + gap, &entry(at, Level::Warning, message))?;
+                store.put_log(task, base + gap, &entry(at, Severity::Warning, message))?;
             }
         }
         for line in self.head.entries.iter().chain(&self.tail.entries) {

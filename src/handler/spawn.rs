@@ -15,7 +15,7 @@ use std::ptr;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
-use crate::signals::empty_signals;
+use crate::shutdown::empty_signals;
 
 /// Enough for the few calls that the child makes; a guard is not needed, since their depth is known.
 const STACK: usize = 32 * 1024;
@@ -185,7 +185,7 @@ fn start(plan: &mut Plan) -> io::Result<Pid> {
     let mut stack = vec![0_u8; STACK];
     // SAFETY: the stack grows down from its end, rounded down to what the ABI wants, and outlives the child's use of
     // it: with CLONE_VFORK we are suspended until the child has called execve or _exit. The child shares our memory,
-    // runs `child` alone, and that makes plain system calls only. All signals are blocked around it, so that no
+    // runs `child` alone, and that makes plain system calls only. All shutdown are blocked around it, so that no
     // handler of ours runs in the child.
     unsafe {
         let mut all = empty_signals();

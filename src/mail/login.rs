@@ -5,7 +5,7 @@ use lettre::transport::smtp::commands::Auth;
 use lettre::transport::smtp::response::{Category, Code, Detail, Response, Severity};
 
 use super::server::Login;
-use super::wire::{Reply, Trouble, Wire};
+use super::wire::{Issue, Reply, Wire};
 
 /// The first mechanism that both sides know, from what the server offers after EHLO.
 pub(super) fn mechanism(offers: &[String]) -> Option<Mechanism> {
@@ -20,8 +20,8 @@ pub(super) fn authenticate(
     wire: &mut Wire,
     mechanism: Mechanism,
     login: &Login,
-) -> Result<(), Trouble> {
-    let odd = |_| Trouble::Garbled("an unknown question");
+) -> Result<(), Issue> {
+    let odd = |_| Issue::Garbled("an unknown question");
     let mut line = Auth::new(mechanism, credentials(login), None).map_err(odd)?;
     let questions = if mechanism == Mechanism::Login { 2 } else { 0 };
     for _ in 0..questions {

@@ -300,7 +300,7 @@ mod tests {
     fn what_looks_encoded_is_encoded_so_that_it_cannot_decode_into_something_else() {
         let trick = "=?utf-8?q?From_your_bank?=";
         let text = text(&with(Letter {
-            subject: format!("About {trick}"),
+            subject: format!("Subject {trick}"),
             from: format!("\"{trick}\" <a@example.org>").parse().unwrap(),
             to: vec![format!("{trick} <a@example.org>").parse().unwrap()],
             ..letter()

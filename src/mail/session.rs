@@ -8,7 +8,7 @@ use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParame
 use super::deadline::Deadline;
 use super::login;
 use super::server::Login;
-use super::wire::{Reply, Trouble, Wire};
+use super::wire::{Issue, Reply, Wire};
 use super::{Address, Outgoing};
 
 /// What a server answers to a command that it does not know.
@@ -22,17 +22,17 @@ pub(super) struct Session {
     unfinished: bool,
 }
 
-/// A trouble, and what was being done.
-pub(super) struct Mishap(pub(super) String, pub(super) Trouble);
+/// A issue, and what was being done.
+pub(super) struct Mishap(pub(super) String, pub(super) Issue);
 
 /// Names what is being done, for the sentence.
-pub(super) fn doing<T>(what: &str, result: Result<T, Trouble>) -> Result<T, Mishap> {
-    result.map_err(|trouble| Mishap(what.to_owned(), trouble))
+pub(super) fn doing<T>(what: &str, result: Result<T, Issue>) -> Result<T, Mishap> {
+    result.map_err(|issue| Mishap(what.to_owned(), issue))
 }
 
 /// Something that the server would need for this mail and has not.
-pub(super) fn missing(what: &str) -> Trouble {
-    Trouble::Lost(io::Error::new(io::ErrorKind::Unsupported, what))
+pub(super) fn missing(what: &str) -> Issue {
+    Issue::Lost(io::Error::new(io::ErrorKind::Unsupported, what))
 }
 
 impl Session {
@@ -40,7 +40,7 @@ impl Session {
     pub(super) fn greet(mut wire: Wire) -> Result<Self, Mishap> {
         let hello = Ehlo::new(ClientId::default()).to_string();
         let mut answer = wire.ask(hello.as_bytes(), 2);
-        if matches!(&answer, Err(Trouble::Answered(reply)) if UNKNOWN.contains(&reply.code)) {
+        if matches!(&answer, Err(Issue::Answered(reply)) if UNKNOWN.contains(&reply.code)) {
             let hello = hello.replacen("EHLO", "HELO", 1);
             answer = wire.ask(hello.as_bytes(), 2);
         }
@@ -119,7 +119,7 @@ impl Session {
         }
         doing(
             &format!("address <{}>", address.mail()),
-            Err(Trouble::Unfit(
+            Err(Issue::Unfit(
                 "the server offers no SMTPUTF8, and so takes no addresses beyond ASCII",
             )),
         )

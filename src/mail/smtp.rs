@@ -15,7 +15,7 @@ use super::sender::{Accepted, Failure, SendError};
 use super::server::{Server, Tls};
 use super::session::{Mishap, Session, doing, missing};
 use super::tls::{Stream, trust};
-use super::wire::{Trouble, Wire};
+use super::wire::{Issue, Wire};
 
 /// How long a server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ impl Smtp {
         let again = result
             .as_ref()
             .err()
-            .is_some_and(|Mishap(_, trouble)| !trouble.ends_connection());
+            .is_some_and(|Mishap(_, issue)| !issue.ends_connection());
         self.session = (result.is_ok() || again).then_some(session);
         match result {
             Ok(reply) => {
@@ -82,7 +82,7 @@ impl Smtp {
         if let Some(mut kept) = self.session.take().and_then(|kept| kept.renew(deadline)) {
             match kept.begin(mail) {
                 Ok(()) => return Ok(kept),
-                Err(Mishap(_, trouble)) if trouble.ends_connection() && !trouble.is_silence() => {}
+                Err(Mishap(_, issue)) if issue.ends_connection() && !issue.is_silence() => {}
                 Err(mishap) => return Err(self.not_begun(kept, &mishap)),
             }
         }
@@ -102,20 +102,20 @@ impl Smtp {
     fn failed_mail(&mut self, mishap: &Mishap) -> SendError {
         let before = std::mem::replace(&mut self.met_silence, mishap.1.is_silence());
         let kind = match &mishap.1 {
-            Trouble::Answered(reply) if reply.class() == 5 => Failure::Refused,
-            Trouble::Unfit(_) => Failure::Refused,
-            trouble if trouble.is_silence() && before => Failure::Unreachable,
+            Issue::Answered(reply) if reply.class() == 5 => Failure::Refused,
+            Issue::Unfit(_) => Failure::Refused,
+            issue if issue.is_silence() && before => Failure::Unreachable,
             _ => Failure::Transient,
         };
         self.error(kind, mishap)
     }
 
-    fn error(&self, kind: Failure, Mishap(what, trouble): &Mishap) -> SendError {
-        let words = match trouble {
-            Trouble::Answered(reply) => reply.text(),
-            Trouble::Garbled(how) => format!("the answer is {how}"),
-            Trouble::Unfit(why) => (*why).to_owned(),
-            Trouble::Lost(error) => match error.kind() {
+    fn error(&self, kind: Failure, Mishap(what, issue): &Mishap) -> SendError {
+        let words = match issue {
+            Issue::Answered(reply) => reply.text(),
+            Issue::Garbled(how) => format!("the answer is {how}"),
+            Issue::Unfit(why) => (*why).to_owned(),
+            Issue::Lost(error) => match error.kind() {
                 io::ErrorKind::TimedOut => "no answer in time".to_owned(),
                 io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
                 _ => error.to_string(),
@@ -139,7 +139,7 @@ impl Smtp {
         } = &self.server;
         let (host, tls) = (host.clone(), *tls);
         let socket = Timed::connect(&host, *port, self.connect_limit, deadline);
-        let socket = doing("connecting", socket.map_err(Trouble::from))?;
+        let socket = doing("connecting", socket.map_err(Issue::from))?;
         let stream = if tls == Tls::Implicit {
             self.encrypt(Stream::Plain(socket))?
         } else {
@@ -184,7 +184,7 @@ impl Smtp {
             self.trust
                 .clone()
                 .map_or_else(read, Ok)
-                .map_err(Trouble::from),
+                .map_err(Issue::from),
         )?;
         self.trust = Some(trust.clone());
         let encrypted = Stream::encrypt(socket, &self.server.host, trust);
@@ -196,10 +196,10 @@ impl Smtp {
 }
 
 /// What rustls finds wrong, as a sentence. Where it is an unknown authority, the transport has parameters for that.
-fn in_words(error: io::Error, server: &Server) -> Trouble {
+fn in_words(error: io::Error, server: &Server) -> Issue {
     let found = error.get_ref().and_then(|inner| inner.downcast_ref());
     let Some(found) = found else {
-        return Trouble::Lost(error);
+        return Issue::Lost(error);
     };
     let advice = match (&server.ca, server.tls) {
         _ if !is_unknown(found) => "",
@@ -209,5 +209,5 @@ fn in_words(error: io::Error, server: &Server) -> Trouble {
             " (ca=FILE in mail.transport trusts another; tls=none is for a server on this machine)"
         }
     };
-    Trouble::Lost(io::Error::other(sentence(found) + advice))
+    Issue::Lost(io::Error::other(sentence(found) + advice))
 }

@@ -33,7 +33,7 @@ impl Reply {
 
 /// Why a command did not come through.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum Issue {
     /// The connection broke, or the deadline passed.
     Lost(io::Error),
     /// What came is not SMTP.
@@ -44,13 +44,13 @@ pub(super) enum Trouble {
     Unfit(&'static str),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for Issue {
     fn from(error: io::Error) -> Self {
         Self::Lost(error)
     }
 }
 
-impl Trouble {
+impl Issue {
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::Lost(error) if error.kind() == io::ErrorKind::TimedOut)
     }
@@ -84,18 +84,18 @@ impl Wire {
     }
 
     /// The stream itself, to be encrypted. What was sent ahead in the clear could be a stranger's, so it must be none.
-    pub(super) fn into_stream(self) -> Result<Stream, Trouble> {
+    pub(super) fn into_stream(self) -> Result<Stream, Issue> {
         if self.unread.is_empty() {
             Ok(self.stream)
         } else {
-            Err(Trouble::Garbled("words after its reply"))
+            Err(Issue::Garbled("words after its reply"))
         }
     }
 
     /// Sends a line (with its CRLF) or a message, and reads the reply, which must be of the class.
-    pub(super) fn ask(&mut self, bytes: &[u8], class: u16) -> Result<Reply, Trouble> {
+    pub(super) fn ask(&mut self, bytes: &[u8], class: u16) -> Result<Reply, Issue> {
         if !self.unread.is_empty() {
-            return Err(Trouble::Garbled("words out of turn"));
+            return Err(Issue::Garbled("words out of turn"));
         }
         let written = self
             .stream
@@ -108,38 +108,38 @@ impl Wire {
     }
 
     /// Why the server took no more: it may have said so before it hung up.
-    fn last_words(&mut self, error: io::Error) -> Trouble {
+    fn last_words(&mut self, error: io::Error) -> Issue {
         self.stream
             .socket()
             .set_deadline(Deadline::after(LAST_WORDS));
         match self.read_reply() {
-            Ok(reply) if reply.class() >= 4 => Trouble::Answered(reply),
-            _ => Trouble::Lost(error),
+            Ok(reply) if reply.class() >= 4 => Issue::Answered(reply),
+            _ => Issue::Lost(error),
         }
     }
 
     /// Reads a reply, which must be of the class.
-    pub(super) fn hear(&mut self, class: u16) -> Result<Reply, Trouble> {
+    pub(super) fn hear(&mut self, class: u16) -> Result<Reply, Issue> {
         let reply = self.read_reply()?;
         if reply.class() == class {
             Ok(reply)
         } else {
-            Err(Trouble::Answered(reply))
+            Err(Issue::Answered(reply))
         }
     }
 
-    fn read_reply(&mut self) -> Result<Reply, Trouble> {
+    fn read_reply(&mut self) -> Result<Reply, Issue> {
         let mut reply: Option<Reply> = None;
         let mut budget = REPLY_LIMIT;
         loop {
             let (code, more, words) =
-                read_line(&self.next_line(&mut budget)?).ok_or(Trouble::Garbled("no SMTP"))?;
+                read_line(&self.next_line(&mut budget)?).ok_or(Issue::Garbled("no SMTP"))?;
             let reply = reply.get_or_insert(Reply {
                 code,
                 lines: Vec::new(),
             });
             if reply.code != code {
-                return Err(Trouble::Garbled("two codes in one reply"));
+                return Err(Issue::Garbled("two codes in one reply"));
             }
             reply.lines.push(words);
             if !more {
@@ -148,7 +148,7 @@ impl Wire {
         }
     }
 
-    fn next_line(&mut self, budget: &mut usize) -> Result<Vec<u8>, Trouble> {
+    fn next_line(&mut self, budget: &mut usize) -> Result<Vec<u8>, Issue> {
         loop {
             let end = self
                 .unread
@@ -157,7 +157,7 @@ impl Wire {
                 .map(|end| end + 1);
             let length = end.unwrap_or(self.unread.len());
             if length > *budget {
-                return Err(Trouble::Garbled("more than a reply may be"));
+                return Err(Issue::Garbled("more than a reply may be"));
             }
             if end.is_some() {
                 *budget -= length;
@@ -167,7 +167,7 @@ impl Wire {
         }
     }
 
-    fn read_more(&mut self) -> Result<(), Trouble> {
+    fn read_more(&mut self) -> Result<(), Issue> {
         let mut chunk = [0; 1024];
         let count = self.stream.read(&mut chunk)?;
         if count == 0 {

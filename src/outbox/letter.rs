@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, OrNotFound, Result};
 use crate::mail::{Address, Invalid, Letter, Outgoing, Template};
-use crate::settings::{MAIL_FROM, Settings};
+use crate::model::settings::{MAIL_FROM, Settings};
 use crate::store::Store;
 use crate::time::Timestamp;
 

@@ -22,11 +22,11 @@ pub use way::{TRANSPORT_VARIABLE, transport};
 
 use crate::error::{Error, Result};
 use crate::mail::{Address, Letter, Outgoing};
+use crate::model::words::words;
 use crate::store::Store;
 use crate::store::mail::NewMail;
 use crate::store::text::readable;
 use crate::time::Timestamp;
-use crate::words::words;
 
 words! {
     /// Where a mail is on its way.

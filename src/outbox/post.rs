@@ -10,11 +10,11 @@ use super::{queue_letter, transport};
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::mail::{Accepted, Failure, Letter, SendError, Sender};
-use crate::settings::Settings;
+use crate::model::issue::{Issue, Subject};
+use crate::model::settings::Settings;
 use crate::store::Store;
 use crate::store::mail::{BEFORE_ALL, MailClaim};
 use crate::time::Clock;
-use crate::trouble::{About, Trouble};
 use crate::worker::Worker;
 
 /// For how long mails are sent before tasks have their turn: a slow server does not hold them up.
@@ -49,7 +49,7 @@ pub struct Round {
     /// Levels of timers that were done by it.
     pub fired: u64,
     /// What went wrong.
-    pub troubles: Vec<Trouble>,
+    pub issues: Vec<Issue>,
 }
 
 impl<'a> Post<'a> {
@@ -71,8 +71,8 @@ impl<'a> Post<'a> {
     /// by a run.
     ///
     /// # Errors
-    /// SQLite's. A mail that went wrong is in the round's troubles.
-    pub fn send_queued(&mut self, goes_on: &dyn Fn() -> bool) -> Result<Round> {
+    /// SQLite's. A mail that went wrong is in the round's issues.
+    pub fn send_queued(&mut self, should_continue: &dyn Fn() -> bool) -> Result<Round> {
         let mut round = Round::default();
         let waiting = |post: &Self| post.store.has_queued_mail(post.tried, post.clock.now());
         if self.down.is_some() || !waiting(self)? {
@@ -81,11 +81,11 @@ impl<'a> Post<'a> {
         let until = self.clock.elapsed() + TURN;
         let mut tried = None;
         loop {
-            let wanted = goes_on() && self.clock.elapsed() < until && self.sender().is_ok();
+            let wanted = should_continue() && self.clock.elapsed() < until && self.sender().is_ok();
             if !wanted && tried.is_none() {
                 break;
             }
-            let Some(claim) = self.note_and_claim(tried.take(), wanted, goes_on)? else {
+            let Some(claim) = self.note_and_claim(tried.take(), wanted, should_continue)? else {
                 break;
             };
             let done = self.send(claim, false);
@@ -94,8 +94,8 @@ impl<'a> Post<'a> {
         }
         round.fired = std::mem::take(&mut self.fired);
         if let Some(why) = self.down.clone() {
-            round.troubles.push(Trouble::new(
-                About::Mailing,
+            round.issues.push(Issue::new(
+                Subject::Mailing,
                 format!("mail does not go out: {why}"),
             ));
             self.tell_waiting(&why)?;
@@ -137,7 +137,7 @@ impl<'a> Post<'a> {
         Ok((Some(id), answer))
     }
 
-    /// Sends this letter without the database, for when that is the trouble: what was answered, or why it did not go
+    /// Sends this letter without the database, for when that is the issue: what was answered, or why it did not go
     /// out.
     ///
     /// # Errors
@@ -211,7 +211,7 @@ impl<'a> Post<'a> {
         &mut self,
         tried: Option<Tried>,
         wanted: bool,
-        goes_on: &dyn Fn() -> bool,
+        should_continue: &dyn Fn() -> bool,
     ) -> Result<Option<MailClaim>> {
         let mut patience = if tried.is_some() { BUSY_PATIENCE } else { 0 };
         let (registered, claim, fired) = loop {
@@ -231,7 +231,7 @@ impl<'a> Post<'a> {
             match noted {
                 Err(error) if error.is_busy() && patience > 0 => {
                     // Who is told to leave asks once more.
-                    patience = if goes_on() { patience - 1 } else { 0 };
+                    patience = if should_continue() { patience - 1 } else { 0 };
                 }
                 Err(error) => {
                     tried.iter().for_each(Tried::warn_unnoted);
@@ -274,10 +274,10 @@ impl<'a> Post<'a> {
             return;
         };
         round.failed += 1;
-        let trouble = tried.trouble(error, self.clock.now());
-        // A server that is not there is one trouble, not one for each mail that waits for it.
-        if error.kind != Failure::Unreachable || trouble.given_up {
-            round.troubles.push(trouble);
+        let issue = tried.issue(error, self.clock.now());
+        // A server that is not there is one issue, not one for each mail that waits for it.
+        if error.kind != Failure::Unreachable || issue.is_final {
+            round.issues.push(issue);
         }
     }
 

@@ -3,11 +3,11 @@
 use crate::error::Result;
 use crate::firing;
 use crate::mail::{Accepted, Failure, SendError};
+use crate::model::issue::{Issue, Subject};
+use crate::model::task::{Severity, next_attempt};
 use crate::store::Store;
 use crate::store::mail::{MailClaim, Unsent};
-use crate::task::{Level, next_attempt};
 use crate::time::Timestamp;
-use crate::trouble::{About, Trouble};
 
 /// How often a mail is tried again that no level waits for: eight attempts in all.
 const RETRIES: u32 = 7;
@@ -68,7 +68,7 @@ impl Tried {
         let mail = &self.claim.mail;
         match (&self.result, self.claim.attachment) {
             (Ok(_), attachment) => {
-                self.write_history(store, now, Level::Info, &self.sent_sentence())?;
+                self.write_history(store, now, Severity::Info, &self.sent_sentence())?;
                 match attachment {
                     Some(attachment) => firing::mail_sent(store, attachment, mail.id, now),
                     None => Ok(false),
@@ -81,7 +81,7 @@ impl Tried {
             }
             (Err(error), None) => {
                 let message = format!("{}: {error}", self.name());
-                self.write_history(store, now, Level::Error, &message)
+                self.write_history(store, now, Severity::Error, &message)
                     .map(|()| false)
             }
         }
@@ -91,7 +91,7 @@ impl Tried {
         &self,
         store: &Store,
         now: Timestamp,
-        level: Level,
+        level: Severity,
         message: &str,
     ) -> Result<()> {
         let mail = &self.claim.mail;
@@ -115,25 +115,25 @@ impl Tried {
         }
     }
 
-    pub(super) fn trouble(&self, error: &SendError, now: Timestamp) -> Trouble {
+    pub(super) fn issue(&self, error: &SendError, now: Timestamp) -> Issue {
         let mail = &self.claim.mail;
         let level = self.claim.attachment.zip(mail.timer_level);
         let about = match level {
-            Some((attachment, level)) => About::Level { attachment, level },
-            None => About::Mail(mail.id),
+            Some((attachment, level)) => Subject::Level { attachment, level },
+            None => Subject::Mail(mail.id),
         };
-        let given_up = self.next(error.kind, now) == Next::GivenUp;
-        let end = if given_up { "; it is given up" } else { "" };
+        let is_final = self.next(error.kind, now) == Next::GivenUp;
+        let end = if is_final { "; it is given up" } else { "" };
         let sentence = format!(
             "mail {} ({}) to {}: {error}{end}",
             mail.id,
             mail.subject,
             mail.recipients()
         );
-        Trouble {
+        Issue {
             about,
             sentence,
-            given_up,
+            is_final,
         }
     }
 }

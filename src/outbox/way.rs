@@ -4,7 +4,7 @@ use std::env::{self, VarError};
 
 use crate::error::{Error, Result};
 use crate::mail::Transport;
-use crate::settings::{MAIL_TRANSPORT, Settings};
+use crate::model::settings::{MAIL_TRANSPORT, Settings};
 use crate::store::Store;
 
 /// The environment variable that goes before the setting `mail.transport`, so that a password need not be in the

@@ -1,10 +1,10 @@
 //! What the mail says.
 
 use crate::error::{Result, one_line};
+use crate::model::issue::{Issue, Subject, cut};
 use crate::outbox::Post;
 use crate::store::Store;
 use crate::time::Zone;
-use crate::trouble::{About, Trouble, cut};
 
 /// How many lines of a task's log are told.
 const LOG_LINES: u32 = 20;
@@ -15,7 +15,7 @@ const TOLD_AT_MOST: usize = 100;
 /// How long a subject may be, in characters.
 const SUBJECT_LIMIT: usize = 150;
 
-pub(super) fn subject(news: &[&Trouble]) -> String {
+pub(super) fn subject(news: &[&Issue]) -> String {
     let subject = match news {
         [one] => format!("runner: {}", one.sentence),
         all => format!("runner: {} errors", count(all)),
@@ -23,24 +23,23 @@ pub(super) fn subject(news: &[&Trouble]) -> String {
     cut(&one_line(&subject), SUBJECT_LIMIT)
 }
 
-fn count(news: &[&Trouble]) -> u64 {
-    news.iter().map(|trouble| trouble.count()).sum()
+fn count(news: &[&Issue]) -> u64 {
+    news.iter().map(|issue| issue.count()).sum()
 }
 
 /// The errors with all that helps to understand them.
-pub(super) fn detail(post: &Post<'_>, news: &[&Trouble]) -> String {
+pub(super) fn detail(post: &Post<'_>, news: &[&Issue]) -> String {
     let zone = post.settings.zone().unwrap_or_default();
     let mut lines = vec![
         format!("Database: {}", post.store.files().beside("").display()),
         format!("Time:     {}", zone.show(post.clock.now())),
     ];
-    let (sums, single): (Vec<&Trouble>, Vec<&Trouble>) =
-        news.iter().partition(|trouble| trouble.is_sum());
-    for trouble in single.iter().take(TOLD_AT_MOST).chain(&sums) {
+    let (sums, single): (Vec<&Issue>, Vec<&Issue>) = news.iter().partition(|issue| issue.is_sum());
+    for issue in single.iter().take(TOLD_AT_MOST).chain(&sums) {
         lines.push(String::new());
-        lines.push(trouble.sentence.clone());
+        lines.push(issue.sentence.clone());
         // What the database cannot tell is left out: the error itself matters more.
-        lines.extend(about(post.store, &trouble.about, &zone).unwrap_or_default());
+        lines.extend(about(post.store, &issue.about, &zone).unwrap_or_default());
     }
     if let Some(more) = single
         .len()
@@ -56,10 +55,10 @@ pub(super) fn detail(post: &Post<'_>, news: &[&Trouble]) -> String {
     lines.collect()
 }
 
-fn about(store: &Store, about: &About, zone: &Zone) -> Result<Vec<String>> {
+fn about(store: &Store, about: &Subject, zone: &Zone) -> Result<Vec<String>> {
     match about {
-        About::Task(id) => about_task(store, *id, zone),
-        About::Mail(id) => {
+        Subject::Task(id) => about_task(store, *id, zone),
+        Subject::Mail(id) => {
             let mail = store.mail(*id)?;
             let written = zone.show(mail.created_at);
             Ok(vec![format!(
@@ -67,15 +66,17 @@ fn about(store: &Store, about: &About, zone: &Zone) -> Result<Vec<String>> {
                 mail.attempts
             )])
         }
-        About::Level { attachment, .. } => about_level(store, *attachment),
-        About::Method {
+        Subject::Level { attachment, .. } => about_level(store, *attachment),
+        Subject::Method {
             task, attachment, ..
         } => {
             let mut lines = about_level(store, *attachment)?;
             lines.extend(about_task(store, *task, zone)?);
             Ok(lines)
         }
-        About::Mailing | About::MoreLevels(_) | About::MoreTasks(_) | About::Run => Ok(Vec::new()),
+        Subject::Mailing | Subject::MoreLevels(_) | Subject::MoreTasks(_) | Subject::Run => {
+            Ok(Vec::new())
+        }
     }
 }
 

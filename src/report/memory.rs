@@ -4,10 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 
 use crate::error::{Error, Result};
+use crate::model::issue::{Issue, MAILING};
 use crate::outbox::Post;
 use crate::store::Store;
 use crate::store::file::Files;
-use crate::trouble::{MAILING, Trouble};
 
 /// What the file beside the database that remembers a failure of the run itself ends with.
 const FAILURE_FILE: &str = "-failure";
@@ -16,38 +16,34 @@ const FAILURE_FILE: &str = "-failure";
 const LONGEST_FAILURE: u64 = 1 << 16;
 
 /// When the database cannot tell, better twice than never.
-pub(super) fn is_new(store: &Store, trouble: &Trouble) -> bool {
-    trouble.given_up || !store.is_reported(trouble.key()).unwrap_or(false)
+pub(super) fn is_new(store: &Store, issue: &Issue) -> bool {
+    issue.is_final || !store.is_reported(issue.key()).unwrap_or(false)
 }
 
-pub(super) fn remember(
-    post: &Post<'_>,
-    troubles: &[Trouble],
-    failure: Option<&Trouble>,
-) -> Result<()> {
+pub(super) fn remember(post: &Post<'_>, issues: &[Issue], failure: Option<&Issue>) -> Result<()> {
     if let Some(failure) = failure {
         remember_failure(post.store, &failure.sentence)?;
     }
-    if troubles.is_empty() {
+    if issues.is_empty() {
         return Ok(());
     }
     post.store.transact(|store| {
-        for trouble in troubles {
-            match trouble.given_up {
-                true => store.forget_reported(trouble.key())?,
-                false => store.remember_reported(trouble.key(), post.clock.now())?,
+        for issue in issues {
+            match issue.is_final {
+                true => store.forget_reported(issue.key())?,
+                false => store.remember_reported(issue.key(), post.clock.now())?,
             }
         }
         Ok(())
     })
 }
 
-/// Forgets what a whole tick, which met these troubles and came to its end, shows to be over: it is told again when it
+/// Forgets what a whole tick, which met these issues and came to its end, shows to be over: it is told again when it
 /// comes back.
 ///
 /// # Errors
 /// SQLite's, and the system's about the file that remembers a failure.
-pub fn settle(store: &Store, troubles: &[Trouble]) -> Result<()> {
+pub fn settle(store: &Store, issues: &[Issue]) -> Result<()> {
     forget_failure(store)?;
     if !store.has_reported()? {
         return Ok(());
@@ -55,7 +51,7 @@ pub fn settle(store: &Store, troubles: &[Trouble]) -> Result<()> {
     store.transact(|store| {
         store.forget_settled()?;
         for past in store.reported_runs()? {
-            let lasts = troubles.iter().any(|trouble| trouble.key().0 == past)
+            let lasts = issues.iter().any(|issue| issue.key().0 == past)
                 // In the pause of a mail nobody tries whether the server is there again.
                 || past == MAILING && store.has_failing_mail()?;
             if !lasts {

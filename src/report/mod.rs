@@ -12,9 +12,9 @@ pub use memory::settle;
 
 use crate::error::{Error, Result};
 use crate::mail::{Letter, parse_list};
+use crate::model::issue::{Issue, Subject};
+use crate::model::settings::{ERRORS_TO, Settings};
 use crate::outbox::{Post, sender};
-use crate::settings::{ERRORS_TO, Settings};
-use crate::trouble::{About, Trouble};
 use detail::{detail, subject};
 use memory::{is_new, is_new_failure, remember};
 
@@ -42,12 +42,12 @@ pub fn is_wanted(settings: &Settings) -> Result<bool> {
     Ok(!settings.text(ERRORS_TO)?.trim().is_empty())
 }
 
-/// Mails what is new of a run's troubles and its own failure, and remembers what was told.
-pub fn tell(post: &mut Post<'_>, troubles: &[Trouble], failure: Option<&Error>) -> Told {
-    let failure = failure.map(|error| Trouble::new(About::Run, error.to_string()));
-    let mut news: Vec<&Trouble> = troubles
+/// Mails what is new of a run's issues and its own failure, and remembers what was told.
+pub fn tell(post: &mut Post<'_>, issues: &[Issue], failure: Option<&Error>) -> Told {
+    let failure = failure.map(|error| Issue::new(Subject::Run, error.to_string()));
+    let mut news: Vec<&Issue> = issues
         .iter()
-        .filter(|trouble| is_new(post.store, trouble))
+        .filter(|issue| is_new(post.store, issue))
         .collect();
     news.extend(
         failure
@@ -64,7 +64,7 @@ pub fn tell(post: &mut Post<'_>, troubles: &[Trouble], failure: Option<&Error>) 
             }
         }
     };
-    if let Err(error) = remember(post, troubles, failure.as_ref()) {
+    if let Err(error) = remember(post, issues, failure.as_ref()) {
         log::info!("what was told of the errors cannot be remembered: {error}");
     }
     told

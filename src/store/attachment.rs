@@ -2,8 +2,8 @@
 
 use rusqlite::{Row, params};
 
-use crate::attachment::NewAttachment;
 use crate::error::Result;
+use crate::firing::attach::NewAttachment;
 use crate::store::Store;
 use crate::store::text::text_or_null;
 use crate::time::Timestamp;
@@ -21,8 +21,8 @@ macro_rules! select_hanging {
         concat!(
             "SELECT attachment.id, attachment.timer_id, attachment.document_id, attachment.reference_at,
                     attachment.attached_at, attachment.level, attachment.step, attachment.counted_from,
-                    attachment.due_at, attachment.stale, attachment.attempts, attachment.last_error,
-                    attachment.task_id, attachment.mailing, attachment.tried_by",
+                    attachment.due_at, attachment.needs_reschedule, attachment.attempts, attachment.last_error,
+                    attachment.task_id, attachment.pending_mails, attachment.last_run_id",
             $more,
             " FROM attachment ",
             $rest
@@ -34,7 +34,7 @@ pub(super) use select_hanging;
 /// An attachment as it is fired.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the columns of the table")]
-pub struct Hanging {
+pub struct Attachment {
     pub id: i64,
     pub timer: i64,
     pub document: i64,
@@ -46,22 +46,22 @@ pub struct Hanging {
     /// The reference date, delta not added; none while it waits for one.
     pub counted_from: Option<Timestamp>,
     pub due_at: Option<Timestamp>,
-    pub stale: u8,
+    pub needs_reschedule: u8,
     pub attempts: u32,
     pub last_error: Option<String>,
     /// The last task of the level's method.
     pub task: Option<i64>,
     /// How many mails of the level are not sent yet.
-    pub mailing: u32,
+    pub pending_mails: u32,
     /// The run in which the level failed last.
-    pub tried_by: Option<i64>,
+    pub last_run_id: Option<i64>,
 }
 
 /// What is due on a document.
 #[derive(Debug, Default)]
 pub struct Due {
     /// The attachments.
-    pub rows: Vec<Hanging>,
+    pub rows: Vec<Attachment>,
     /// The document's state; none when there is no such document.
     pub state: Option<String>,
 }
@@ -83,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn find_attachment(&self, timer: i64, document: i64) -> Result<Option<Hanging>> {
+    pub fn find_attachment(&self, timer: i64, document: i64) -> Result<Option<Attachment>> {
         self.find(
             select_hanging!("WHERE document_id = ?2 AND timer_id = ?1"),
             [timer, document],
@@ -105,7 +105,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn hanging(&self, id: i64) -> Result<Option<Hanging>> {
+    pub fn hanging(&self, id: i64) -> Result<Option<Attachment>> {
         self.find(select_hanging!("WHERE id = ?1"), [id], hanging)
     }
 
@@ -113,7 +113,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn hanging_on(&self, document: i64, origin: Option<&str>) -> Result<Vec<Hanging>> {
+    pub fn hanging_on(&self, document: i64, origin: Option<&str>) -> Result<Vec<Attachment>> {
         self.list(
             select_hanging!("WHERE document_id = ?1 AND (?2 IS NULL OR origin = ?2) ORDER BY id"),
             params![document, origin],
@@ -125,7 +125,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn stale_attachments(&self, after: i64, most: u32) -> Result<Vec<Hanging>> {
+    pub fn stale_attachments(&self, after: i64, most: u32) -> Result<Vec<Attachment>> {
         self.list(STALE, params![after, most], hanging)
     }
 
@@ -174,10 +174,10 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn save(&self, row: &Hanging) -> Result<()> {
+    pub fn save(&self, row: &Attachment) -> Result<()> {
         self.execute(
-            "UPDATE attachment SET level = ?2, step = ?3, counted_from = ?4, due_at = ?5, stale = ?6, attempts = ?7,
-                                   last_error = ?8, task_id = ?9, mailing = ?10, tried_by = ?11
+            "UPDATE attachment SET level = ?2, step = ?3, counted_from = ?4, due_at = ?5, needs_reschedule = ?6, attempts = ?7,
+                                   last_error = ?8, task_id = ?9, pending_mails = ?10, last_run_id = ?11
               WHERE id = ?1",
             params![
                 row.id,
@@ -185,12 +185,12 @@ impl Store {
                 row.step,
                 row.counted_from,
                 row.due_at,
-                row.stale,
+                row.needs_reschedule,
                 row.attempts,
                 row.last_error,
                 row.task,
-                row.mailing,
-                row.tried_by
+                row.pending_mails,
+                row.last_run_id
             ],
         )?;
         Ok(())
@@ -200,10 +200,10 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn begun_of(&self, timer: i64, after: i64, most: u32) -> Result<Vec<Hanging>> {
+    pub fn begun_of(&self, timer: i64, after: i64, most: u32) -> Result<Vec<Attachment>> {
         self.list(
             select_hanging!(
-                "WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR mailing > 0 OR task_id IS NOT NULL) ORDER BY id LIMIT ?3"
+                "WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR pending_mails > 0 OR task_id IS NOT NULL) ORDER BY id LIMIT ?3"
             ),
             params![timer, after, most],
             hanging,
@@ -215,7 +215,10 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn mark_all_stale(&self) -> Result<()> {
-        self.execute("UPDATE attachment SET stale = 2 WHERE stale = 0", [])?;
+        self.execute(
+            "UPDATE attachment SET needs_reschedule = 2 WHERE needs_reschedule = 0",
+            [],
+        )?;
         Ok(())
     }
 
@@ -226,7 +229,7 @@ impl Store {
     pub fn set_level(&self, id: i64, level: u32, due_at: Timestamp) -> Result<()> {
         self.execute(
             "UPDATE attachment SET level = ?2, due_at = ?3, step = 0, attempts = 0, last_error = NULL, task_id = NULL,
-                                   mailing = 0, tried_by = NULL
+                                   pending_mails = 0, last_run_id = NULL
               WHERE id = ?1",
             params![id, level, due_at],
         )?;
@@ -241,7 +244,7 @@ impl Store {
         // For the triggers on the deletion, which tell of it and call off what is under way where plain SQL deletes.
         if self.runs_triggers() {
             self.execute(
-                "UPDATE attachment SET detached = 1, task_id = NULL, mailing = 0 WHERE id = ?1",
+                "UPDATE attachment SET detached = 1, task_id = NULL, pending_mails = 0 WHERE id = ?1",
                 [id],
             )?;
         }
@@ -266,15 +269,15 @@ impl Store {
 pub const DUE_DOCUMENTS: &str =
     "SELECT document_id FROM attachment WHERE due_at <= ?1 AND document_id > ?2";
 
-/// What [`Store::stale_attachments`] reads: what is stale, in the order of the index.
+/// What [`Store::stale_attachments`] reads: what is needs_reschedule, in the order of the index.
 #[doc(hidden)]
-pub const STALE: &str =
-    select_hanging!("INDEXED BY attachment_stale WHERE stale > 0 AND id > ?1 ORDER BY id LIMIT ?2");
+pub const STALE: &str = select_hanging!(
+    "INDEXED BY attachment_needs_reschedule WHERE needs_reschedule > 0 AND id > ?1 ORDER BY id LIMIT ?2"
+);
 
 /// What [`Store::has_stale_attachment`] reads.
 #[doc(hidden)]
-pub const HAS_STALE: &str =
-    "SELECT 1 FROM attachment INDEXED BY attachment_stale WHERE stale > 0 AND id > ?1 LIMIT 1";
+pub const HAS_STALE: &str = "SELECT 1 FROM attachment INDEXED BY attachment_needs_reschedule WHERE needs_reschedule > 0 AND id > ?1 LIMIT 1";
 
 /// The place in [`DUE_ON`] of the column after those of an attachment.
 const DOCUMENT_STATE: usize = 15;
@@ -284,12 +287,12 @@ const DOCUMENT_STATE: usize = 15;
 pub const DUE_ON: &str = select_hanging!(
     ", document.state",
     "LEFT JOIN document ON document.id = attachment.document_id
-      WHERE attachment.document_id = ?1 AND (+attachment.due_at <= ?2 OR +attachment.stale > 0)
+      WHERE attachment.document_id = ?1 AND (+attachment.due_at <= ?2 OR +attachment.needs_reschedule > 0)
       ORDER BY attachment.document_id, attachment.timer_id"
 );
 
-pub(super) fn hanging(row: &Row<'_>) -> rusqlite::Result<Hanging> {
-    Ok(Hanging {
+pub(super) fn hanging(row: &Row<'_>) -> rusqlite::Result<Attachment> {
+    Ok(Attachment {
         id: row.get(0)?,
         timer: row.get(1)?,
         document: row.get(2)?,
@@ -299,11 +302,11 @@ pub(super) fn hanging(row: &Row<'_>) -> rusqlite::Result<Hanging> {
         step: row.get(6)?,
         counted_from: row.get(7)?,
         due_at: row.get(8)?,
-        stale: row.get(9)?,
+        needs_reschedule: row.get(9)?,
         attempts: row.get(10)?,
         last_error: text_or_null(row, 11)?,
         task: row.get(12)?,
-        mailing: row.get(13)?,
-        tried_by: row.get(14)?,
+        pending_mails: row.get(13)?,
+        last_run_id: row.get(14)?,
     })
 }

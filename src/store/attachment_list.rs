@@ -2,10 +2,10 @@
 
 use rusqlite::{Row, params};
 
-use crate::attachment::Attachment;
 use crate::error::Result;
+use crate::firing::attach::AttachmentView;
 use crate::store::Store;
-use crate::store::attachment::{Hanging, hanging, select_hanging};
+use crate::store::attachment::{Attachment, hanging, select_hanging};
 use crate::store::text::{text, text_or_null};
 
 const SHOWN: &str = "SELECT coalesce(timer.name, '#' || attachment.timer_id) AS name, coalesce(timer.delta, '0') AS delta,
@@ -33,7 +33,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn attachments_of(&self, document: i64) -> Result<Vec<Attachment>> {
+    pub fn attachments_of(&self, document: i64) -> Result<Vec<AttachmentView>> {
         let sql = format!("{SHOWN} WHERE attachment.document_id = ?1 ORDER BY attachment.id");
         self.list(&sql, [document], attachment)
     }
@@ -46,7 +46,7 @@ impl Store {
         &self,
         title: Option<&str>,
         limit: Option<u32>,
-    ) -> Result<Vec<Attachment>> {
+    ) -> Result<Vec<AttachmentView>> {
         self.know_titles()?;
         let wanted = "(?1 IS NULL OR has_text(document.title, ?1))";
         let limit = limit.map_or(i64::MAX, i64::from);
@@ -108,7 +108,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn matching(&self, title: &str, after: i64, most: u32) -> Result<Vec<Hanging>> {
+    pub fn matching(&self, title: &str, after: i64, most: u32) -> Result<Vec<Attachment>> {
         self.know_titles()?;
         let sql = format!(
             "{} {MATCHING} AND attachment.id > ?2 ORDER BY attachment.id LIMIT ?3",
@@ -121,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn hanging_of(&self, timer: i64, after: i64, most: u32) -> Result<Vec<Hanging>> {
+    pub fn hanging_of(&self, timer: i64, after: i64, most: u32) -> Result<Vec<Attachment>> {
         self.list(
             select_hanging!("WHERE timer_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3"),
             params![timer, after, most],
@@ -130,8 +130,8 @@ impl Store {
     }
 }
 
-fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
-    Ok(Attachment {
+fn attachment(row: &Row<'_>) -> rusqlite::Result<AttachmentView> {
+    Ok(AttachmentView {
         id: row.get("id")?,
         timer: text(row, "name")?,
         document: row.get("document_id")?,

@@ -3,9 +3,9 @@
 use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
 use rusqlite::{Row, params};
 
-use crate::document::{Document, DocumentFilter, DocumentRef, NewDocument};
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
+use crate::model::document::{Document, DocumentFilter, DocumentRef, NewDocument};
 use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
 use crate::time::Timestamp;

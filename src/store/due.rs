@@ -10,17 +10,17 @@ use crate::time::Timestamp;
 #[doc(hidden)]
 pub const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
      OR EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE status = 'RUNNING')
-     OR EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND held = 0)
-     OR EXISTS (SELECT 1 FROM task INDEXED BY task_held WHERE held = 1 AND run_at <= ?1)
+     OR EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND deferred = 0)
+     OR EXISTS (SELECT 1 FROM task INDEXED BY task_deferred WHERE deferred = 1 AND run_at <= ?1)
      OR EXISTS (SELECT 1 FROM mail INDEXED BY mail_sending WHERE status = 'sending')
      OR EXISTS (SELECT 1 FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND (run_at IS NULL OR run_at <= ?1))
-     OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_stale WHERE stale > 0)
+     OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_needs_reschedule WHERE needs_reschedule > 0)
      OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_due WHERE due_at <= ?1) AS due";
 
 /// What [`Store::next_due`] asks: the first entries of indexes too, but for mails, of which few pause.
 #[doc(hidden)]
 pub const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
-        SELECT min(run_at) AS at FROM task INDEXED BY task_held WHERE held = 1
+        SELECT min(run_at) AS at FROM task INDEXED BY task_deferred WHERE deferred = 1
         UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued WHERE status = 'queued'
         UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE due_at IS NOT NULL)";
 

@@ -2,11 +2,11 @@
 
 use rusqlite::{Row, params};
 
-use crate::document::HistoryEntry;
 use crate::error::Result;
+use crate::model::document::HistoryEntry;
+use crate::model::task::Severity;
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
-use crate::task::Level;
 use crate::time::Timestamp;
 
 impl Store {
@@ -18,7 +18,7 @@ impl Store {
         &self,
         document: i64,
         at: Timestamp,
-        level: Level,
+        level: Severity,
         message: &str,
         timer: Option<(&str, u32)>,
     ) -> Result<()> {

@@ -3,8 +3,8 @@
 use rusqlite::{Row, named_params};
 
 use crate::error::{OrNotFound, Result};
-use crate::method::{Method, Methods};
-use crate::native::Natives;
+use crate::functions::Functions;
+use crate::model::method::{Method, Methods};
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 
@@ -13,8 +13,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn methods(&self, natives: &Natives) -> Result<Methods> {
-        Ok(Methods::new(self.list_methods()?).with_natives(natives))
+    pub fn methods(&self, functions: &Functions) -> Result<Methods> {
+        Ok(Methods::new(self.list_methods()?).with_natives(functions))
     }
 
     /// The methods that are registered in the database, by name.

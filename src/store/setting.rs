@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::model::settings::Settings;
 use crate::store::Store;
 use crate::store::text::text;
 

@@ -7,9 +7,9 @@ use rusqlite::{Row, Statement, ToSql, params};
 
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
+use crate::model::task::{Progress, Status, Stop, Task};
 use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
-use crate::task::{Progress, Status, Stop, Task};
 use crate::time::Timestamp;
 
 /// A task to be inserted, all checked.
@@ -280,10 +280,10 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn has_ready_task(&self, now: Timestamp) -> Result<bool> {
-        let ready = "SELECT 1 FROM task WHERE status = 'TO_RUN' AND held = 0 LIMIT 1";
-        let held = "SELECT 1 FROM task WHERE held = 1 AND run_at <= ?1 LIMIT 1";
+        let ready = "SELECT 1 FROM task WHERE status = 'TO_RUN' AND deferred = 0 LIMIT 1";
+        let deferred = "SELECT 1 FROM task WHERE deferred = 1 AND run_at <= ?1 LIMIT 1";
         Ok(self.find(ready, [], |_| Ok(()))?.is_some()
-            || self.find(held, [now], |_| Ok(()))?.is_some())
+            || self.find(deferred, [now], |_| Ok(()))?.is_some())
     }
 
     /// The tasks that may run now with their methods, the most urgent first.
@@ -292,7 +292,7 @@ impl Store {
     /// SQLite's.
     pub fn ready_tasks(&self, now: Timestamp) -> Result<Vec<(i64, String)>> {
         self.list(
-            "SELECT id, method FROM task WHERE status = 'TO_RUN' AND (held = 0 OR run_at <= ?1)
+            "SELECT id, method FROM task WHERE status = 'TO_RUN' AND (deferred = 0 OR run_at <= ?1)
               ORDER BY priority DESC, id",
             [now],
             |row| Ok((row.get("id")?, text(row, "method")?)),
@@ -305,7 +305,7 @@ impl Store {
     /// SQLite's.
     pub fn release_held(&self, now: Timestamp) -> Result<usize> {
         self.execute(
-            "UPDATE task SET held = 0 WHERE held = 1 AND run_at <= ?1",
+            "UPDATE task SET deferred = 0 WHERE deferred = 1 AND run_at <= ?1",
             [now],
         )
     }
@@ -316,7 +316,7 @@ impl Store {
     /// SQLite's.
     pub fn claim_tasks(&self, worker: i64, most: usize, now: Timestamp) -> Result<Vec<Claim>> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let wanted = "status = 'TO_RUN' AND held = 0 ORDER BY priority DESC, id LIMIT ?1";
+        let wanted = "status = 'TO_RUN' AND deferred = 0 ORDER BY priority DESC, id LIMIT ?1";
         self.claim(wanted, most, worker, now)
     }
 
@@ -337,7 +337,7 @@ impl Store {
         let claimed = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         let now = now.to_sql();
         let mut mark = self.sql(
-            "UPDATE task SET status = 'RUNNING', held = 0, worker_id = ?2, attempt = ?4, started_at = ?3,
+            "UPDATE task SET status = 'RUNNING', deferred = 0, worker_id = ?2, attempt = ?4, started_at = ?3,
                              ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
               WHERE id = ?1",
         )?;
@@ -359,10 +359,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<(Status, Option<i64>)>> {
         self.find(
-            "UPDATE task SET status = CASE WHEN stop IS 'cancel' THEN 'CANCELLED'
-                                           WHEN stop IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,
-                             ended_at = iif(stop IS NULL, NULL, ?3),
-                             worker_id = NULL, stop = NULL, attempt = attempt - 1, started_at = NULL
+            "UPDATE task SET status = CASE WHEN stop_requested IS 'cancel' THEN 'CANCELLED'
+                                           WHEN stop_requested IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,
+                             ended_at = iif(stop_requested IS NULL, NULL, ?3),
+                             worker_id = NULL, stop_requested = NULL, attempt = attempt - 1, started_at = NULL
               WHERE id = ?1 AND worker_id = ?2 AND status = 'RUNNING' RETURNING status, attachment_id",
             params![id, worker, now],
             |row| Ok((row.get("status")?, row.get("attachment_id")?)),
@@ -384,14 +384,14 @@ impl Store {
                 ..
             } => self.execute(
                 "UPDATE task SET status = 'COMPLETED', ended_at = ?4, duration_ms = ?5, exit_code = ?6,
-                                 worker_id = NULL, stop = NULL
+                                 worker_id = NULL, stop_requested = NULL
                   WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
                 params![task.0, task.1, worker, end.at, lasted, end.exit_code],
             )?,
             _ => self.execute(
-                "UPDATE task SET status = ?4, held = ?5 IS NOT NULL, run_at = coalesce(?5, run_at), ended_at = ?6,
+                "UPDATE task SET status = ?4, deferred = ?5 IS NOT NULL, run_at = coalesce(?5, run_at), ended_at = ?6,
                                  duration_ms = ?7, exit_code = ?8, progress = ?9, result = ?10,
-                                 worker_id = NULL, stop = NULL
+                                 worker_id = NULL, stop_requested = NULL
                   WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
                 params![
                     task.0,
@@ -441,8 +441,8 @@ impl Store {
     ) -> Result<()> {
         let status = again_at.map_or(Status::Interrupted, |_| Status::ToRun);
         self.execute(
-            "UPDATE task SET status = iif(stop IS 'cancel', 'CANCELLED', ?2), held = ?3 IS NOT NULL,
-                             run_at = coalesce(?3, run_at), ended_at = ?4, worker_id = NULL, stop = NULL
+            "UPDATE task SET status = iif(stop_requested IS 'cancel', 'CANCELLED', ?2), deferred = ?3 IS NOT NULL,
+                             run_at = coalesce(?3, run_at), ended_at = ?4, worker_id = NULL, stop_requested = NULL
               WHERE id = ?1 AND status = 'RUNNING'",
             params![id, status, again_at, at],
         )?;
@@ -478,9 +478,9 @@ impl Store {
     /// SQLite's.
     pub fn stops_asked(&self, worker: i64) -> Result<Vec<(i64, Stop)>> {
         self.list(
-            "SELECT id, stop FROM task WHERE status = 'RUNNING' AND worker_id = ?1 AND stop IS NOT NULL",
+            "SELECT id, stop_requested FROM task WHERE status = 'RUNNING' AND worker_id = ?1 AND stop_requested IS NOT NULL",
             [worker],
-            |row| Ok((row.get("id")?, row.get("stop")?)),
+            |row| Ok((row.get("id")?, row.get("stop_requested")?)),
         )
     }
 
@@ -489,8 +489,8 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn stop_asked(&self, id: i64) -> Result<Option<Stop>> {
-        let sql = "SELECT stop FROM task WHERE id = ?1 AND stop IS NOT NULL";
-        self.find(sql, [id], |row| row.get("stop"))
+        let sql = "SELECT stop_requested FROM task WHERE id = ?1 AND stop_requested IS NOT NULL";
+        self.find(sql, [id], |row| row.get("stop_requested"))
     }
 
     /// Asks the worker of a running task to end it. Whether it was running.
@@ -499,7 +499,7 @@ impl Store {
     /// SQLite's.
     pub fn ask_stop(&self, id: i64, stop: Stop) -> Result<bool> {
         let asked = self.execute(
-            "UPDATE task SET stop = ?2 WHERE id = ?1 AND status = 'RUNNING'",
+            "UPDATE task SET stop_requested = ?2 WHERE id = ?1 AND status = 'RUNNING'",
             params![id, stop],
         )?;
         Ok(asked > 0)
@@ -511,7 +511,7 @@ impl Store {
     /// SQLite's.
     pub fn cancel_task(&self, id: i64, now: Timestamp) -> Result<bool> {
         let cancelled = self.execute(
-            "UPDATE task SET status = 'CANCELLED', held = 0, ended_at = ?2
+            "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2
               WHERE id = ?1 AND status IN ('WAITING', 'TO_RUN')",
             params![id, now],
         )?;
@@ -524,7 +524,7 @@ impl Store {
     /// SQLite's.
     pub fn cancel_followers(&self, id: i64, now: Timestamp) -> Result<usize> {
         self.execute(
-            "UPDATE task SET status = 'CANCELLED', held = 0, ended_at = ?2 WHERE after_id = ?1 AND status = 'WAITING'",
+            "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2 WHERE after_id = ?1 AND status = 'WAITING'",
             params![id, now],
         )
     }
@@ -535,7 +535,7 @@ impl Store {
     /// SQLite's.
     pub fn restart_task(&self, id: i64) -> Result<bool> {
         let restarted = self.execute(
-            "UPDATE task SET status = 'TO_RUN', held = 0, run_at = NULL, attempt = 0, started_at = NULL,
+            "UPDATE task SET status = 'TO_RUN', deferred = 0, run_at = NULL, attempt = 0, started_at = NULL,
                              ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
               WHERE id = ?1 AND status IN ('COMPLETED', 'FAILED', 'INTERRUPTED', 'CANCELLED')",
             [id],

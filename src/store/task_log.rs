@@ -3,9 +3,9 @@
 use rusqlite::{Row, params};
 
 use crate::error::Result;
+use crate::model::task::LogEntry;
 use crate::store::Store;
 use crate::store::text::text;
-use crate::task::LogEntry;
 
 impl Store {
     /// The log of a task, oldest first.

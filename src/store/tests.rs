@@ -72,8 +72,8 @@ fn the_triggers_run_again_after_work_without_them_that_panics() {
     assert!(store.runs_triggers());
     let sql = "INSERT INTO task (method, run_at) VALUES ('m', '2026-04-10 09:00:00') RETURNING id";
     store.list(sql, [], |_| Ok(())).unwrap();
-    let held = store.list("SELECT held FROM task", [], |row| {
-        row.get::<_, bool>("held")
+    let deferred = store.list("SELECT deferred FROM task", [], |row| {
+        row.get::<_, bool>("deferred")
     });
-    assert_eq!(held.unwrap(), [true]);
+    assert_eq!(deferred.unwrap(), [true]);
 }

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::error::{Error, OrNotFound, Result};
 use crate::json::Json;
+use crate::model::timer::{Action, Definition, Timer};
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
-use crate::timer::{Action, Definition, Timer};
 
 /// A definition as it is stored, without its actions: plain SQL may have put something there that is none.
 #[derive(Debug, Clone, Serialize)]
@@ -156,7 +156,7 @@ impl Store {
             self.insert_action(id, position, action)?;
         }
         self.execute(
-            "UPDATE attachment SET stale = 2 WHERE timer_id = ?1 AND stale = 0",
+            "UPDATE attachment SET needs_reschedule = 2 WHERE timer_id = ?1 AND needs_reschedule = 0",
             [id],
         )?;
         Ok(())

@@ -1,31 +1,32 @@
 //! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
 
+mod issues;
 mod note;
 mod quiet;
 mod retention;
-mod troubles;
 
 use serde::Serialize;
 
+pub use issues::{interruptions, issues};
 pub use note::last_tick;
 pub(crate) use quiet::quiet_tick;
-pub use troubles::{interruptions, troubles};
 
 use note::Note;
 use quiet::quiet_until;
 use retention::drop_what_is_old;
 
-use crate::document::HistoryEntry;
-use crate::drain::{self, Means, Outcome, Wanted};
+use crate::context::Context;
+use crate::drain::{self, Outcome, Wanted};
 use crate::error::Result;
 use crate::firing;
-use crate::native::Natives;
+use crate::functions::Functions;
+use crate::model::document::HistoryEntry;
+use crate::model::issue::{Issue, Subject};
+use crate::model::settings::Settings;
 use crate::outbox::{Post, Round};
-use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::stamp::Stamp;
 use crate::time::{Clock, Timestamp};
-use crate::trouble::{About, Trouble};
 use crate::worker::{Recovered, recover};
 
 const HOUR: i64 = 3600;
@@ -53,7 +54,7 @@ pub struct Report {
     /// The tasks that it ran.
     pub tasks: Tasks,
     /// What went wrong, a sentence each.
-    pub errors: Vec<Trouble>,
+    pub errors: Vec<Issue>,
     /// How long it took.
     pub elapsed_ms: u64,
     /// In a rehearsal: what it would do, a sentence each.
@@ -82,21 +83,20 @@ pub struct Tasks {
 ///
 /// # Errors
 /// When the database fails; what was committed before is kept, and the report says what was done until then.
-pub fn tick(store: &Store, means: Means<'_>, post: &mut Post<'_>) -> (Report, Result<()>) {
-    stamped_tick(store, means, post, None)
+pub fn tick(ctx: Context<'_>, post: &mut Post<'_>) -> (Report, Result<()>) {
+    stamped_tick(ctx, post, None)
 }
 
 /// The same. With the stamp of the database from before it was opened, a tick that finds nothing to do notes until when
 /// others need not look.
 pub(crate) fn stamped_tick(
-    store: &Store,
-    means: Means<'_>,
+    ctx: Context<'_>,
     post: &mut Post<'_>,
     stamp: Option<Stamp>,
 ) -> (Report, Result<()>) {
-    let mut report = Report::new(means.clock.start());
-    let done = report.run(store, means, post, stamp);
-    (report.after(means.clock), done)
+    let mut report = Report::new(ctx.clock.start());
+    let done = report.run(ctx, post, stamp);
+    (report.after(ctx.clock), done)
 }
 
 /// Says what a tick would do at this time, and changes nothing. What follows from the outcome of tasks is not known:
@@ -108,12 +108,12 @@ pub fn rehearse(
     store: &Store,
     clock: &Clock,
     settings: &Settings,
-    natives: &Natives,
+    functions: &Functions,
 ) -> Result<Report> {
     let mut report = Report::new(clock.start());
     report.would = Some(store.rehearse(|store| {
         let before = store.last_history()?;
-        report.fired(firing::fire_due(store, clock, settings, natives)?);
+        report.fired(firing::fire_due(store, clock, settings, functions)?);
         let happened = store.history_after(before)?;
         let happened = happened
             .iter()
@@ -163,33 +163,28 @@ impl Report {
         self
     }
 
-    fn run(
-        &mut self,
-        store: &Store,
-        means: Means<'_>,
-        post: &mut Post<'_>,
-        stamp: Option<Stamp>,
-    ) -> Result<()> {
-        let Means {
+    fn run(&mut self, ctx: Context<'_>, post: &mut Post<'_>, stamp: Option<Stamp>) -> Result<()> {
+        let Context {
+            store,
             clock,
             settings,
-            signals,
+            shutdown,
             ..
-        } = means;
+        } = ctx;
         let mut quiet = None;
         if store.is_anything_due(clock.now())? {
-            self.run_due(store, means, post)?;
+            self.run_due(ctx, post)?;
         } else if let Some(stamp) = stamp {
             quiet = quiet_until(store, clock.now())?.map(|until| (until, stamp));
         }
-        drop_what_is_old(store, clock, settings, &|| !signals.told_to_leave())?;
-        if signals.told_to_leave() {
+        drop_what_is_old(store, clock, settings, &|| !shutdown.is_requested())?;
+        if shutdown.is_requested() {
             self.leave();
             return Ok(());
         }
         if !store.files().is_in_place() {
             let sentence = "the database was moved or replaced while the tick ran, and what it did is in the file that was there before: move a database when nothing runs";
-            self.errors.push(Trouble::new(About::Run, sentence));
+            self.errors.push(Issue::new(Subject::Run, sentence));
             return Ok(());
         }
         let at = clock.now();
@@ -200,35 +195,40 @@ impl Report {
     fn leave(&mut self) {
         if !self.left {
             let sentence = "the run was told to leave before it had done all that is due";
-            self.errors.push(Trouble::new(About::Run, sentence));
+            self.errors.push(Issue::new(Subject::Run, sentence));
         }
     }
 
-    fn run_due(&mut self, store: &Store, means: Means<'_>, post: &mut Post<'_>) -> Result<()> {
-        let Means {
+    fn run_due(&mut self, ctx: Context<'_>, post: &mut Post<'_>) -> Result<()> {
+        let Context {
+            store,
             clock,
             settings,
-            natives,
-            signals,
-        } = means;
-        signals.listen()?;
-        let goes_on = || !signals.told_to_leave();
-        self.recovered(recover(store, clock, natives)?);
+            functions,
+            shutdown,
+        } = ctx;
+        shutdown.listen()?;
+        let should_continue = || !shutdown.is_requested();
+        self.recovered(recover(store, clock, functions)?);
         loop {
             self.fired(firing::fire_while(
-                store, clock, settings, natives, &goes_on,
+                store,
+                clock,
+                settings,
+                functions,
+                &should_continue,
             )?);
-            let mailed = self.mailed(post.send_queued(&goes_on)?);
-            let ran = match goes_on() && store.has_ready_task(clock.now())? {
+            let mailed = self.mailed(post.send_queued(&should_continue)?);
+            let ran = match should_continue() && store.has_ready_task(clock.now())? {
                 true => {
-                    let (outcome, done) = drain::drain(store, means, Wanted::Pending, None);
+                    let (outcome, done) = drain::drain(ctx, Wanted::Pending, None);
                     let ran = self.ran(outcome);
                     done?;
                     ran
                 }
                 false => 0,
             };
-            if self.over || !goes_on() || mailed + ran == 0 {
+            if self.over || !should_continue() || mailed + ran == 0 {
                 return Ok(());
             }
         }
@@ -243,20 +243,20 @@ impl Report {
         self.fired += outcome.fired;
         self.skipped += outcome.skipped;
         self.errors
-            .extend(outcome.problems.iter().map(|problem| Trouble {
-                about: About::Level {
+            .extend(outcome.problems.iter().map(|problem| Issue {
+                about: Subject::Level {
                     attachment: problem.attachment,
                     level: problem.level,
                 },
                 sentence: problem.to_string(),
-                given_up: problem.given_up,
+                is_final: problem.is_final,
             }));
         if outcome.more_problems > 0 {
             let more = outcome.more_problems;
             let levels = if more == 1 { "level" } else { "levels" };
             let sentence = format!("{more} more {levels} failed: 'runner timer next' shows why");
             self.errors
-                .push(Trouble::new(About::MoreLevels(more), sentence));
+                .push(Issue::new(Subject::MoreLevels(more), sentence));
         }
     }
 
@@ -265,7 +265,7 @@ impl Report {
         self.mails_sent += round.sent;
         self.mails_failed += round.failed;
         self.fired += round.fired;
-        self.errors.extend(round.troubles);
+        self.errors.extend(round.issues);
         round.sent + round.failed
     }
 
@@ -277,7 +277,7 @@ impl Report {
         self.tasks.interrupted += outcome.interrupted;
         self.over |= outcome.left || outcome.parked;
         self.left |= outcome.left;
-        self.errors.extend(troubles(&outcome));
+        self.errors.extend(issues(&outcome));
         outcome.completed + outcome.failed + outcome.interrupted
     }
 }

@@ -51,10 +51,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::{Clock, Files, Note, Stamp, Store, Timestamp, quiet_tick, quiet_until};
-    use crate::drain::Means;
-    use crate::native::Natives;
+    use crate::context::Context;
+    use crate::functions::Functions;
     use crate::outbox::Post;
-    use crate::signals::Signals;
+    use crate::shutdown::Shutdown;
     use crate::store::stamp::tests::{changed_at, database};
     use crate::tick::stamped_tick;
     use crate::time::Zone;
@@ -107,17 +107,16 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let store = Store::open(&path).unwrap();
         let settings = store.settings().unwrap();
-        let (natives, signals) = (Natives::default(), Signals::default());
-        let means = Means {
+        let (functions, shutdown) = (Functions::default(), Shutdown::default());
+        let ctx = Context {
+            store: &store,
             clock: &clock,
             settings: &settings,
-            natives: &natives,
-            signals: &signals,
+            functions: &functions,
+            shutdown: &shutdown,
         };
         let mut post = Post::new(&store, &clock, &settings);
-        stamped_tick(&store, means, &mut post, Some(before))
-            .1
-            .unwrap();
+        stamped_tick(ctx, &mut post, Some(before)).1.unwrap();
         drop(post);
         drop(store);
         let (_, noted) = Note::read(&files).unwrap().unwrap().quiet.unwrap();

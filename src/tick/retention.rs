@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use super::hour;
 use super::note::last_tick;
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::model::settings::Settings;
 use crate::store::Store;
 use crate::store::retention::{DROPPED_AT_ONCE, Kept, LOOKED_AT, Reach};
 use crate::time::{Clock, Duration, Timestamp};
@@ -47,7 +47,7 @@ pub(super) fn drop_what_is_old(
     store: &Store,
     clock: &Clock,
     settings: &Settings,
-    goes_on: &dyn Fn() -> bool,
+    should_continue: &dyn Fn() -> bool,
 ) -> Result<Dropped> {
     let mut dropped = Dropped::default();
     let before = |keep: Option<Duration>| -> Result<Option<Timestamp>> {
@@ -55,7 +55,7 @@ pub(super) fn drop_what_is_old(
         Ok(keep.and_then(|keep| zone.add(clock.now(), &keep.negate())))
     };
     let reach = LazyCell::new(|| reach(store, clock.now()));
-    let drop_all = |kept, before| drop_all(store, kept, before, *reach, goes_on);
+    let drop_all = |kept, before| drop_all(store, kept, before, *reach, should_continue);
     if let Some(before) = before(settings.keep_tasks()?)? {
         dropped.tasks = drop_all(Kept::Tasks, before)?;
     }
@@ -86,12 +86,12 @@ fn drop_all(
     kept: Kept,
     before: Timestamp,
     mut reach: Reach,
-    goes_on: &dyn Fn() -> bool,
+    should_continue: &dyn Fn() -> bool,
 ) -> Result<usize> {
     let mut dropped = 0;
     while let Some(last) = store.last_old(kept, before, reach)? {
         let already = dropped;
-        while goes_on() {
+        while should_continue() {
             let some =
                 store.transact(|store| store.drop_old(kept, before, last, DROPPED_AT_ONCE))?;
             dropped += some;

@@ -7,10 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use super::{Life, folder_prefix, give_back, leftovers, life_of, lock_path, mark};
 use crate::error::Result;
 use crate::firing;
-use crate::method::Methods;
-use crate::native::Natives;
+use crate::functions::Functions;
+use crate::model::method::Methods;
+use crate::model::task::{LogEntry, Severity, Status, Stop, next_attempt};
 use crate::store::Store;
-use crate::task::{Level, LogEntry, Status, Stop, next_attempt};
 use crate::time::{Clock, Timestamp};
 
 /// An attempt that was running when its worker died.
@@ -31,16 +31,16 @@ pub struct Recovered {
 ///
 /// # Errors
 /// SQLite's, and when a lock file cannot be looked at.
-pub fn recover(store: &Store, clock: &Clock, natives: &Natives) -> Result<Vec<Recovered>> {
+pub fn recover(store: &Store, clock: &Clock, functions: &Functions) -> Result<Vec<Recovered>> {
     let mut recovered = Vec::new();
     for worker in store.workers()? {
         if let Life::Dead { started, _lock } = life_of(store, worker)? {
-            recovered.extend(bury(store, (clock, natives), worker, started)?);
+            recovered.extend(bury(store, (clock, functions), worker, started)?);
         }
     }
     if !store.orphaned_tasks()?.is_empty() {
         recovered.extend(store.transact(|store| {
-            interrupt(store, (clock.now(), natives), &store.orphaned_tasks()?)
+            interrupt(store, (clock.now(), functions), &store.orphaned_tasks()?)
         })?);
     }
     if store.has_orphaned_mail()? {
@@ -51,7 +51,7 @@ pub fn recover(store: &Store, clock: &Clock, natives: &Natives) -> Result<Vec<Re
 
 fn bury(
     store: &Store,
-    (clock, natives): (&Clock, &Natives),
+    (clock, functions): (&Clock, &Functions),
     worker: i64,
     started: Option<Vec<(i64, u32)>>,
 ) -> Result<Vec<Recovered>> {
@@ -78,7 +78,7 @@ fn bury(
         for (task, _) in unstarted {
             give_back(store, task, worker, clock.now())?;
         }
-        let recovered = interrupt(store, (clock.now(), natives), &interrupted)?;
+        let recovered = interrupt(store, (clock.now(), functions), &interrupted)?;
         store.requeue_mails(worker)?;
         store.delete_worker(worker)?;
         Ok(recovered)
@@ -91,12 +91,12 @@ fn bury(
 
 fn interrupt(
     store: &Store,
-    (now, natives): (Timestamp, &Natives),
+    (now, functions): (Timestamp, &Functions),
     tasks: &[(i64, u32)],
 ) -> Result<Vec<Recovered>> {
     let methods = match tasks {
         [] => Methods::default(),
-        _ => store.methods(natives)?,
+        _ => store.methods(functions)?,
     };
     let mut recovered = Vec::new();
     for &(id, attempt) in tasks {
@@ -107,7 +107,7 @@ fn interrupt(
             .or_else(|| methods.find(&task.method).map(|method| method.retries));
         let log = LogEntry {
             at: now,
-            level: Level::Error,
+            level: Severity::Error,
             message: "the runner that ran this task died, or the machine did".to_owned(),
             details: None,
         };

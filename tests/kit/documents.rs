@@ -1,7 +1,7 @@
 //! Timers and documents: making them, and looking at what hangs on them.
 
 use runner::firing::{Outcome, fire_due};
-use runner::native::Natives;
+use runner::functions::Functions;
 use runner::store::Store;
 use runner::time::{Clock, Timestamp, Zone};
 use serde_json::Value;
@@ -71,5 +71,5 @@ pub fn nine() -> Timestamp {
 /// Fires what is due at a time, without what a whole tick does after that.
 pub fn fire_at(store: &Store, now: Timestamp) -> Outcome {
     let settings = store.settings().unwrap();
-    fire_due(store, &Clock::fixed(now), &settings, &Natives::default()).unwrap()
+    fire_due(store, &Clock::fixed(now), &settings, &Functions::default()).unwrap()
 }

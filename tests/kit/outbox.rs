@@ -51,7 +51,7 @@ pub fn add_reminder(home: &Home) -> i64 {
         r#"INSERT INTO document (title, state, attributes) VALUES ('A & B', 'late', '{"valider": ["ann@example.org"]}');
            INSERT INTO timer (name) VALUES ('validation');
            INSERT INTO timer_action (timer_id, position, mail) VALUES (1, 0, '["reminder"]');
-           INSERT INTO attachment (timer_id, document_id, stale, step, mailing) VALUES (1, 1, 0, 1, 1)"#,
+           INSERT INTO attachment (timer_id, document_id, needs_reschedule, step, pending_mails) VALUES (1, 1, 0, 1, 1)"#,
     );
     queue_reminder(home)
 }

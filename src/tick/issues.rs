@@ -1,68 +1,68 @@
 //! What went wrong with tasks, as sentences.
 
 use crate::drain::{Outcome, Problem};
-use crate::task::Status;
+use crate::model::issue::{Issue, Subject};
+use crate::model::task::Status;
 use crate::time::Timestamp;
-use crate::trouble::{About, Trouble};
 use crate::worker::Recovered;
 
 /// What went wrong in a run of tasks.
-pub fn troubles(outcome: &Outcome) -> Vec<Trouble> {
-    let problems = outcome.problems.iter().map(|problem| Trouble {
+pub fn issues(outcome: &Outcome) -> Vec<Issue> {
+    let problems = outcome.problems.iter().map(|problem| Issue {
         about: about(problem.task, problem.level),
         sentence: sentence(problem),
-        given_up: problem.is_given_up(),
+        is_final: problem.is_final(),
     });
     let more = (outcome.more_problems > 0).then(|| more_tasks(outcome));
     let errors = outcome
         .errors
         .iter()
-        .map(|error| Trouble::new(About::Run, error));
+        .map(|error| Issue::new(Subject::Run, error));
     problems.chain(more).chain(errors).collect()
 }
 
 /// What is told of all the attempts that are not told of one by one. It is news whenever one of them is the last of its
 /// task, as it would be told alone.
-fn more_tasks(outcome: &Outcome) -> Trouble {
+fn more_tasks(outcome: &Outcome) -> Issue {
     let more = outcome.more_problems;
     let tasks = if more == 1 {
         "task failed or was"
     } else {
         "tasks failed or were"
     };
-    Trouble {
-        about: About::MoreTasks(more),
+    Issue {
+        about: Subject::MoreTasks(more),
         sentence: format!("{more} more {tasks} interrupted: 'runner task list' shows which"),
-        given_up: outcome.more_given_up > 0,
+        is_final: outcome.more_final > 0,
     }
 }
 
 /// What is not given up as a task is tried again by the level that waits for it.
-fn about(task: i64, level: Option<(i64, u32)>) -> About {
+fn about(task: i64, level: Option<(i64, u32)>) -> Subject {
     match level {
-        Some((attachment, level)) => About::Method {
+        Some((attachment, level)) => Subject::Method {
             task,
             attachment,
             level,
         },
-        None => About::Task(task),
+        None => Subject::Task(task),
     }
 }
 
 /// What was found of runs that died.
-pub fn interruptions(recovered: &[Recovered]) -> Vec<Trouble> {
+pub fn interruptions(recovered: &[Recovered]) -> Vec<Issue> {
     recovered.iter().map(interruption).collect()
 }
 
-fn interruption(found: &Recovered) -> Trouble {
+fn interruption(found: &Recovered) -> Issue {
     let again = again(found.again_at);
-    Trouble {
+    Issue {
         about: about(found.task, found.level),
         sentence: format!(
             "task {} ({}) was interrupted: its runner died{again}",
             found.task, found.method
         ),
-        given_up: found.again_at.is_none() && found.level.is_none(),
+        is_final: found.again_at.is_none() && found.level.is_none(),
     }
 }
 

@@ -1,8 +1,8 @@
 use proptest::prelude::{Strategy, prop, prop_assert_eq, proptest};
 
 use super::{Definition, Timer};
+use crate::model::timer::action::tests::actions;
 use crate::time::Duration;
-use crate::timer::action::tests::actions;
 
 fn definition(json: &str) -> Result<Timer, String> {
     let definition: Definition = serde_json::from_str(json).map_err(|error| error.to_string())?;

@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::document::DocumentRef;
 use crate::error::{Error, Result};
-use crate::fields::{self, Field, Kind};
 use crate::json::Json;
+use crate::model::document::DocumentRef;
+use crate::model::fields::{self, Field, Kind};
+use crate::model::words::words;
 use crate::time::{Duration, Timestamp};
-use crate::words::words;
 
 words! {
     /// Where a task is in its life.
@@ -35,7 +35,7 @@ words! {
 
 words! {
     /// How much a log entry, or an entry of a document's history, matters.
-    Level, "level" {
+    Severity, "level" {
         /// Something went wrong.
         Error = "error",
         /// Something may be wrong.
@@ -98,7 +98,7 @@ pub struct LogEntry {
     /// When the runner read it.
     pub at: Timestamp,
     /// How much it matters.
-    pub level: Level,
+    pub level: Severity,
     /// One text.
     pub message: String,
     /// Whatever the handler added.

@@ -2,12 +2,12 @@
 
 use serde::{Serialize, Serializer};
 
-/// The subject that [`About::Mailing`] is remembered by.
+/// The subject that [`Subject::Mailing`] is remembered by.
 pub(crate) const MAILING: &str = "mailing";
 
-/// What a trouble is about: by this it is known again in the next tick.
+/// What a issue is about: by this it is known again in the next tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum About {
+pub enum Subject {
     /// The attempts at a task.
     Task(i64),
     /// The attempts at a mail that no level waits for.
@@ -40,51 +40,51 @@ pub enum About {
 
 /// Something that went wrong and that somebody should know of. As JSON it is its sentence.
 #[derive(Debug, Clone)]
-pub struct Trouble {
+pub struct Issue {
     /// What it is about.
-    pub about: About,
+    pub about: Subject,
     /// What went wrong, on one line.
     pub sentence: String,
     /// Whether nothing more is tried about it.
-    pub given_up: bool,
+    pub is_final: bool,
 }
 
-impl Trouble {
-    /// A trouble that the next tick may find again.
-    pub fn new(about: About, sentence: impl Into<String>) -> Self {
+impl Issue {
+    /// A issue that the next tick may find again.
+    pub fn new(about: Subject, sentence: impl Into<String>) -> Self {
         Self {
             about,
             sentence: sentence.into(),
-            given_up: false,
+            is_final: false,
         }
     }
 
     /// How many errors it tells of.
     pub(crate) fn count(&self) -> u64 {
         match self.about {
-            About::MoreLevels(more) | About::MoreTasks(more) => more,
+            Subject::MoreLevels(more) | Subject::MoreTasks(more) => more,
             _ => 1,
         }
     }
 
     /// Whether it stands for others, which are not told one by one.
     pub(crate) fn is_sum(&self) -> bool {
-        matches!(self.about, About::MoreLevels(_) | About::MoreTasks(_))
+        matches!(self.about, Subject::MoreLevels(_) | Subject::MoreTasks(_))
     }
 
     /// What it is remembered by: a subject, an id and a level.
     pub(crate) fn key(&self) -> (&str, i64, u32) {
         match self.about {
-            About::Task(id) => ("task", id, 0),
-            About::Mail(id) => ("mail", id, 0),
-            About::Level { attachment, level }
-            | About::Method {
+            Subject::Task(id) => ("task", id, 0),
+            Subject::Mail(id) => ("mail", id, 0),
+            Subject::Level { attachment, level }
+            | Subject::Method {
                 attachment, level, ..
             } => ("attachment", attachment, level),
-            About::Mailing => (MAILING, 0, 0),
-            About::MoreLevels(_) => ("levels", 0, 0),
-            About::MoreTasks(_) => ("tasks", 0, 0),
-            About::Run => (&self.sentence, 0, 0),
+            Subject::Mailing => (MAILING, 0, 0),
+            Subject::MoreLevels(_) => ("levels", 0, 0),
+            Subject::MoreTasks(_) => ("tasks", 0, 0),
+            Subject::Run => (&self.sentence, 0, 0),
         }
     }
 }
@@ -97,7 +97,7 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     }
 }
 
-impl Serialize for Trouble {
+impl Serialize for Issue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.sentence)
     }

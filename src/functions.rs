@@ -3,7 +3,7 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //!
-//! use runner::native::{App, Task};
+//! use runner::functions::{App, Task};
 //! use serde_json::{Value, json};
 //!
 //! fn count(task: &mut Task) -> Result<Value, String> {
@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use crate::handler::protocol::Message;
 use crate::json::Json;
-use crate::task::{Level, Progress};
+use crate::model::task::{Progress, Severity};
 
 /// What a function answers: a result for the task, or why it could not come to its end.
 type Answer = Result<Value, String>;
@@ -36,15 +36,15 @@ type Function = Arc<dyn Fn(&mut Task) -> Answer + Send + Sync>;
 
 /// The functions that a program has registered.
 #[derive(Clone, Default)]
-pub struct Natives(HashMap<String, Function>);
+pub struct Functions(HashMap<String, Function>);
 
-impl fmt::Debug for Natives {
+impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl Natives {
+impl Functions {
     /// Registers a function as a method, in place of whatever the database has under that name.
     ///
     /// It runs on a thread of its own. `Ok` is COMPLETED, with the value as the task's result unless it is null; `Err`
@@ -72,7 +72,7 @@ impl Natives {
 /// A program that has the whole command line of `runner`, and methods of its own.
 #[derive(Debug, Default)]
 pub struct App {
-    natives: Natives,
+    functions: Functions,
 }
 
 impl App {
@@ -81,20 +81,20 @@ impl App {
         Self::default()
     }
 
-    /// Registers a function as a method: see [`Natives::add`].
+    /// Registers a function as a method: see [`Functions::add`].
     #[must_use]
     pub fn method<E: Display>(
         mut self,
         name: impl Into<String>,
         function: impl Fn(&mut Task) -> Result<Value, E> + Send + Sync + 'static,
     ) -> Self {
-        self.natives.add(name, function);
+        self.functions.add(name, function);
         self
     }
 
     /// Runs the command line of this process.
     pub fn main(self) -> ExitCode {
-        crate::cli::run(std::env::args_os(), self.natives)
+        crate::cli::run(std::env::args_os(), self.functions)
     }
 }
 
@@ -176,21 +176,21 @@ impl Task {
 
     /// Logs something that happened.
     pub fn info(&mut self, message: impl Into<String>) {
-        self.log(Level::Info, message, None);
+        self.log(Severity::Info, message, None);
     }
 
     /// Logs something that may be wrong.
     pub fn warning(&mut self, message: impl Into<String>) {
-        self.log(Level::Warning, message, None);
+        self.log(Severity::Warning, message, None);
     }
 
     /// Logs something that went wrong; the task need not end because of it.
     pub fn error(&mut self, message: impl Into<String>) {
-        self.log(Level::Error, message, None);
+        self.log(Severity::Error, message, None);
     }
 
     /// Logs something with details.
-    pub fn log(&mut self, level: Level, message: impl Into<String>, details: Option<&Value>) {
+    pub fn log(&mut self, level: Severity, message: impl Into<String>, details: Option<&Value>) {
         (self.say)(Message::Log {
             level,
             message: message.into(),

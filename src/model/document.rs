@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, one_line};
 use crate::firing;
 use crate::json::Json;
+use crate::model::task::Severity;
+use crate::model::timer::definition::check_attribute;
 use crate::store::Store;
-use crate::task::Level;
 use crate::time::{Timestamp, Zone};
-use crate::timer::definition::check_attribute;
 
 /// A document as it is stored, and as JSON shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +41,7 @@ pub struct HistoryEntry {
     /// When.
     pub at: Timestamp,
     /// How much it matters.
-    pub level: Level,
+    pub level: Severity,
     /// One text.
     pub message: String,
     /// The timer that did it.
@@ -158,7 +158,7 @@ pub fn change_state(store: &Store, id: i64, state: &str, now: Timestamp) -> Resu
     let before = store.state(id)?;
     if store.set_state(id, state, now)? {
         let message = state_words(&before, state);
-        store.insert_history(id, now, Level::Info, &message, None)?;
+        store.insert_history(id, now, Severity::Info, &message, None)?;
     }
     Ok(())
 }

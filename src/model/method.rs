@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::native::Natives;
+use crate::functions::Functions;
 
 /// What a name that stands for all methods of a service ends with.
 const WHOLE_SERVICE: &str = ":*";
@@ -61,10 +61,10 @@ impl Methods {
 
     /// These, and those that are functions of this program.
     #[must_use]
-    pub(crate) fn with_natives(mut self, natives: &Natives) -> Self {
+    pub(crate) fn with_natives(mut self, functions: &Functions) -> Self {
         self.0
-            .retain(|known| natives.names().all(|name| name != known.name));
-        self.0.extend(natives.names().map(|name| Method {
+            .retain(|known| functions.names().all(|name| name != known.name));
+        self.0.extend(functions.names().map(|name| Method {
             name: name.to_owned(),
             command: Vec::new(),
             timeout: None,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
-use crate::fields::{self, Field, Kind};
+use crate::model::fields::{self, Field, Kind};
 use crate::time::Duration;
 
 /// What a timer does at one or several of its levels: any of a state change, mails and a method, in this order.

@@ -1,4 +1,4 @@
-//! The signals that a run listens to: a child that ended, and somebody who wants it to leave.
+//! The shutdown that a run listens to: a child that ended, and somebody who wants it to leave.
 
 use std::cell::OnceCell;
 use std::io::{self, Read};
@@ -16,14 +16,14 @@ use crate::error::{Error, Result};
 /// What asks a run to leave.
 const REQUESTS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
-/// The signals of a run, from the moment on that it begins something: a run that finds nothing to do need not listen, and
+/// The shutdown of a run, from the moment on that it begins something: a run that finds nothing to do need not listen, and
 /// is ended by them as any program is.
 #[derive(Debug, Default)]
-pub struct Signals {
+pub struct Shutdown {
     listening: OnceCell<Listening>,
 }
 
-/// Signals as something that can be waited on together with pipes, for as long as it lives.
+/// Shutdown as something that can be waited on together with pipes, for as long as it lives.
 #[derive(Debug)]
 struct Listening {
     wake: UnixStream,
@@ -31,7 +31,7 @@ struct Listening {
     registered: Vec<SigId>,
 }
 
-impl Signals {
+impl Shutdown {
     /// Listens from now on, if it does not yet. A request to leave that the run was started to ignore, as nohup(1) does,
     /// stays ignored; one that it was started with blocked would never come, and neither would the end of a child: so
     /// they are let through.
@@ -41,7 +41,7 @@ impl Signals {
     pub fn listen(&self) -> Result<()> {
         if self.listening.get().is_none() {
             let listening = Listening::new().map_err(|source| Error::Io {
-                thing: "signals".to_owned(),
+                thing: "shutdown".to_owned(),
                 source,
             })?;
             self.listening.get_or_init(|| listening);
@@ -54,7 +54,7 @@ impl Signals {
         Some(self.listening.get()?.wake.as_fd())
     }
 
-    /// Takes note of the signals that came, so that the next wait waits for others.
+    /// Takes note of the shutdown that came, so that the next wait waits for others.
     pub fn clear(&self) {
         let Some(listening) = self.listening.get() else {
             return;
@@ -67,7 +67,7 @@ impl Signals {
     }
 
     /// Whether somebody wants the run to leave: then it begins nothing any more.
-    pub fn told_to_leave(&self) -> bool {
+    pub fn is_requested(&self) -> bool {
         let listening = self.listening.get();
         listening.is_some_and(|listening| listening.leave.load(Ordering::Relaxed))
     }
@@ -116,7 +116,7 @@ fn is_ignored(signal: i32) -> bool {
 /// A set with no signal in it. A plain call: between clone(2) and exec it may be made too.
 #[allow(unsafe_code)]
 pub(crate) fn empty_signals() -> libc::sigset_t {
-    // SAFETY: a set of signals is plain data, for which all zeros is a value; which of them are the empty set the call
+    // SAFETY: a set of shutdown is plain data, for which all zeros is a value; which of them are the empty set the call
     // says, and it may write less than the whole.
     unsafe {
         let mut empty: libc::sigset_t = std::mem::zeroed();

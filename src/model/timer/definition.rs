@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
-use crate::fields::{self, Field, Kind};
+use crate::model::fields::{self, Field, Kind};
+use crate::model::timer::action::check_duration;
+use crate::model::timer::{Action, Level, OutOfRange, Sequence};
 use crate::time::{Duration, Timestamp, Zone};
-use crate::timer::action::check_duration;
-use crate::timer::{Action, Level, OutOfRange, Sequence};
 
 /// A timer as it is defined, and as JSON shows and takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::firing;
+use crate::model::task::Severity;
 use crate::store::Store;
-use crate::store::attachment::Hanging;
-use crate::task::Level;
+use crate::store::attachment::Attachment;
 use crate::time::{Duration, Timestamp, Zone};
 
 /// An attachment as JSON shows it.
 #[derive(Debug, Serialize)]
-pub struct Attachment {
+pub struct AttachmentView {
     /// Its id.
     pub id: i64,
     /// The timer's name.
@@ -39,7 +39,7 @@ pub struct Attachment {
     pub delta: String,
 }
 
-impl Attachment {
+impl AttachmentView {
     /// The same with the delta added to its reference date, which is stored without.
     pub fn with_delta(mut self, zone: &Zone) -> Self {
         let delta: Duration = self.delta.parse().unwrap_or_default();
@@ -94,7 +94,7 @@ pub fn attach(
     let id = store.insert_attachment(new, now)?;
     firing::settle(store, id, (zone, now))?;
     match store.hanging(id)? {
-        Some(Hanging {
+        Some(Attachment {
             counted_from: Some(_),
             due_at: None,
             last_error,
@@ -111,13 +111,13 @@ pub fn attach(
 ///
 /// # Errors
 /// SQLite's.
-pub fn detach(store: &Store, hanging: &Hanging, now: Timestamp) -> Result<()> {
+pub fn detach(store: &Store, hanging: &Attachment, now: Timestamp) -> Result<()> {
     firing::call_off(store, hanging, "the timer was detached", now)?;
     let name = store.timer_name(hanging.timer)?;
     store.insert_history(
         hanging.document,
         now,
-        Level::Info,
+        Severity::Info,
         "timer detached",
         Some((&name, hanging.level)),
     )?;

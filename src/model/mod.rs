@@ -1,0 +1,10 @@
+//! The nouns and their rules: no SQL, no effects, no clock.
+
+pub mod document;
+pub mod fields;
+pub mod issue;
+pub mod method;
+pub mod settings;
+pub mod task;
+pub mod timer;
+pub(crate) mod words;
