@@ -1,0 +1,199 @@
+//! Most ticks find nothing to do. After one of them, the next ones need not open the database, until somebody writes to it
+//! or something becomes due; and nothing ever waits because of that.
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::kit::process::until;
+use crate::kit::programs::is_installed;
+use crate::kit::runner::Home;
+use runner::time::Clock;
+use rusqlite::Connection;
+
+/// What a tick says, when it is to say more, that did not open the database.
+const QUIET: &str = "nobody has written to the database since the last tick";
+
+/// A database in which nothing is due, and that no tick has looked at. The first tick of an hour looks in any case, so that
+/// no test may go on in the next one.
+fn not_looked_at() -> Home {
+    let left_of_hour = || 3600 - now().as_secs() % 3600;
+    until("the hour is over", || left_of_hour() > 45);
+    let home = Home::new();
+    home.method("Note:down", "echo done >> done");
+    age(&home);
+    home
+}
+
+/// The same, where a tick has.
+fn looked_at() -> Home {
+    let home = not_looked_at();
+    assert!(!is_quiet(&home), "no tick has looked yet");
+    home
+}
+
+/// Makes the files as old as they are on most machines when a tick comes.
+fn age(home: &Home) {
+    age_file(home, "runner.db");
+    age_file(home, "runner.db-wal");
+}
+
+fn age_file(home: &Home, name: &str) {
+    if let Ok(file) = File::options().write(true).open(home.path(name)) {
+        let long_ago = Duration::from_millis(1_775_804_400_123);
+        file.set_modified(UNIX_EPOCH + long_ago).unwrap();
+    }
+}
+
+fn now() -> Duration {
+    Clock::system().since(UNIX_EPOCH).unwrap()
+}
+
+fn is_quiet(home: &Home) -> bool {
+    let answer = home.run(["tick", "-v"]);
+    assert_eq!(answer.code(), 0, "{}", answer.all());
+    answer.err().contains(QUIET)
+}
+
+#[test]
+fn after_a_tick_that_found_nothing_the_next_ones_do_not_open_the_database() {
+    let home = looked_at();
+    assert!(is_quiet(&home) && is_quiet(&home));
+    let report = home.json(["tick"]);
+    assert_eq!(
+        (&report["fired"], &report["errors"]),
+        (&0.into(), &serde_json::json!([]))
+    );
+    let status = home.json(["status"]);
+    assert!(status["last_tick_age_s"].as_i64().unwrap() < 60);
+    assert!(is_quiet(&home), "to look changes nothing");
+}
+
+#[test]
+fn whoever_writes_to_the_database_makes_the_next_tick_look() {
+    let plain_sql = |home: &Home| home.sql("INSERT INTO task (method) VALUES ('Note:down')");
+    let command = |home: &Home| drop(home.ok(["task", "add", "Note:down"]));
+    let in_a_journal = |home: &Home| {
+        home.sql("PRAGMA journal_mode = DELETE; INSERT INTO task (method) VALUES ('Note:down')");
+    };
+    let ways: [&dyn Fn(&Home); 3] = [&plain_sql, &command, &in_a_journal];
+    let homes = ways.map(|write| {
+        let home = looked_at();
+        assert!(is_quiet(&home));
+        write(&home);
+        home
+    });
+    // Until then the time of the file tells nothing, and any tick looks.
+    let age_of =
+        |home: &Home| Clock::system().since(home.db().metadata().unwrap().modified().unwrap());
+    until("they are old", || {
+        homes
+            .iter()
+            .all(|home| age_of(home) > Some(Duration::from_millis(3100)))
+    });
+    for home in homes {
+        assert!(!is_quiet(&home));
+        assert_eq!(home.lines("done"), ["done"]);
+    }
+}
+
+#[test]
+fn a_program_that_keeps_the_database_open_is_noticed_by_each_of_its_commits() {
+    let home = looked_at();
+    let application = Connection::open(home.db()).unwrap();
+    let run = |sql: &str| application.execute_batch(sql).unwrap();
+    for round in 0..5 {
+        // What is committed next is written over what was, so that the log is as long as before.
+        run("PRAGMA wal_checkpoint(RESTART)");
+        age(&home);
+        is_quiet(&home);
+        run("SELECT count(*) FROM task");
+        assert!(is_quiet(&home), "it has only read");
+        run("BEGIN; INSERT INTO task (method) VALUES ('Note:down')");
+        assert!(is_quiet(&home), "it has not committed");
+        run("COMMIT");
+        age_file(&home, "runner.db-wal");
+        assert!(!is_quiet(&home));
+        assert_eq!(home.lines("done").len(), round + 1);
+    }
+}
+
+#[test]
+fn the_time_of_what_is_due_next_is_noted_as_the_end_of_the_quiet() {
+    let home = not_looked_at();
+    home.sql(
+        "INSERT INTO task (method, run_at) VALUES ('Note:down', datetime('now', '+30 seconds'))",
+    );
+    age(&home);
+    assert!(!is_quiet(&home), "no tick has looked yet");
+    assert!(is_quiet(&home), "it is not due");
+    let run_at: String = home.sql_value("SELECT run_at FROM task");
+    let noted = home.read("runner.db-tick");
+    assert_eq!(noted.get(20..39), Some(run_at.as_str()), "{noted}");
+}
+
+#[test]
+fn what_a_program_that_died_has_committed_is_seen_even_if_the_index_of_the_log_has_lost_it() {
+    if !is_installed("python3") {
+        return;
+    }
+    let home = not_looked_at();
+    let script = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute('SELECT count(*) FROM task').fetchall()
+print('open', flush=True)
+sys.stdin.readline()
+db.execute(\"INSERT INTO task (method) VALUES ('Note:down')\")
+db.commit()
+print('done', flush=True)
+sys.stdin.readline()";
+    let mut application = Command::new("python3")
+        .args(["-c", script])
+        .arg(home.db())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(application.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "open");
+    age(&home);
+    assert!(!is_quiet(&home), "no tick has looked yet");
+    assert!(is_quiet(&home));
+    let index = fs::read(home.path("runner.db-shm")).unwrap();
+    let go_on = application.stdin.as_mut().unwrap();
+    go_on.write_all(b"\n").unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "done");
+    application.kill().unwrap();
+    application.wait().unwrap();
+    home.write("runner.db-shm", index);
+    assert!(!is_quiet(&home), "nobody has closed the database");
+    assert_eq!(home.lines("done"), ["done"]);
+}
+
+#[test]
+fn what_refuses_a_database_or_is_to_be_told_does_so_in_quiet_ticks_too() {
+    let home = looked_at();
+    assert!(is_quiet(&home));
+    fs::set_permissions(home.folder(), Permissions::from_mode(0o777)).unwrap();
+    assert!(home.refused(["tick"]).contains("chmod o-w"));
+    fs::set_permissions(home.folder(), Permissions::from_mode(0o755)).unwrap();
+    assert!(is_quiet(&home));
+    fs::hard_link(home.db(), home.path("other.db")).unwrap();
+    assert!(home.refused(["tick"]).contains("hard links"));
+    fs::remove_file(home.path("other.db")).unwrap();
+    is_quiet(&home);
+    assert!(is_quiet(&home));
+    home.write("runner.db-failure", "the disk is full");
+    assert!(!is_quiet(&home), "the last run failed as a whole");
+    assert!(is_quiet(&home), "that is over");
+    for note in ["no note of ours", &"longer than any of ours ".repeat(10)] {
+        home.write("runner.db-tick", note);
+        assert!(!is_quiet(&home));
+        assert!(is_quiet(&home));
+        assert!(home.json(["status"])["last_tick"].is_string());
+    }
+    home.write("runner.db-journal", "");
+    assert!(!is_quiet(&home), "what is in the file may be undone");
+}

@@ -1,0 +1,240 @@
+//! What documents and timers cannot be: refused with a sentence, and nothing is changed.
+
+use crate::kit::runner::Home;
+use serde_json::json;
+
+#[test]
+fn definitions_that_cannot_be_are_refused() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:note", "true");
+    for (options, sentence) in [
+        (
+            &["--action", "delay=soon, state=a"][..],
+            "duration \"soon\"",
+        ),
+        (
+            &["--action", "delay=1.5d, state=a"],
+            "numbers must be whole",
+        ),
+        (
+            &["--action", "delay=99999999999999999999d, state=a"],
+            "too long to count",
+        ),
+        (
+            &["--delta", "later", "--action", "state=a"],
+            "--delta: duration \"later\"",
+        ),
+        (&["--action", "delay=1d"], "it has nothing to do"),
+        (&["--action", ""], "it has nothing to do"),
+        (
+            &["--action", "iterations=0, state=a"],
+            "0 iterations would never happen",
+        ),
+        (
+            &["--action", "delay=-1d, iterations=2, state=a"],
+            "it can be iterated only once",
+        ),
+        (&["--action", "method=Doc:nota"], "did you mean Doc:note?"),
+        (&["--action", "mail=reminder"], "no template 'reminder'"),
+        (
+            &["--reference", "a\"b", "--action", "state=a"],
+            "cannot be looked for",
+        ),
+        (
+            &["--reference", "", "--action", "state=a"],
+            "an attribute needs a name",
+        ),
+        (&["--from", "/nowhere/t.json"], "no such file"),
+    ] {
+        let refused = home.refused(["timer", "set", "t"].iter().chain(options));
+        assert!(refused.contains(sentence), "{options:?}: {refused}");
+        assert_eq!(home.json(["timer", "list"]), json!([]));
+    }
+}
+
+#[test]
+fn json_that_is_no_definition_is_told_what_it_should_be() {
+    let home = Home::new().at("2026-04-10T09:00");
+    for (given, sentence) in [
+        (
+            r#"["n","t",null,"0",[["1d",1,"s",[],null]]]"#,
+            "it should be a JSON object, not a list",
+        ),
+        ("{}", "actions is missing; it should be a list"),
+        (r#"{"actions": null}"#, "actions should be a list, not null"),
+        (
+            r#"{"actions": [["1d",1,"s",[],null]]}"#,
+            "action 1: it should be a JSON object, not a list",
+        ),
+        (
+            r#"{"actions": [{"state": 1}]}"#,
+            "action 1: state should be a text, not 1",
+        ),
+        (
+            r#"{"actions": [{"delay": 5, "state": "a"}]}"#,
+            "action 1: delay should be a text, not 5",
+        ),
+        (
+            r#"{"actions": [{"delay": "soon", "state": "a"}]}"#,
+            "action 1: delay: duration \"soon\"",
+        ),
+        (
+            r#"{"actions": [{"iterations": "3", "state": "a"}]}"#,
+            "iterations should be a whole number from 0 to 4294967295, not \"3\"",
+        ),
+        (
+            r#"{"actions": [{"iterations": 1.5, "state": "a"}]}"#,
+            "iterations should be a whole number",
+        ),
+        (
+            r#"{"actions": [{"mail": "T"}]}"#,
+            "mail should be a list of texts, not \"T\"",
+        ),
+        (
+            r#"{"actions": [{"colour": "red"}]}"#,
+            "action 1: there is no field 'colour'; there are delay, iterations",
+        ),
+        (
+            r#"{"title": null, "actions": []}"#,
+            "title should be a text, not null",
+        ),
+        (
+            r#"{"delta": "later", "actions": []}"#,
+            "delta: duration \"later\"",
+        ),
+        (
+            r#"{"actions": [], "actions": []}"#,
+            "duplicate field `actions`",
+        ),
+        ("soon", "this is not JSON"),
+    ] {
+        let answer = home.run_with_input(["timer", "set", "t", "--from", "-"], given);
+        let refused = answer.refused();
+        assert!(refused.contains(sentence), "{given}: {refused}");
+        for word in ["struct", "enum", "u32", "map", "sequence"] {
+            assert!(!refused.contains(word), "{given}: {refused}");
+        }
+    }
+    assert_eq!(home.json(["timer", "list"]), json!([]));
+}
+
+#[test]
+fn a_definition_brings_its_name_along() {
+    let home = Home::new().at("2026-04-10T09:00");
+    let given = r#"{"name": "mine", "actions": [{"state": "a"}]}"#;
+    home.run_with_input(["timer", "set", "--from", "-"], given)
+        .ok();
+    home.run_with_input(["timer", "set", "copy", "--from", "-"], given)
+        .ok();
+    let names = home.json(["timer", "list"]);
+    let names: Vec<_> = names
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|timer| &timer["name"])
+        .collect();
+    assert_eq!(names, ["copy", "mine"]);
+    let nameless = home.run_with_input(
+        ["timer", "set", "--from", "-"],
+        r#"{"actions": [{"state": "a"}]}"#,
+    );
+    assert!(nameless.refused().contains("a timer needs a name"));
+}
+
+#[test]
+fn what_is_for_all_timers_of_a_document_is_not_for_one() {
+    let home = Home::new().at("2026-04-10T09:00");
+    for arguments in [
+        &["detach", "t", "1", "--origin", "o"][..],
+        &["detach", "--match", "A", "--origin", "o"],
+        &["detach", "--match", ""],
+    ] {
+        let answer = home.run(["timer"].iter().chain(arguments));
+        assert_eq!(
+            (answer.code(), answer.out()),
+            (2, String::new()),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refused_definition_leaves_the_one_before_it() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.timer("t", &["state=a"]);
+    let before = home.json(["timer", "show", "t"]);
+    home.refused(["timer", "set", "t", "--action", "method=none"]);
+    assert_eq!(home.json(["timer", "show", "t"]), before);
+}
+
+#[test]
+fn attachments_that_cannot_be_are_refused() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.timer("t", &["delay=9000y, state=a"]);
+    let doc = home.document("A", "2026-04-25");
+    for (arguments, sentence) in [
+        (
+            &["nobody", "1"][..],
+            "no timer 'nobody': 'runner timer list' shows them",
+        ),
+        (&["t", "7"], "no document 7"),
+        (&["t", "report"], "no document report"),
+        (
+            &["t", "1", "--reference", "tomorrow"],
+            "--reference: time \"tomorrow\"",
+        ),
+        (&["t", "1"], "outside the years 0000 to 9999"),
+        (
+            &["t", "1", "--reference", "0000-01-01T00:00+14:00"],
+            "outside the years",
+        ),
+    ] {
+        let refused = home.refused(["timer", "attach"].iter().chain(arguments));
+        assert!(refused.contains(sentence), "{arguments:?}: {refused}");
+        assert_eq!(home.shown(&doc)["timers"], json!([]));
+        assert_eq!(home.messages(&doc), [""; 0]);
+    }
+}
+
+#[test]
+fn documents_that_cannot_be_are_refused() {
+    let home = Home::new();
+    home.ok(["doc", "add", "--key", "report-7"]);
+    for (arguments, sentence) in [
+        (
+            &["add", "--key", "7"][..],
+            "it has only digits, as ids have",
+        ),
+        (&["add", "--key", ""], "it is empty"),
+        (&["add", "--key", "report-7"], "another document has it"),
+        (&["add", "-a", "a\"b=c"], "cannot be looked for"),
+        (&["add", "-a", "a:=b"], "this is not JSON"),
+        (&["add", "--attributes", "[1]"], "they are a JSON object"),
+        (&["set", "report-8", "a=b"], "no document report-8"),
+        (&["set", "report-7", "=b"], "the name before '=' is missing"),
+        (&["state", "8", "late"], "no document 8"),
+        (&["show", "8"], "'runner doc list' shows them"),
+        (&["history", "8"], "no document 8"),
+        (&["delete", "8"], "no document 8"),
+    ] {
+        let refused = home.refused(["doc"].iter().chain(arguments));
+        assert!(refused.contains(sentence), "{arguments:?}: {refused}");
+    }
+    assert_eq!(home.json(["doc", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_in_use_is_not_removed() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:note", "true");
+    home.timer("t", &["method=Doc:note"]);
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    let method = home.refused(["method", "remove", "Doc:note"]);
+    assert!(method.contains("the timer 't' runs it"), "{method}");
+    let timer = home.refused(["timer", "remove", "t"]);
+    assert!(timer.contains("--force detaches it first"), "{timer}");
+    home.ok(["timer", "remove", "t", "--force"]);
+    home.ok(["method", "remove", "Doc:note"]);
+    assert_eq!(home.messages(&doc), ["timer attached", "timer detached"]);
+}
