@@ -44,7 +44,7 @@ fn send(url: &str, send: Duration) -> Result<Accepted, SendError> {
 /// A folder with a mail program that ends like this.
 fn program(act: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kit/sendmail.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/kit/sendmail.sh");
     symlink(script, folder.path().join("sendmail")).unwrap();
     fs::write(folder.path().join("act"), act).unwrap();
     folder

@@ -11,7 +11,7 @@ fn a_tick_looks_at_the_first_entries_of_partial_indexes_alone_to_see_whether_any
     for index in [
         "task_running",
         "task_ready",
-        "task_held (run_at<?)",
+        "task_deferred (run_at<?)",
         "mail_sending",
         "mail_queued",
         "attachment_needs_reschedule",
@@ -31,7 +31,7 @@ fn what_is_due_next_is_the_first_entry_of_an_index() {
     let home = Home::new();
     let plan = Store::open(&home.db()).unwrap().plan(NEXT_DUE).unwrap();
     for step in [
-        "SEARCH task USING COVERING INDEX task_held",
+        "SEARCH task USING COVERING INDEX task_deferred",
         "SEARCH mail USING COVERING INDEX mail_queued",
         "SEARCH attachment USING COVERING INDEX attachment_due",
     ] {

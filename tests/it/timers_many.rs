@@ -131,7 +131,7 @@ fn the_foreign_keys_of_an_application_are_followed_for_each_of_them() {
             "DELETE",
         ),
         (
-            "CREATE TABLE mine (attachment INTEGER REFERENCES \"AttachmentView\" ON DELETE SET NULL);
+            "CREATE TABLE mine (attachment INTEGER REFERENCES attachment ON DELETE SET NULL);
              INSERT INTO mine SELECT id FROM attachment",
             "UPDATE",
         ),
