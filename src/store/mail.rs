@@ -58,8 +58,10 @@ const NO_ATTACHMENT: i64 = 0;
 const CLAIMED: &str =
     "RETURNING (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment, *";
 
+/// Of an attachment whose date has changed, a mail waits until its dates are counted anew, which withdraws it.
 const QUEUED: &str = "FROM mail INDEXED BY mail_queued
-    WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)";
+    WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)
+      AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id AND needs_reschedule > 0)";
 
 impl Store {
     /// Puts a mail into the outbox; its id. Its Message-ID is made here, once and for all.

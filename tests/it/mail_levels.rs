@@ -298,6 +298,27 @@ fn a_new_date_by_the_command_line_withdraws_the_mails_of_the_old_one_too() {
     );
 }
 
+/// Plain SQL only marks the attachments; the mails of the old date are withdrawn when their timers are looked at again.
+#[test]
+fn a_date_that_plain_sql_moves_in_the_middle_of_a_tick_stops_the_mails_of_the_old_one() {
+    let server = Script::accept().start();
+    let mut home = home(&server);
+    hang(&home, &["mail=first"]);
+    home.sql(
+        "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 10)
+         INSERT INTO document (id, title, attributes) SELECT i, 'D' || i, (SELECT attributes FROM document) FROM n;
+         INSERT INTO attachment (timer_id, document_id) SELECT 1, id FROM document WHERE id > 1;
+         CREATE TRIGGER in_the_midst AFTER UPDATE OF status ON mail WHEN NEW.status = 'sent' AND NEW.id = 1 BEGIN
+             UPDATE document SET attributes = json_set(attributes, '$.deadline', '2026-04-10T12:00') WHERE id > 1;
+         END",
+    );
+    assert_eq!(tick_at(&mut home, "09:00"), [1, 0, 1, 0]);
+    assert_eq!(server.mails().len(), 1);
+    let withdrawn = home.json(["mail", "list", "--status", "failed"]);
+    assert_eq!(withdrawn.as_array().unwrap().len(), 9, "{withdrawn}");
+    assert_eq!(tick_at(&mut home, "12:00"), [9, 0, 9, 0]);
+}
+
 #[test]
 fn a_date_that_changes_while_a_mail_is_being_sent_leaves_its_level_to_the_new_date() {
     let server = Script::accept().once(Stage::Dot, Act::Keep).start();
