@@ -98,17 +98,17 @@ CREATE TABLE attachment (
     step         INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),  -- next of its level: state, mails, method
     counted_from TEXT    CHECK (counted_from IS NULL OR counted_from > '0' AND counted_from IS datetime(counted_from)),  -- the reference date, delta not added
     due_at       TEXT    CHECK (due_at IS NULL OR due_at > '0' AND due_at IS datetime(due_at)),              -- null while it waits for a date
-    needs_reschedule        INTEGER NOT NULL DEFAULT 1 CHECK (needs_reschedule BETWEEN 0 AND 2),   -- to compute anew: 1 date, 2 definition
+    waiting      INTEGER NOT NULL DEFAULT 0 CHECK (waiting IN (0, 1)),  -- for its mails, its task or the next tick
+    needs_reschedule INTEGER NOT NULL DEFAULT 1 CHECK (needs_reschedule BETWEEN 0 AND 2),  -- changed: 1 the date, 2 the definition
     attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 4294967295),
     last_error   TEXT,
     task_id      INTEGER,                            -- the last task of the level's method
-    -- Mails of the level that are not sent yet.
-    pending_mails      INTEGER NOT NULL DEFAULT 0 CHECK (pending_mails BETWEEN 0 AND 4294967295),
-    last_run_id     INTEGER,                            -- the run in which the level failed last
+    pending_mails INTEGER NOT NULL DEFAULT 0 CHECK (pending_mails BETWEEN 0 AND 4294967295),  -- how many mails its step has queued
+    last_run_id  INTEGER,                            -- the run in which the level failed last
     detached     INTEGER NOT NULL DEFAULT 0,         -- the runner has written the history of its end
     UNIQUE (document_id, timer_id)
 ) STRICT;
-CREATE INDEX attachment_due ON attachment (due_at, document_id) WHERE due_at IS NOT NULL;
+CREATE INDEX attachment_due ON attachment (due_at, document_id, waiting) WHERE due_at IS NOT NULL;
 CREATE INDEX attachment_needs_reschedule ON attachment (id) WHERE needs_reschedule > 0;
 
 -- The levels that were done or skipped. They outlive the attachment, the timer and the document.

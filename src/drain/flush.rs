@@ -270,6 +270,7 @@ impl Drain<'_> {
         let again_at = self.again_at(store, ended)?;
         let ending = Ending {
             status: ended.status,
+            attachment: ended.claim.attachment,
             again_at,
             at: ended.at,
             lasted: ended.lasted,

@@ -252,6 +252,36 @@ impl Store {
         Ok(())
     }
 
+    /// Lets the next turn of a tick look at an attachment again: its level's task is over for good, or one of its mails
+    /// was sent or has failed a try.
+    pub(crate) fn wake_attachment(&self, id: i64) -> Result<()> {
+        self.execute(
+            "UPDATE attachment SET waiting = 0 WHERE id = ?1 AND waiting = 1",
+            [id],
+        )?;
+        Ok(())
+    }
+
+    /// The same for the attachment, if any, that a task is of.
+    pub(crate) fn wake_attachment_of_task(&self, task: i64) -> Result<()> {
+        self.execute(
+            "UPDATE attachment SET waiting = 0
+              WHERE id = (SELECT attachment_id FROM task WHERE id = ?1) AND waiting = 1",
+            [task],
+        )?;
+        Ok(())
+    }
+
+    /// The same for the attachment, if any, that a mail is of.
+    pub(crate) fn wake_attachment_of_mail(&self, mail: i64) -> Result<()> {
+        self.execute(
+            "UPDATE attachment SET waiting = 0
+              WHERE id = (SELECT attachment_id FROM mail WHERE id = ?1) AND waiting = 1",
+            [mail],
+        )?;
+        Ok(())
+    }
+
     /// The attachment and its level, when it waits for this task.
     ///
     /// # Errors

@@ -255,6 +255,7 @@ impl Store {
               WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"),
             params![id, worker, now],
         )?;
+        self.wake_attachment_of_mail(id)?;
         Ok(finished > 0)
     }
 
@@ -275,6 +276,7 @@ impl Store {
                 unsent.not_before
             ],
         )?;
+        self.wake_attachment_of_mail(id)?;
         Ok(put_back > 0)
     }
 
@@ -322,6 +324,7 @@ impl Store {
             "UPDATE mail SET last_error = ?2 WHERE id = ?1 AND status = 'queued'",
             params![id, error],
         )?;
+        self.wake_attachment_of_mail(id)?;
         Ok(told > 0)
     }
 

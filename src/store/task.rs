@@ -60,6 +60,8 @@ pub struct Claim {
 pub struct Ending {
     /// `COMPLETED`, `FAILED`, `INTERRUPTED` or `CANCELLED`.
     pub status: Status,
+    /// The attachment whose level it is the method of: it is woken when the task is over for good.
+    pub attachment: Option<i64>,
     /// When it is tried again, if it is.
     pub again_at: Option<Timestamp>,
     /// When it ended.
@@ -358,7 +360,7 @@ impl Store {
         worker: i64,
         now: Timestamp,
     ) -> Result<Option<(Status, Option<i64>)>> {
-        self.find(
+        let released: Option<(Status, Option<i64>)> = self.find(
             "UPDATE task SET status = CASE WHEN stop_requested IS 'cancel' THEN 'CANCELLED'
                                            WHEN stop_requested IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,
                              ended_at = iif(stop_requested IS NULL, NULL, ?3),
@@ -366,7 +368,13 @@ impl Store {
               WHERE id = ?1 AND worker_id = ?2 AND status = 'RUNNING' RETURNING status, attachment_id",
             params![id, worker, now],
             |row| Ok((row.get("status")?, row.get("attachment_id")?)),
-        )
+        )?;
+        if let Some((status, Some(attachment))) = released
+            && status.is_ended()
+        {
+            self.wake_attachment(attachment)?;
+        }
+        Ok(released)
     }
 
     /// Ends an attempt, if it is still this worker's. Whether it was.
@@ -407,6 +415,9 @@ impl Store {
                 ],
             )?,
         };
+        if let (true, None, Some(attachment)) = (finished > 0, end.again_at, end.attachment) {
+            self.wake_attachment(attachment)?;
+        }
         Ok(finished > 0)
     }
 
@@ -446,7 +457,7 @@ impl Store {
               WHERE id = ?1 AND status = 'RUNNING'",
             params![id, status, again_at, at],
         )?;
-        Ok(())
+        self.wake_attachment_of_task(id)
     }
 
     /// Lets go of the tasks that waited for this one.
@@ -515,6 +526,9 @@ impl Store {
               WHERE id = ?1 AND status IN ('WAITING', 'TO_RUN')",
             params![id, now],
         )?;
+        if cancelled > 0 {
+            self.wake_attachment_of_task(id)?;
+        }
         Ok(cancelled > 0)
     }
 
