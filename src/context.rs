@@ -1,10 +1,10 @@
 //! What every effect works with.
 
+use crate::clock::Clock;
 use crate::functions::Functions;
 use crate::model::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::time::Clock;
 
 /// One run of the program: its database, its time, its settings, and how it is asked to end.
 #[derive(Clone, Copy)]

@@ -180,7 +180,7 @@ impl<'a> Enqueue<'a> {
     fn time(&self, text: &str) -> Result<Timestamp> {
         self.zone
             .parse_time(text)
-            .map_err(|error| Error::invalid("the time to run at", error.to_string()))
+            .map_err(|reason| Error::invalid("the time to run at", reason))
     }
 
     fn document(&self, named: &DocumentRef) -> Result<i64> {

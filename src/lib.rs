@@ -46,6 +46,7 @@
 
 mod boot;
 pub mod cli;
+pub mod clock;
 pub mod context;
 pub mod drain;
 pub mod enqueue;

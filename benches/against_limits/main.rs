@@ -21,6 +21,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use raw::Ids;
+use runner::clock::Clock;
 use runner::context::Context;
 use runner::drain::{Wanted, drain};
 use runner::enqueue::Enqueue;
@@ -29,7 +30,7 @@ use runner::model::settings::Settings;
 use runner::model::task::NewTask;
 use runner::shutdown::Shutdown;
 use runner::store::Store;
-use runner::time::{Clock, Zone};
+use runner::time::Zone;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use runner::clock::Clock;
 use runner::store::Store;
-use runner::time::Clock;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rustix::fs::{Advice, fadvise};

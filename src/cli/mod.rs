@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::{Error, Result, one_line};
 use crate::functions::Functions;
@@ -38,7 +39,7 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::file::Files;
 use crate::store::trust::Trusted;
-use crate::time::{Clock, Zone};
+use crate::time::Zone;
 use deferred::Deferred;
 use output::Output;
 

@@ -8,13 +8,13 @@ use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
+use crate::clock::Clock;
 use crate::error::{Error, Result, one_line};
 use crate::model::issue::Issue;
 use crate::model::settings::Settings;
 use crate::outbox::Post;
 use crate::report::{self, Told};
 use crate::store::Store;
-use crate::time::Clock;
 
 /// Where a command prints: JSON or text for people.
 pub(super) struct Output {

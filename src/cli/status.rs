@@ -131,7 +131,7 @@ impl Report {
 
     /// Nobody else notices that cron has died.
     fn alarm(&self, max_age: &Duration, zone: &Zone) -> Exit {
-        let oldest = zone.add(self.now, &max_age.negate());
+        let oldest = zone.add(self.now, &-*max_age);
         match self.last_tick {
             Some(last) if oldest.is_none_or(|oldest| last >= oldest) => return Exit::Done,
             Some(last) => complain(&format!(

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::output::{complain, complain_of, indented, mail_troubles, or_dash};
 use super::{Exit, Invocation, task_add, task_run, values};
+use crate::clock::Clock;
 use crate::enqueue::give_file;
 use crate::error::{Error, Result, one_line};
 use crate::firing;
@@ -18,7 +19,7 @@ use crate::store::Store;
 use crate::store::task::TaskFilter;
 use crate::store::task_file::FileKind;
 use crate::tick::interruptions;
-use crate::time::{Clock, Timestamp, Zone};
+use crate::time::{Timestamp, Zone};
 use crate::worker::recover;
 
 #[derive(Debug, clap::Subcommand)]

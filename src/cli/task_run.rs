@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::{complain_of, harmless, indented, mail_troubles};
 use super::task::{Shown, log_text, progress_text};
 use super::{Exit, Invocation};
+use crate::clock::Clock;
 use crate::drain::{self, Outcome, Wanted};
 use crate::error::{Error, Result};
 use crate::handler::record::Event;
@@ -16,7 +17,7 @@ use crate::model::task::{Progress, Status};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::tick::{interruptions, issues as troubles_of};
-use crate::time::{Clock, Zone};
+use crate::time::Zone;
 use crate::worker::recover;
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! `runner tick`
 
 use super::{Exit, Invocation, output};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::outbox::Post;
 use crate::report;
@@ -8,7 +9,6 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::stamp::Stamp;
 use crate::tick::{quiet_tick, rehearse, stamped_tick};
-use crate::time::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

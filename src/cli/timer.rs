@@ -113,7 +113,7 @@ impl Set {
             reference: self.reference,
             delta: delta
                 .parse()
-                .map_err(|error| Error::invalid("--delta", format!("{error}")))?,
+                .map_err(|reason: String| Error::invalid("--delta", reason))?,
             actions: actions.collect::<Result<_>>()?,
         })
     }

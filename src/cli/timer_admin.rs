@@ -52,7 +52,7 @@ impl Purge {
         let age = Duration::positive(&self.older_than)
             .map_err(|reason| Error::invalid("--older-than", reason))?;
         let (_, zone, clock) = invocation.times(&store)?;
-        let Some(before) = zone.add(clock.now(), &age.negate()) else {
+        let Some(before) = zone.add(clock.now(), &-age) else {
             return invocation.count("purged", 0);
         };
         let found = store.count_old_firings(before)?;

@@ -48,7 +48,7 @@ impl Args {
         let given = self.reference.as_deref().map(|text| zone.parse_time(text));
         let given = given
             .transpose()
-            .map_err(|error| Error::invalid("--reference", error.to_string()))?;
+            .map_err(|reason| Error::invalid("--reference", reason))?;
         let from = match (given, self.document) {
             (Some(given), _) => Some(given),
             (None, Some(doc)) => {

@@ -54,7 +54,7 @@ impl Attach {
         let reference_at = reference
             .map(|text| zone.parse_time(text))
             .transpose()
-            .map_err(|error| Error::invalid("--reference", error.to_string()))?;
+            .map_err(|reason| Error::invalid("--reference", reason))?;
         let id = store.transact(|store| {
             let new = NewAttachment {
                 timer: store.timer_id(&self.name)?,

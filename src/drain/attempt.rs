@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use super::own::Begun;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::functions::Functions;
 use crate::handler::input::Input;
@@ -21,7 +22,7 @@ use crate::model::task::{Severity, Status, Stop};
 use crate::store::Store;
 use crate::store::task::Claim;
 use crate::store::task_file::FileKind;
-use crate::time::{self, Clock, Timestamp};
+use crate::time::{self, Timestamp};
 use crate::worker;
 
 /// Who is shown what a task says, while it says it.

@@ -140,7 +140,7 @@ impl Drain<'_> {
             store.set_slots(worker, used)?;
         }
         log::debug!(
-            "{now:?}: {} ended, {} claimed",
+            "{now}: {} ended, {} claimed",
             self.ended.len(),
             claims.len()
         );

@@ -16,13 +16,13 @@ use serde_json::Value;
 
 use super::attempt::{Attempt, Cause, Ended, Ready, Surroundings, Watch};
 use super::grace::GRACE;
+use crate::clock::Clock;
 use crate::functions::{Functions, Given, Task};
 use crate::handler::mask::Mask;
 use crate::handler::protocol::Message;
 use crate::handler::record::Event;
 use crate::json::Json;
 use crate::model::task::Status;
-use crate::time::Clock;
 use crate::worker::Notes;
 
 /// How many tasks wait for each thread, so that it finds the next one without the run's help.

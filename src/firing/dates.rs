@@ -235,7 +235,7 @@ fn due_at(row: &Attachment, timer: &Timer, zone: &Zone) -> Due {
     match timer.due_at(zone, counted_from, row.level) {
         Ok(Some(due)) => Due::At(due),
         Ok(None) => Due::AfterTheLast,
-        Err(error) => Due::Never(Some(error.to_string())),
+        Err(why) => Due::Never(Some(why)),
     }
 }
 
@@ -253,11 +253,8 @@ fn start_over(
         now,
     )?;
     if let Some(before) = row.counted_from {
-        let after = counted.map_or_else(|| "none".to_owned(), Timestamp::rfc3339);
-        let message = format!(
-            "the date changed: {} → {after}; the timer starts over",
-            before.rfc3339()
-        );
+        let after = counted.map_or_else(|| "none".to_owned(), |at| at.to_string());
+        let message = format!("the date changed: {before} → {after}; the timer starts over");
         let level = (timer.definition.name.as_str(), row.level);
         store.insert_history(row.document, now, Severity::Info, &message, Some(level))?;
     }

@@ -75,8 +75,7 @@ pub(super) fn end_level(
             next.due_at = Some(due);
             Ok(Some(next))
         }
-        Err(error) => {
-            let why = error.to_string();
+        Err(why) => {
             let level = (timer.definition.name.as_str(), next.level);
             store.insert_history(next.document, now, Severity::Warning, &why, Some(level))?;
             next.due_at = None;

@@ -206,7 +206,7 @@ impl Firing<'_> {
             "" => format!("not done: {left}"),
             _ => format!("done: {done}; not done: {left}"),
         };
-        let due = row.due_at.map_or_else(String::new, Timestamp::rfc3339);
+        let due = row.due_at.map_or_else(String::new, |at| at.to_string());
         let why = row.last_error.as_ref();
         let why = why.map_or_else(String::new, |why| {
             format!("; {} attempts, the last: {why}", row.attempts)

@@ -7,6 +7,7 @@ use super::ending::{Failure, fail};
 use super::level::{Firing, Progress};
 use super::outcome::{Outcome, Problem};
 use super::timers::Timers;
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::functions::Functions;
 use crate::model::method::Methods;
@@ -14,7 +15,7 @@ use crate::model::settings::Settings;
 use crate::model::timer::Timer;
 use crate::store::Store;
 use crate::store::attachment::{Attachment, Due};
-use crate::time::{Clock, Timestamp, Zone};
+use crate::time::{Timestamp, Zone};
 
 /// How many levels share a transaction: others can write in between. The more there are of them, the fewer times the
 /// pages of the index by due date, which they touch at random, are written.

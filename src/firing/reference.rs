@@ -43,7 +43,7 @@ pub(super) fn reference(
         DateAttribute::Empty => Reference::Empty,
         DateAttribute::Text(text) => match zone.parse_time(&text) {
             Ok(date) => Reference::At(date),
-            Err(error) => waits(error.to_string()),
+            Err(why) => waits(why),
         },
         DateAttribute::Other => waits("it is not a text with a date in it".to_owned()),
     })

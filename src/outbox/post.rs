@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::tried::Tried;
 use super::{queue_letter, transport};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::mail::{Accepted, Failure, Letter, SendError, Sender};
@@ -14,7 +15,6 @@ use crate::model::issue::{Issue, Subject};
 use crate::model::settings::Settings;
 use crate::store::Store;
 use crate::store::mail::{BEFORE_ALL, MailClaim};
-use crate::time::Clock;
 use crate::worker::Worker;
 
 /// For how long mails are sent before tasks have their turn: a slow server does not hold them up.

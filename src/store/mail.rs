@@ -446,7 +446,7 @@ fn mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
         attempts: u32::try_from(attempts).unwrap_or(0),
         last_error: text_or_null(row, "last_error")?,
         run_at: row.get("run_at").unwrap_or_default(),
-        created_at: row.get("created_at").unwrap_or(Timestamp::MIN),
+        created_at: row.get("created_at")?,
         sent_at: row.get("sent_at").unwrap_or_default(),
         message_id: text(row, "message_id")?,
     })

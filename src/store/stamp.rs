@@ -11,7 +11,7 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::file::Files;
 use crate::boot;
-use crate::time::Clock;
+use crate::clock::Clock;
 
 /// How long ago a file must have been changed for its time to tell the next change from that one: file systems count in
 /// steps of up to two seconds.
@@ -105,8 +105,8 @@ pub(crate) mod tests {
     use tempfile::TempDir;
 
     use super::{Files, STEP, Stamp};
+    use crate::clock::Clock;
     use crate::store::Store;
-    use crate::time::Clock;
 
     fn stamp(path: &Path) -> Option<Stamp> {
         Stamp::of(&Files::of(path), &Clock::system())

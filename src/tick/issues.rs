@@ -85,6 +85,6 @@ fn sentence(problem: &Problem) -> String {
 }
 
 fn again(at: Option<Timestamp>) -> String {
-    at.map(|at| format!("; it is tried again at {}", at.rfc3339()))
+    at.map(|at| format!("; it is tried again at {at}"))
         .unwrap_or_default()
 }

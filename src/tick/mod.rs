@@ -15,6 +15,7 @@ use note::Note;
 use quiet::quiet_until;
 use retention::drop_what_is_old;
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::drain::{self, Outcome, Wanted};
 use crate::error::Result;
@@ -26,7 +27,7 @@ use crate::model::settings::Settings;
 use crate::outbox::{Post, Round};
 use crate::store::Store;
 use crate::store::stamp::Stamp;
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 use crate::worker::{Recovered, recover};
 
 const HOUR: i64 = 3600;

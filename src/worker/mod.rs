@@ -19,10 +19,11 @@ pub(crate) use leftovers::{MARK, gone_their_own_way, kill_all_of};
 pub use recovery::{Recovered, recover};
 
 use crate::boot;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::store::Store;
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 
 const HEADER: usize = 64;
 const NOTE: usize = 16;

@@ -5,13 +5,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::{Life, folder_prefix, give_back, leftovers, life_of, lock_path, mark};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::firing;
 use crate::functions::Functions;
 use crate::model::method::Methods;
 use crate::model::task::{LogEntry, Severity, Status, Stop, next_attempt};
 use crate::store::Store;
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 
 /// An attempt that was running when its worker died.
 #[derive(Debug)]

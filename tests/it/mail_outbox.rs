@@ -1,4 +1,5 @@
 //! The outbox from outside: what arrives at a server, and what the database says of it (`design`, “Mail”).
+use crate::kit::documents::nine;
 use crate::kit::mime::{body, header, html};
 use crate::kit::outbox::{add_mail, add_reminder, home, home_with, mail, queue_reminder, tick};
 use crate::kit::process::until;
@@ -6,7 +7,6 @@ use crate::kit::runner::Home;
 use crate::kit::smtp::{Act, Script, Stage};
 use runner::outbox::{self, Cause};
 use runner::store::Store;
-use runner::time::Timestamp;
 use serde_json::{Value, json};
 
 #[test]
@@ -59,9 +59,9 @@ fn a_mail_is_filled_when_it_is_queued_and_shares_the_fate_of_its_transaction() {
             attachment: 1,
             timer: "validation",
             level: 1,
-            due_at: Timestamp::MIN,
+            due_at: nine(),
         };
-        outbox::queue(store, &cause, Timestamp::MIN)?;
+        outbox::queue(store, &cause, nine())?;
         Err(runner::Error::invalid("the step", "fails after its mail"))
     });
     assert!(undone.is_err());

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
+use runner::clock::Clock;
 use runner::context::Context;
 use runner::drain::{Outcome, Wanted, drain};
 use runner::enqueue::Enqueue;
@@ -16,7 +17,7 @@ use runner::outbox::Post;
 use runner::shutdown::Shutdown;
 use runner::store::Store;
 use runner::tick::{Report, rehearse, tick};
-use runner::time::{Clock, Zone};
+use runner::time::Zone;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

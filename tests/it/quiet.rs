@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::kit::process::until;
 use crate::kit::programs::is_installed;
 use crate::kit::runner::Home;
-use runner::time::Clock;
+use runner::clock::Clock;
 use rusqlite::Connection;
 
 /// What a tick says, when it is to say more, that did not open the database.

@@ -204,10 +204,10 @@ fn a_forecast_has_all_levels_as_json_and_those_without_a_date_too() {
     assert_eq!(few.as_array().unwrap().len(), 3);
     let shown = home.ok(["timer", "forecast", "t"]);
     assert!(shown.ends_with("and 500 more: --limit"), "{shown}");
-    home.timer("t", &["delay=5000y, iterations=2, state=a"]);
+    home.timer("t", &["delay=200y, iterations=40, state=a"]);
     let far = home.json(["timer", "forecast", "t"]);
-    assert_eq!(far[0]["due_at"], "7026-04-10T09:00:00Z");
-    assert_eq!(far[1]["due_at"], Value::Null);
+    assert_eq!(far[38]["due_at"], "9826-04-10T09:00:00Z");
+    assert_eq!(far[39]["due_at"], Value::Null);
     let shown = home.ok(["timer", "forecast", "t"]);
     assert!(shown.contains("outside the years 0000 to 9999"), "{shown}");
 }

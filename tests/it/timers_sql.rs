@@ -67,7 +67,7 @@ fn what_was_inserted_or_changed_in_bulk_is_computed_by_the_next_tick() {
 fn a_value_that_is_no_date_makes_the_timer_wait_and_history_says_why_once() {
     for (value, why) in [
         ("\"soon\"", "time \"soon\""),
-        ("\"2026-02-30\"", "there is no such day"),
+        ("\"2026-02-30\"", "there is no such day or time of day"),
         ("20260430", "it is not a text with a date in it"),
         ("{\"at\": \"2026-04-30\"}", "time"),
     ] {

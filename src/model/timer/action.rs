@@ -84,7 +84,8 @@ impl Action {
 /// A sentence that says so.
 pub(super) fn check_duration(field: &str, text: &str) -> Result<(), String> {
     let read = text.parse::<Duration>();
-    read.map(drop).map_err(|error| format!("{field}: {error}"))
+    read.map(drop)
+        .map_err(|reason| format!("{field}: {reason}"))
 }
 
 impl FromStr for Action {
@@ -116,7 +117,7 @@ impl FromStr for Action {
 impl Action {
     fn set(&mut self, key: &str, value: String) -> Result<(), String> {
         match key {
-            "delay" => self.delay = value.parse().map_err(|error| format!("{error}"))?,
+            "delay" => self.delay = value.parse()?,
             "iterations" => {
                 self.iterations = value
                     .parse()

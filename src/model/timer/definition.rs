@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::error::{Error, Result, one_line};
 use crate::model::fields::{self, Field, Kind};
 use crate::model::timer::action::check_duration;
-use crate::model::timer::{Action, Level, OutOfRange, Sequence};
+use crate::model::timer::{Action, Level, Sequence};
 use crate::time::{Duration, Timestamp, Zone};
 
 /// A timer as it is defined, and as JSON shows and takes it.
@@ -89,7 +89,7 @@ impl Timer {
         }
         let actions = definition.actions.iter();
         let sequence = Sequence::new(actions.map(|action| (action.delay, action.iterations)))
-            .map_err(|error| wrong(error.to_string()))?;
+            .map_err(wrong)?;
         Ok(Self {
             definition,
             sequence,
@@ -116,7 +116,7 @@ impl Timer {
         zone: &Zone,
         counted_from: Timestamp,
         level: u32,
-    ) -> Result<Option<Timestamp>, OutOfRange> {
+    ) -> Result<Option<Timestamp>, String> {
         self.sequence
             .due_at(zone, counted_from, &self.definition.delta, level)
     }

@@ -6,4 +6,4 @@ pub mod sequence;
 
 pub use action::Action;
 pub use definition::{Definition, Timer};
-pub use sequence::{Level, OutOfRange, Sequence, SequenceError};
+pub use sequence::{Level, Sequence};

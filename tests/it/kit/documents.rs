@@ -1,9 +1,10 @@
 //! Timers and documents: making them, and looking at what hangs on them.
 
+use runner::clock::Clock;
 use runner::firing::{Outcome, fire_due};
 use runner::functions::Functions;
 use runner::store::Store;
-use runner::time::{Clock, Timestamp, Zone};
+use runner::time::{Timestamp, Zone};
 use serde_json::Value;
 
 use super::runner::Home;

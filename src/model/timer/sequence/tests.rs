@@ -1,4 +1,4 @@
-use super::{MOST_LEVELS, OutOfRange, Sequence, SequenceError};
+use super::{MAX_LEVELS, Sequence};
 use crate::time::{Duration, Zone};
 
 fn length(text: &str) -> Duration {
@@ -9,7 +9,7 @@ fn paris() -> Zone {
     Zone::parse("Europe/Paris").unwrap()
 }
 
-fn sequence(actions: &[(&str, u32)]) -> Result<Sequence, SequenceError> {
+fn sequence(actions: &[(&str, u32)]) -> Result<Sequence, String> {
     Sequence::new(
         actions
             .iter()
@@ -32,14 +32,14 @@ fn dates(zone: &Zone, reference: &str, delta: &str, sequence: &Sequence) -> Vec<
 fn levels_fall_one_delay_after_the_other() {
     for (story, reference, delta, actions, expected) in [
         (
-            "seed 004: reminded five days before the deadline, by the delta",
+            "reminded five days before the deadline, by the delta",
             "2026-04-25",
             "-5d",
             &[("0", 1), ("5d", 1)][..],
             &["2026-04-20 00:00:00", "2026-04-25 00:00:00"][..],
         ),
         (
-            "seed 004: reminded five days before the deadline, by a negative delay",
+            "reminded five days before the deadline, by a negative delay",
             "2026-04-25",
             "0",
             &[("-5d", 1), ("0", 1)],
@@ -153,7 +153,6 @@ fn the_delta_moves_the_reference_date() {
     let attached = zone.parse_time("2014-10-15 16:21").unwrap();
     let reference = zone.add(attached, &length("3h")).unwrap();
     assert_eq!(zone.show(reference), "2014-10-15 19:21:00");
-    assert_eq!(zone.add(attached, &length("9000y")), None);
 }
 
 #[test]
@@ -194,44 +193,33 @@ fn actions_that_make_no_sequence_are_refused_with_a_sentence() {
             "action 1: the delay -5d counts back from the reference date, so it can be iterated only once",
         ),
         (
-            &[("1d", MOST_LEVELS + 1)],
+            &[("1d", MAX_LEVELS + 1)],
             "action 1: the iterations of all actions come to more than 1000000",
         ),
         (
-            &[("1d", MOST_LEVELS), ("0", 1)],
+            &[("1d", MAX_LEVELS), ("0", 1)],
             "action 2: the iterations of all actions come to more than 1000000",
         ),
         (
-            &[("1d", MOST_LEVELS), ("0", u32::MAX)],
+            &[("1d", MAX_LEVELS), ("0", u32::MAX)],
             "action 2: the iterations of all actions come to more than",
         ),
-        (
-            &[("9223372036854775807d", 2)],
-            "action 1: its delays and those before it sum up to more than",
-        ),
-        (
-            &[("9223372036854775807d", 1), ("1d", 1)],
-            "action 2: its delays and those before it sum up to more than",
-        ),
     ] {
-        let refused = sequence(actions).unwrap_err().to_string();
+        let refused = sequence(actions).unwrap_err();
         assert!(refused.starts_with(sentence), "{refused}");
     }
 }
 
 #[test]
 fn a_date_that_cannot_be_written_is_an_error_and_a_level_past_the_last_is_none() {
-    let sequence = sequence(&[("1d", 1), ("8000y", 1), ("9223372036854000000mo", 1)]).unwrap();
+    let sequence = sequence(&[("1d", 1), ("200y", 40), ("200y", MAX_LEVELS - 41)]).unwrap();
     let reference = paris().parse_time("2026-04-10").unwrap();
     let due = |delta, level| sequence.due_at(&paris(), reference, &length(delta), level);
     assert!(due("0", 0).is_ok_and(|due| due.is_some()));
-    for (delta, level) in [("0", 1), ("0", 2), ("1000y", 2), ("-3000y", 0)] {
-        assert_eq!(due(delta, level), Err(OutOfRange { level }));
+    for (delta, level) in [("0", 40), ("200y", 39), ("0", MAX_LEVELS - 1)] {
+        let message = due(delta, level).unwrap_err();
+        let outside = format!("level {level} would fall outside the years 0000 to 9999");
+        assert!(message.starts_with(&outside), "{message}");
     }
-    assert_eq!(due("0", 3), Ok(None));
-    let sentence = OutOfRange { level: 1 }.to_string();
-    assert!(
-        sentence.starts_with("level 1 would fall outside the years 0000 to 9999"),
-        "{sentence}"
-    );
+    assert_eq!(due("0", MAX_LEVELS), Ok(None));
 }
