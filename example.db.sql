@@ -35,7 +35,9 @@ CREATE TABLE worker (
 CREATE TABLE method (
     name     TEXT    PRIMARY KEY CHECK (name <> ''),  -- 'Service:*' stands for all methods of a service
     command  TEXT    NOT NULL CHECK (json_valid(command) AND json_type(command, '$[0]') = 'text'),  -- argv
-    timeout  TEXT    CHECK (timeout <> ''),           -- a duration
+    timeout  TEXT    CHECK (  -- a duration above zero: each number with its unit right after it
+                    timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
+                    NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
     retries  INTEGER NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 4294967295),
     resident INTEGER NOT NULL DEFAULT 0 CHECK (resident IN (0, 1)),
     pipeline INTEGER NOT NULL DEFAULT 1 CHECK (pipeline BETWEEN 1 AND 1024)
@@ -142,7 +144,9 @@ CREATE TABLE task (
     deferred      INTEGER NOT NULL DEFAULT 0 CHECK (deferred IN (0, 1)),      -- run_at has not come yet
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
-    timeout       TEXT    CHECK (timeout <> ''),                          -- a duration
+    timeout       TEXT    CHECK (                                         -- as in method
+                    timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
+                    NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
     document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
     attachment_id INTEGER,                                                -- it is the method of this timer's level
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),

@@ -225,7 +225,7 @@ fn enqueue_one_by_one() {
                 for _ in 0..TASKS {
                     let add = |store: &Store| {
                         Enqueue::new(store, &functions, Zone::default(), clock.now())?
-                            .add(plain_task())
+                            .add(&plain_task())
                     };
                     store.transact(add).unwrap();
                 }

@@ -22,8 +22,8 @@ pub(super) struct Set {
     /// Service:method, or Service:* for all methods of a service
     name: String,
     /// How long a task of it may take, such as 90s or 2h
-    #[arg(long, value_name = "D", allow_hyphen_values = true)]
-    timeout: Option<String>,
+    #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]
+    timeout: Option<Duration>,
     /// How often a task of it is tried again
     #[arg(long, value_name = "N", default_value_t = 0)]
     retries: u32,
@@ -62,13 +62,10 @@ impl Set {
                 "its command is empty",
             ));
         }
-        if let Some(timeout) = &self.timeout {
-            Duration::positive(timeout).map_err(|reason| Error::invalid("--timeout", reason))?;
-        }
         let method = Method {
             name: self.name,
             command: self.command,
-            timeout: self.timeout,
+            timeout: self.timeout.map(|limit| limit.to_string()),
             retries: self.retries,
             resident: self.resident,
             pipeline: self.pipeline,

@@ -12,7 +12,6 @@ mod protocol;
 mod status;
 mod task;
 mod task_add;
-mod task_batch;
 mod task_run;
 mod template;
 mod tick;

@@ -1,15 +1,29 @@
 //! `runner task add`
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
-use super::{Invocation, task_batch, values};
+use super::{Invocation, values};
 use crate::enqueue::Enqueue;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::document::DocumentRef;
 use crate::model::task::NewTask;
+use crate::store::Store;
+use crate::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    task: TaskArgs,
+    /// Add many: a JSON object a line with the same fields; all of them or none
+    #[arg(long, value_name = "FILE", conflicts_with = "TaskArgs")]
+    batch: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct TaskArgs {
     /// The method that does it
     #[arg(required_unless_present = "batch")]
     method: Option<String>,
@@ -52,40 +66,44 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
     /// How long it may take [default: the method's, else the setting task.timeout]
-    #[arg(long, value_name = "D", allow_hyphen_values = true)]
-    timeout: Option<String>,
+    #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]
+    timeout: Option<Duration>,
     /// The document that it is about
     #[arg(long, value_name = "DOC")]
     document: Option<String>,
-    /// Add many: a JSON object a line with the same fields; all of them or none
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["method", "param", "params", "hidden_params", "file", "signature", "unique",
-        "owner", "after", "at", "priority", "retries", "timeout", "document"])]
-    batch: Option<PathBuf>,
 }
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         let store = invocation.store()?;
         match &self.batch {
-            Some(path) => task_batch::add(invocation, &store, path),
-            None => {
-                let task = self.task()?;
-                let (_, zone, clock) = invocation.times(&store)?;
-                let id = store.transact(|store| {
-                    Enqueue::new(store, &invocation.functions, zone, clock.now())?.add(task)
-                })?;
-                invocation.id(id)
-            }
+            Some(path) => add_batch(invocation, &store, path),
+            None => self.task.run(invocation, &store),
         }
+    }
+}
+
+impl TaskArgs {
+    fn run(self, invocation: &Invocation, store: &Store) -> Result<()> {
+        let (_, zone, clock) = invocation.times(store)?;
+        if let Some(at) = &self.at {
+            zone.parse_time(at)
+                .map_err(|error| Error::usage("--at", error))?;
+        }
+        let task = self.task()?;
+        let id = store.transact(|store| {
+            Enqueue::new(store, &invocation.functions, zone, clock.now())?.add(&task)
+        })?;
+        invocation.id(id)
     }
 
     fn task(self) -> Result<NewTask> {
+        let hidden = self.hidden_params.as_deref();
         Ok(NewTask {
             method: self.method.unwrap_or_default(),
             params: values::object("--params", self.params.as_deref(), "-p", &self.param)?,
-            hidden_params: self
-                .hidden_params
-                .map(|given| values::json("--hidden-params", &given))
+            hidden_params: hidden
+                .map(|given| values::json("--hidden-params", given))
                 .transpose()?,
             file: self.file,
             owner: self.owner,
@@ -95,8 +113,59 @@ impl Args {
             run_at: self.at,
             priority: self.priority,
             retries: self.retries,
-            timeout: self.timeout,
+            timeout: self.timeout.map(|limit| limit.to_string()),
             document: self.document.map(DocumentRef::Key),
         })
     }
+}
+
+/// Adds all tasks of a file in one transaction, and prints their ids.
+fn add_batch(invocation: &Invocation, store: &Store, path: &Path) -> Result<()> {
+    let lines = open(path).map_err(|source| Error::io(path, source))?;
+    let (_, zone, clock) = invocation.times(store)?;
+    let ids = store.transact(|store| {
+        let enqueue = Enqueue::new(store, &invocation.functions, zone, clock.now())?;
+        add_lines(&enqueue, lines, path)
+    })?;
+    match invocation.out.json {
+        true => invocation.out.json(&serde_json::json!({"ids": ids})),
+        false => ids.into_iter().try_for_each(|id| invocation.out.id(id)),
+    }
+}
+
+/// A file, or standard input for `-`. A pipe is read to its end first: nobody else can write to the database during the
+/// transaction, and whoever writes to the pipe may take their time.
+fn open(path: &Path) -> io::Result<BufReader<File>> {
+    let mut file = match path == Path::new("-") {
+        true => File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        false => File::open(path)?,
+    };
+    if !file.metadata()?.is_file() {
+        let mut whole = tempfile::tempfile()?;
+        io::copy(&mut file, &mut whole)?;
+        whole.rewind()?;
+        file = whole;
+    }
+    Ok(BufReader::new(file))
+}
+
+fn add_lines(enqueue: &Enqueue<'_>, lines: impl BufRead, path: &Path) -> Result<Vec<i64>> {
+    let mut ids = Vec::new();
+    for (index, line) in lines.lines().enumerate() {
+        let wrong =
+            |reason| Error::invalid(format!("{} line {}", path.display(), index + 1), reason);
+        let line = line.map_err(|source| Error::io(path, source))?;
+        // Some editors begin a file with a mark of the order of its bytes.
+        let line = line.trim_start_matches('\u{feff}').trim();
+        if line.is_empty() {
+            continue;
+        }
+        let task =
+            NewTask::from_json(line).map_err(|reason| wrong(format!("no task: {reason}")))?;
+        ids.push(enqueue.add(&task).map_err(|error| match error {
+            Error::Sqlite(_) | Error::Database { .. } => error,
+            error => wrong(error.to_string()),
+        })?);
+    }
+    Ok(ids)
 }

@@ -27,7 +27,10 @@ pub struct Document {
 
 /// A document, named by its id or its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "document should be the id of a document or its key"
+)]
 pub enum DocumentRef {
     /// By id.
     Id(i64),

@@ -1,6 +1,5 @@
 //! The tasks: adding them, claiming them for a worker, ending them.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use rusqlite::{Row, Statement, ToSql, params};
@@ -89,36 +88,6 @@ pub struct TaskFilter<'a> {
     pub limit: Option<u32>,
 }
 
-/// How many tasks a statement inserts: what a statement costs by itself is shared by so many.
-const ROWS_AT_ONCE: usize = 64;
-static PLAIN_ROWS: LazyLock<String> = LazyLock::new(|| {
-    let rows = vec!["(?, ?, ?)"; ROWS_AT_ONCE].join(", ");
-    format!("INSERT INTO task (method, params, created_at) VALUES {rows}")
-});
-
-impl TaskRow<'_> {
-    /// Whether it has nothing but a method and params.
-    fn is_plain(&self) -> bool {
-        let Self {
-            hidden_params: None,
-            owner: None,
-            signature: None,
-            after: None,
-            run_at: None,
-            priority: 0,
-            retries: None,
-            timeout: None,
-            document: None,
-            attachment: None,
-            ..
-        } = self
-        else {
-            return false;
-        };
-        true
-    }
-}
-
 const COLUMNS: &str =
     "(SELECT name FROM task_file WHERE task_id = task.id AND kind = 'input') AS file,
     (SELECT name FROM task_file WHERE task_id = task.id AND kind = 'output') AS output, task.*";
@@ -130,59 +99,8 @@ const CLAIMED: &str =
 
 impl Store {
     /// Inserts a task; its id.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn insert_task(&self, task: &TaskRow<'_>, now: Timestamp) -> Result<i64> {
-        self.insert_one(task, &now.to_sql())
-    }
-
-    /// Inserts tasks with as few statements as may be; their ids, in their order.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn insert_tasks(&self, tasks: &[TaskRow<'_>], now: Timestamp) -> Result<Vec<i64>> {
-        let now = now.to_sql();
-        // An application's triggers may add tasks of their own, whose ids come in between.
-        let one_by_one = tasks.len() < ROWS_AT_ONCE
-            || self.runs_triggers() && self.has_foreign_trigger(&["task"])?;
-        if one_by_one {
-            return self.insert_one_by_one(tasks, &now);
-        }
-        let mut chunks = tasks.chunks_exact(ROWS_AT_ONCE);
-        for chunk in chunks.by_ref() {
-            match chunk.iter().all(TaskRow::is_plain) {
-                true => self.insert_plain(chunk, &now)?,
-                false => drop(self.insert_one_by_one(chunk, &now)?),
-            }
-        }
-        self.insert_one_by_one(chunks.remainder(), &now)?;
-        let (last, count) = (self.last_id(), tasks.len() as i64);
-        Ok((last - count + 1..=last).collect())
-    }
-
-    fn insert_plain(&self, tasks: &[TaskRow<'_>], now: &str) -> Result<()> {
-        let mut statement = self.sql(&PLAIN_ROWS)?;
-        for (task, place) in tasks.iter().zip((1..).step_by(3)) {
-            statement.raw_bind_parameter(place, task.method)?;
-            statement.raw_bind_parameter(place + 1, task.params.map_or("{}", Json::text))?;
-            statement.raw_bind_parameter(place + 2, now)?;
-        }
-        statement.raw_execute()?;
-        Ok(())
-    }
-
-    fn insert_one_by_one(&self, tasks: &[TaskRow<'_>], now: &str) -> Result<Vec<i64>> {
-        tasks
-            .iter()
-            .map(|task| self.insert_one(task, now))
-            .collect()
-    }
-
-    fn insert_one(&self, task: &TaskRow<'_>, now: &str) -> Result<i64> {
-        if !task.is_plain() {
-            self.need_triggers()?;
-        }
+        self.need_triggers()?;
         self.execute(
             "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, run_at, priority,
                                retries, timeout, document_id, attachment_id, created_at)

@@ -48,7 +48,7 @@ impl Program {
         let task: NewTask = serde_json::from_str(&task.to_string()).unwrap();
         let add = |store: &Store| {
             let now = Clock::system().now();
-            Enqueue::new(store, &self.functions, Zone::default(), now)?.add(task)
+            Enqueue::new(store, &self.functions, Zone::default(), now)?.add(&task)
         };
         self.store.transact(add).unwrap()
     }
@@ -194,13 +194,9 @@ fn thousands_of_tasks_are_each_done_once_by_two_runs_at_once() {
         .store
         .transact(|store| {
             let now = Clock::system().now();
-            let mut enqueue = Enqueue::new(store, &program.functions, Zone::default(), now)?;
-            let mut ids = Vec::new();
-            for _ in 0..TASKS {
-                let task = serde_json::from_str(r#"{"method":"Own:run"}"#).unwrap();
-                enqueue.add_later(task, &mut ids)?;
-            }
-            enqueue.flush(&mut ids)
+            let enqueue = Enqueue::new(store, &program.functions, Zone::default(), now)?;
+            let task = serde_json::from_str(r#"{"method":"Own:run"}"#).unwrap();
+            (0..TASKS).try_for_each(|_| enqueue.add(&task).map(drop))
         })
         .unwrap();
     let path = program.store.files().path().to_owned();

@@ -113,12 +113,35 @@ fn what_is_not_valid_is_refused_by_the_database() {
         ("method, document_id", "'m', 99"),
         ("method, retries", "'m', -1"),
         ("method, retries", "'m', 99999999999"),
+        ("method, timeout", "'m', 30"),
+        ("method, timeout", "'m', -1"),
+        ("method, timeout", "'m', ''"),
+        ("method, timeout", "'m', 'garbage'"),
+        ("method, timeout", "'m', '0s'"),
+        ("method, timeout", "'m', '-5m'"),
+        ("method, timeout", "'m', '5 m'"),
+        ("method, timeout", "'m', '1h 30'"),
+        ("method, timeout", "'m', '1h m'"),
         ("method, attempt", "'m', -1"),
     ] {
         let insert = format!("INSERT INTO task ({columns}) VALUES ({values})");
         assert!(connection.execute_batch(&insert).is_err(), "{insert}");
     }
     assert_eq!(home.json(["task", "list"]), json!([]));
+    let method = "INSERT INTO method (name, command, timeout) VALUES ('n', '[\"true\"]', 'soon')";
+    assert!(connection.execute_batch(method).is_err());
+}
+
+#[test]
+fn every_time_limit_that_task_add_takes_can_be_inserted() {
+    let home = home();
+    for timeout in ["5m", "90s", "1h30m", "1mo 3d", "2y 1mo3w 4d5h6m7s"] {
+        home.sql(&format!(
+            "INSERT INTO task (method, timeout) VALUES ('m', '{timeout}')"
+        ));
+        home.ok(["task", "add", "m", "--timeout", timeout]);
+    }
+    assert_eq!(home.ok(["tick"]), "");
 }
 
 #[test]
@@ -145,9 +168,9 @@ fn a_row_that_cannot_be_run_fails_alone() {
     let home = home();
     home.sql(
         r#"INSERT INTO method (name, command) VALUES ('empty', '[""]'), ('numbers', '["./ghost", 1, null]');
-           INSERT INTO method (name, command, timeout) VALUES ('limited', '["true"]', 'soon');
+           INSERT INTO method (name, command, timeout) VALUES ('limited', '["true"]', '1m 1m');
            INSERT INTO task (method, params) VALUES ('unknown', '{}');
-           INSERT INTO task (method, timeout) VALUES ('m', 'a while');
+           INSERT INTO task (method, timeout) VALUES ('m', '9999999999999999999d');
            INSERT INTO task (method) VALUES ('empty'), ('numbers'), ('limited');
            INSERT INTO task (method, params, hidden_params) VALUES ('m', '"text"', '12');
            INSERT INTO task (method) VALUES (CAST(x'6dff' AS TEXT));
