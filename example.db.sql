@@ -29,7 +29,7 @@ CREATE TABLE worker (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     pid        INTEGER NOT NULL,
     slots      INTEGER NOT NULL DEFAULT 0,          -- how many of task.max_running it uses
-    started_at TEXT    NOT NULL CHECK (started_at > '0' AND started_at IS datetime(started_at))
+    started_at TEXT    NOT NULL
 ) STRICT;
 
 CREATE TABLE method (
@@ -44,14 +44,14 @@ CREATE TABLE method (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE document (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     key        TEXT    UNIQUE CHECK (key GLOB '*[^0-9]*'),  -- not only digits: those are ids
     family     TEXT    NOT NULL DEFAULT '',
     title      TEXT    NOT NULL DEFAULT '',
     state      TEXT    NOT NULL DEFAULT '',
     attributes TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(attributes) AND json_type(attributes) = 'object'),
-    created_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),
-    updated_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (updated_at > '0' AND updated_at IS datetime(updated_at)),
+    created_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    updated_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (updated_at IS datetime(updated_at)),
     revision   INTEGER NOT NULL DEFAULT 0            -- the runner's own updates count it up; triggers see the others
 ) STRICT;
 
@@ -59,16 +59,16 @@ CREATE TABLE document (
 CREATE TABLE history (
     id          INTEGER PRIMARY KEY,
     document_id INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
-    at          TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (at > '0' AND at IS datetime(at)),
-    level       TEXT    NOT NULL DEFAULT 'info' CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
+    at          TEXT    NOT NULL DEFAULT (datetime('now')),
+    level       TEXT    NOT NULL DEFAULT 'info',
     message     TEXT    NOT NULL,
     timer       TEXT,
-    timer_level INTEGER CHECK (timer_level BETWEEN 0 AND 4294967295)
+    timer_level INTEGER
 ) STRICT;
 CREATE INDEX history_document ON history (document_id);
 
 CREATE TABLE timer (
-    id        INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
     name      TEXT    NOT NULL UNIQUE CHECK (name <> ''),
     title     TEXT    NOT NULL DEFAULT '',
     reference TEXT    CHECK (reference <> '' AND instr(reference, '"') = 0),  -- the document's attribute to count from
@@ -89,23 +89,23 @@ CREATE TABLE timer_action (
 
 -- A timer hung on a document.
 CREATE TABLE attachment (
-    id           INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
     timer_id     INTEGER NOT NULL REFERENCES timer (id),
     document_id  INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
     origin       TEXT,
     reference_at TEXT    CHECK (reference_at IS NULL OR reference_at > '0' AND reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching: fixed
-    attached_at  TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (attached_at > '0' AND attached_at IS datetime(attached_at)),
+    attached_at  TEXT    NOT NULL DEFAULT (datetime('now')),
     -- The rest is the runner's.
-    level        INTEGER NOT NULL DEFAULT 0 CHECK (level BETWEEN 0 AND 4294967295),
-    step         INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),  -- next of its level: state, mails, method
-    counted_from TEXT    CHECK (counted_from IS NULL OR counted_from > '0' AND counted_from IS datetime(counted_from)),  -- the reference date, delta not added
-    due_at       TEXT    CHECK (due_at IS NULL OR due_at > '0' AND due_at IS datetime(due_at)),              -- null while it waits for a date
-    waiting      INTEGER NOT NULL DEFAULT 0 CHECK (waiting IN (0, 1)),  -- for its mails, its task or the next tick
-    needs_reschedule INTEGER NOT NULL DEFAULT 1 CHECK (needs_reschedule BETWEEN 0 AND 2),  -- changed: 1 the date, 2 the definition
-    attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 4294967295),
+    level        INTEGER NOT NULL DEFAULT 0,
+    step         INTEGER NOT NULL DEFAULT 0,         -- next of its level: 0 state, 1 mails, 2 method
+    counted_from TEXT,                               -- the reference date, delta not added
+    due_at       TEXT,                               -- null while it waits for a date
+    waiting      INTEGER NOT NULL DEFAULT 0,         -- for its mails, its task or the next tick
+    needs_reschedule INTEGER NOT NULL DEFAULT 1,     -- changed: 1 the date, 2 the definition
+    attempts     INTEGER NOT NULL DEFAULT 0,
     last_error   TEXT,
     task_id      INTEGER,                            -- the last task of the level's method
-    pending_mails INTEGER NOT NULL DEFAULT 0 CHECK (pending_mails BETWEEN 0 AND 4294967295),  -- how many mails its step has queued
+    pending_mails INTEGER NOT NULL DEFAULT 0,        -- how many mails its step has queued
     last_run_id  INTEGER,                            -- the run in which the level failed last
     detached     INTEGER NOT NULL DEFAULT 0,         -- the runner has written the history of its end
     UNIQUE (document_id, timer_id)
@@ -118,19 +118,19 @@ CREATE TABLE firing (
     id          INTEGER PRIMARY KEY,
     timer       TEXT    NOT NULL,
     document_id INTEGER NOT NULL,
-    level       INTEGER NOT NULL CHECK (level BETWEEN 0 AND 4294967295),
-    due_at      TEXT    NOT NULL CHECK (due_at > '0' AND due_at IS datetime(due_at)),
-    at          TEXT    NOT NULL CHECK (at > '0' AND at IS datetime(at)),
-    status      TEXT    NOT NULL CHECK (status IN ('done', 'skipped')),
+    level       INTEGER NOT NULL,
+    due_at      TEXT    NOT NULL,
+    at          TEXT    NOT NULL,
+    status      TEXT    NOT NULL,
     -- Of a skipped one: the first step that was not done, as in attachment, and those of its mails that were sent.
-    step        INTEGER NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 2),
-    sent        TEXT    CHECK (sent IS NULL OR json_valid(sent)),
+    step        INTEGER NOT NULL DEFAULT 0,
+    sent        TEXT,
     result      TEXT
 ) STRICT;
 CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
 
 CREATE TABLE task (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
     method        TEXT    NOT NULL CHECK (method <> ''),
     params        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
     hidden_params TEXT    CHECK (hidden_params IS NULL OR json_valid(hidden_params)),
@@ -141,7 +141,7 @@ CREATE TABLE task (
                     status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED'),
     priority      INTEGER NOT NULL DEFAULT 0,
     run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at, '+0 days')),  -- not before
-    deferred      INTEGER NOT NULL DEFAULT 0 CHECK (deferred IN (0, 1)),      -- run_at has not come yet
+    deferred      INTEGER NOT NULL DEFAULT 0,      -- run_at has not come yet
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
     timeout       TEXT    CHECK (                                         -- as in method
@@ -149,16 +149,16 @@ CREATE TABLE task (
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
     document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
     attachment_id INTEGER,                                                -- it is the method of this timer's level
-    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),
-    attempt       INTEGER NOT NULL DEFAULT 0 CHECK (attempt BETWEEN 0 AND 4294967294),
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
+    attempt       INTEGER NOT NULL DEFAULT 0,
     worker_id     INTEGER,
     stop_requested TEXT   CHECK (stop_requested IN ('stop', 'cancel')),  -- asked of its worker
-    started_at    TEXT    CHECK (started_at IS NULL OR started_at > '0' AND started_at IS datetime(started_at)),
-    ended_at      TEXT    CHECK (ended_at IS NULL OR ended_at > '0' AND ended_at IS datetime(ended_at)),
+    started_at    TEXT,
+    ended_at      TEXT,
     duration_ms   INTEGER,
     exit_code     INTEGER,
-    progress      TEXT    CHECK (progress IS NULL OR json_valid(progress)),
-    result        TEXT    CHECK (result IS NULL OR json_valid(result))
+    progress      TEXT,
+    result        TEXT
 ) STRICT;
 CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND deferred = 0;
 CREATE INDEX task_deferred ON task (run_at) WHERE deferred = 1;
@@ -173,10 +173,10 @@ CREATE TABLE task_log (
     task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
     seq     INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
-    at      TEXT    NOT NULL CHECK (at > '0' AND at IS datetime(at)),
-    level   TEXT    NOT NULL CHECK (level = 'info' OR level = 'warning' OR level = 'error'),
+    at      TEXT    NOT NULL,
+    level   TEXT    NOT NULL,
     message TEXT    NOT NULL,
-    details TEXT    CHECK (details IS NULL OR json_valid(details)),
+    details TEXT,
     PRIMARY KEY (task_id, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -202,7 +202,7 @@ CREATE TABLE template (
 
 -- The outbox: written in the transaction of the step that causes the mail, sent after it.
 CREATE TABLE mail (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
     status        TEXT    NOT NULL DEFAULT 'queued' CHECK (
                     status = 'queued' OR status = 'sending' OR status = 'sent' OR status = 'failed'),
     template      TEXT,
@@ -219,9 +219,9 @@ CREATE TABLE mail (
     html          TEXT,
     attempts      INTEGER NOT NULL DEFAULT 0,
     last_error    TEXT,
-    run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at)),             -- not before: the pause of a retry
-    created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at > '0' AND created_at IS datetime(created_at)),
-    sent_at       TEXT    CHECK (sent_at IS NULL OR sent_at > '0' AND sent_at IS datetime(sent_at)),
+    run_at        TEXT,                               -- not before: the pause of a retry
+    created_at    TEXT    NOT NULL DEFAULT (datetime('now')),
+    sent_at       TEXT,
     message_id    TEXT    NOT NULL,
     worker_id     INTEGER
 ) STRICT;
@@ -235,7 +235,7 @@ CREATE TABLE reported (
     subject TEXT    NOT NULL,                        -- 'task', 'mail' or 'attachment', else an error of the tick's own
     id      INTEGER NOT NULL DEFAULT 0,              -- of that task, mail or attachment
     level   INTEGER NOT NULL DEFAULT 0,              -- of that attachment
-    since   TEXT    NOT NULL CHECK (since > '0' AND since IS datetime(since)),
+    since   TEXT    NOT NULL,
     PRIMARY KEY (subject, id, level)
 ) STRICT, WITHOUT ROWID;
 

@@ -37,7 +37,7 @@ use crate::model::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::file::Files;
-use crate::store::trust::Trusted;
+use crate::store::trust;
 use crate::time::Zone;
 use deferred::Deferred;
 use output::Output;
@@ -143,34 +143,36 @@ struct Invocation {
 
 impl Invocation {
     fn store(&self) -> Result<Store> {
-        self.check_beside()?;
+        self.check_side_files()?;
         Store::open(&self.db)
     }
 
     fn store_to_read(&self) -> Result<Store> {
-        self.check_beside()?;
+        self.check_side_files()?;
         Store::open_to_read(&self.db)
     }
 
     /// For commands that run what is in the database.
     fn store_to_run(&self) -> Result<Store> {
-        Store::open_to_run(&self.trusted_database()?)
+        self.files_to_run()?;
+        Store::open(&self.db)
     }
 
-    fn trusted_database(&self) -> Result<Trusted> {
+    /// The files of a database whose commands may be run.
+    fn files_to_run(&self) -> Result<Files> {
         let files = Files::of(&self.db);
         files.check_names()?;
-        match self.trusted {
-            true => Ok(Trusted::by_word(files)),
-            false => Trusted::by_looking(files),
+        if !self.trusted {
+            trust::check(&files)?;
         }
+        Ok(files)
     }
 
-    fn check_beside(&self) -> Result<()> {
-        match self.trusted {
-            true => Ok(()),
-            false => Store::check_beside(&self.db),
+    fn check_side_files(&self) -> Result<()> {
+        if self.trusted {
+            return Ok(());
         }
+        trust::check_side_files(&Files::of(&self.db))
     }
 
     /// What effects work with.

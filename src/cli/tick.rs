@@ -19,22 +19,22 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
-        let trusted = invocation.trusted_database()?;
+        let files = invocation.files_to_run()?;
         if self.dry_run {
-            return rehearsed(invocation, &Store::open_to_run(&trusted)?);
+            return rehearsed(invocation, &Store::open(files.path())?);
         }
-        let (files, clock) = (trusted.files(), Clock::system());
+        let clock = Clock::system();
         // Another clock than the system's knows nothing of the times of files.
         let stamp = match &invocation.now {
-            None => Stamp::of(files, &clock),
+            None => Stamp::of(&files, &clock),
             Some(_) => None,
         };
-        match stamp.and_then(|stamp| quiet_tick(files, &clock, stamp)) {
+        match stamp.and_then(|stamp| quiet_tick(&files, &clock, stamp)) {
             Some(report) if invocation.out.json => {
                 invocation.out.json(&report).map(|()| Exit::Done)
             }
             Some(_) => Ok(Exit::Done),
-            None => whole_tick(invocation, &Store::open_to_run(&trusted)?, stamp),
+            None => whole_tick(invocation, &Store::open(files.path())?, stamp),
         }
     }
 }

@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::trust;
 use crate::error::{Error, Result};
 
 /// What a group may do with a file.
 const GROUP: u32 = 0o060;
+/// No link is followed, and a pipe is not waited for: in a folder where all may write, others may have put them there.
+const NO_TRICKS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 /// A database as a file, open or not, and where the files are that go with it.
 pub struct Files {
@@ -66,7 +67,7 @@ impl Files {
     pub(crate) fn open_beside(&self, ending: &str, how: &mut OpenOptions) -> io::Result<File> {
         let file = how
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .custom_flags(NO_TRICKS)
             .open(self.beside(ending))?;
         let user = rustix::process::geteuid();
         if let Some(database) = &self.found
@@ -81,26 +82,18 @@ impl Files {
         Ok(file)
     }
 
-    /// Opens a file that goes with the database to be read, if it is there and somebody has made it who may write to the
-    /// database. No link is followed, and what is no file, a pipe say, is not waited for.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Opens a file that goes with the database to be read, if it is there. No link is followed, and a pipe in its place
+    /// is not waited for.
     pub(super) fn look_into(&self, ending: &str) -> io::Result<Option<File>> {
         let mut how = OpenOptions::new();
-        how.read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        let file = match how.open(self.beside(ending)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        Ok(trust::is_of_the_database(self, &file.metadata()?).then_some(file))
+        how.read(true).custom_flags(NO_TRICKS);
+        match how.open(self.beside(ending)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file.map(Some),
+        }
     }
 
-    /// Reads the beginning of a text that goes with the database, so many bytes at most, under the same conditions.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Reads the beginning of a text that goes with the database, so many bytes at most, if it is there.
     pub(crate) fn read_beside(&self, ending: &str, most: u64) -> io::Result<Option<String>> {
         let Some(file) = self.look_into(ending)? else {
             return Ok(None);
@@ -112,8 +105,7 @@ impl Files {
 
     /// Whether such a file is there.
     pub(crate) fn has_beside(&self, ending: &str) -> bool {
-        let found = self.beside(ending).symlink_metadata();
-        found.is_ok_and(|found| trust::is_of_the_database(self, &found))
+        self.beside(ending).symlink_metadata().is_ok()
     }
 
     /// Refuses a database with several names: SQLite keeps a log beside each of them, and what it writes by one ruins what

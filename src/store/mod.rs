@@ -44,7 +44,6 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Row, Transacti
 
 use crate::error::{Error, Result};
 use file::Files;
-use trust::Trusted;
 
 /// The schema as statements that bring it from one version to the next; `user_version` counts those applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
@@ -149,37 +148,6 @@ impl Store {
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .and_then(|store| store.checked(migrations))
             .map_err(|error| error.of_database(path))
-    }
-
-    /// Opens a database to run what is in it, right after it was found to be trusted.
-    ///
-    /// # Errors
-    /// As [`Store::open`], and when others have put commands into it meanwhile.
-    pub fn open_to_run(trusted: &Trusted) -> Result<Self> {
-        let path = trusted.files().path();
-        let store = Self::open(path)?;
-        if !trusted.others_may_come {
-            return Ok(store);
-        }
-        // What was missing a moment ago somebody else may have made meanwhile.
-        match trust::check(&Files::of(path)) {
-            Ok(_) => Ok(store),
-            Err(error) => {
-                // The last to close a database makes what is beside it a part of it.
-                store
-                    .connection
-                    .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Refuses to open what somebody else has put beside a database of ours.
-    ///
-    /// # Errors
-    /// When there is such a file.
-    pub fn check_beside(path: &Path) -> Result<()> {
-        trust::check_beside(path)
     }
 
     /// Opens a database for a command that only looks. On a disk or in a folder that cannot be written to, where the

@@ -46,28 +46,26 @@ fn what_somebody_else_puts_beside_a_database_is_not_run_and_not_taken_into_it() 
     if !may_give_away() {
         return;
     }
-    for mode in [0o755, 0o1777] {
-        let home = home(mode);
-        plant(&home);
-        give_away(&home, "runner.db-wal");
-        for command in [
-            &["tick"][..],
-            &["task", "run", "1"],
-            &["mail", "test", "a@x.org"],
-            &["status"],
-            &["task", "add", "m"],
-        ] {
-            let told = home.refused(command);
-            assert!(
-                told.contains("runner.db-wal") && told.contains("somebody else"),
-                "{told}"
-            );
-        }
-        assert!(!home.path("ran").exists());
-        fs::remove_file(home.path("runner.db-wal")).unwrap();
-        home.ok(["tick"]);
-        assert_eq!(home.ok(["task", "list"]), "");
+    let home = home(0o1777);
+    plant(&home);
+    give_away(&home, "runner.db-wal");
+    for command in [
+        &["tick"][..],
+        &["task", "run", "1"],
+        &["mail", "test", "a@x.org"],
+        &["status"],
+        &["task", "add", "m"],
+    ] {
+        let told = home.refused(command);
+        assert!(
+            told.contains("runner.db-wal") && told.contains("somebody else"),
+            "{told}"
+        );
     }
+    assert!(!home.path("ran").exists());
+    fs::remove_file(home.path("runner.db-wal")).unwrap();
+    home.ok(["tick"]);
+    assert_eq!(home.ok(["task", "list"]), "");
 }
 
 #[test]
@@ -79,8 +77,8 @@ fn a_log_that_is_our_own_is_part_of_the_database() {
 }
 
 #[test]
-fn a_log_that_all_may_write_or_that_is_a_link_is_refused() {
-    let home = home(0o755);
+fn a_log_in_a_folder_for_all_that_all_may_write_or_that_is_a_link_is_refused() {
+    let home = home(0o1777);
     plant(&home);
     let writable = Permissions::from_mode(0o666);
     fs::set_permissions(home.path("runner.db-wal"), writable).unwrap();
@@ -92,17 +90,36 @@ fn a_log_that_all_may_write_or_that_is_a_link_is_refused() {
 }
 
 #[test]
-fn a_log_by_another_member_of_the_group_that_may_write_the_database_is_part_of_it() {
+fn a_group_that_may_exchange_the_database_must_be_one_that_may_write_to_it() {
+    if !may_give_away() {
+        return;
+    }
+    let home = home(0o775);
+    home.ok(["task", "add", "m"]);
+    chown(home.folder(), None, Some(STRANGER)).unwrap();
+    let told = home.refused(["tick"]);
+    assert!(
+        told.contains("group") && told.contains("chmod g-w"),
+        "{told}"
+    );
+    chown(home.db(), None, Some(STRANGER)).unwrap();
+    assert!(home.refused(["tick"]).contains("chmod g-w"));
+    fs::set_permissions(home.db(), Permissions::from_mode(0o660)).unwrap();
+    home.ok(["tick"]);
+    assert!(home.path("ran").exists());
+}
+
+#[test]
+fn a_folder_of_another_user_is_refused() {
     if !may_give_away() {
         return;
     }
     let home = home(0o755);
-    plant(&home);
-    chown(home.db(), None, Some(STRANGER)).unwrap();
-    give_away(&home, "runner.db-wal");
-    assert!(home.refused(["tick"]).contains("runner.db-wal"));
-    fs::set_permissions(home.db(), Permissions::from_mode(0o660)).unwrap();
-    home.ok(["tick"]);
+    home.ok(["task", "add", "m"]);
+    chown(home.folder(), Some(STRANGER), None).unwrap();
+    let told = home.refused(["tick"]);
+    assert!(told.contains("folder") && told.contains("chown"), "{told}");
+    home.ok(["--trust-database", "tick"]);
     assert!(home.path("ran").exists());
 }
 
