@@ -1,22 +1,39 @@
-//! The README is run as it is written: every command in it, in order, in one folder; and what it shows is what comes.
+//! The documentation is run as it is written: every command of a page, in order, in a folder of the page's own; and what
+//! a page shows is what comes. Each page is a test.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::kit::programs::{Bin, is_installed};
 use crate::kit::runner::Home;
 
-const README: &str = include_str!("../../README.md");
+/// Names each page and makes a test of it.
+macro_rules! pages {
+    ($($test:ident: $file:literal,)*) => {
+        const PAGES: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("../../", $file)))),*];
 
-/// Commands that run a program which not every machine has, and what is done there in their stead.
-const NEEDING: [(&str, &str, &str); 5] = [
-    ("runner task run 2 1", "python3", "runner task cancel 2"),
-    ("runner task run 3 1", "php", "runner task cancel 3"),
-    ("runner task run 4 1", "python3", "runner task cancel 4"),
-    ("python3 add.py", "python3", "true"),
-    ("php add.php", "php", "true"),
-];
+        mod works_as_written {
+            $(#[test]
+            fn $test() {
+                super::Reader::new().follow(include_str!(concat!("../../", $file)));
+            })*
+        }
+    };
+}
+
+pages! {
+    readme: "README.md",
+    handlers: "docs/handlers.md",
+    timers: "docs/timers.md",
+    mail: "docs/mail.md",
+    sql: "docs/sql.md",
+    administration: "docs/administration.md",
+    guarantees: "docs/guarantees.md",
+    speed: "docs/speed.md",
+}
 
 /// Building needs no second look here: the binary under test is what it makes.
 const CARGO: &str = r#"[ "$1" = run ] || exit 0
@@ -24,6 +41,7 @@ while [ "$1" != -- ]; do shift; done
 shift
 exec runner "$@""#;
 
+/// Somebody who types what a page says.
 struct Reader {
     home: Home,
     bin: Bin,
@@ -38,6 +56,19 @@ impl Reader {
         Self { home, bin }
     }
 
+    fn follow(&self, page: &'static str) {
+        for block in blocks(page) {
+            match block.language {
+                "sh" => self.run(&block),
+                "console" => self.compare(&block),
+                "sql" => self.home.sql(&block.content),
+                "rust" => assert!(is_in_the_library(&block.content), "{}", block.content),
+                "json" | "text" => {}
+                other => panic!("a block of '{other}' that nothing tests"),
+            }
+        }
+    }
+
     fn shell(&self, script: &str) -> Output {
         Command::new("sh")
             .args(["-e", "-c", script])
@@ -50,31 +81,59 @@ impl Reader {
     }
 
     /// A block of commands that must all succeed.
-    fn follow(&self, script: &str) {
-        let done = self.shell(script);
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success() && said.is_empty(), "{script}\n{said}");
+    fn run(&self, block: &Block) {
+        let done = self.shell(&block.content);
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        let succeeded = done.status.success() && stderr.is_empty();
+        assert!(succeeded || !block.can_run(), "{}\n{stderr}", block.content);
     }
 
-    /// A block that shows commands and what they answer.
-    fn compare(&self, session: &str) {
-        for part in format!("\n{session}").split("\n$ ").skip(1) {
+    /// A block that shows commands and what they print.
+    fn compare(&self, block: &Block) {
+        for part in format!("\n{}", block.content).split("\n$ ").skip(1) {
             let (command, shown) = part.split_once('\n').unwrap_or((part, ""));
-            let missing = NEEDING
-                .iter()
-                .find(|(needing, program, _)| command == *needing && !is_installed(program));
-            if let Some((_, _, instead)) = missing {
-                self.shell(instead);
-                continue;
-            }
-            let answer = self.shell(&format!("{{ {command}\n}} 2>&1"));
-            let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+            let done = self.shell(&format!("{{ {command}\n}} 2>&1"));
+            let printed = String::from_utf8_lossy(&done.stdout);
             assert!(
-                is_like(shown.trim_end(), answer.trim_end()),
-                "$ {command}\n--- shown\n{shown}\n--- answered\n{answer}"
+                is_like(shown.trim_end(), printed.trim_end()) || !block.can_run(),
+                "$ {command}\n--- shown\n{shown}\n--- printed\n{printed}"
             );
         }
     }
+}
+
+/// A fenced block.
+struct Block {
+    language: &'static str,
+    /// The program that it needs, which not every machine has: it is named after the language.
+    needs: Option<&'static str>,
+    content: String,
+}
+
+impl Block {
+    fn can_run(&self) -> bool {
+        self.needs.is_none_or(is_installed)
+    }
+}
+
+fn blocks(page: &'static str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(info) = line.strip_prefix("```") {
+            let (language, needs) = match info.split_once(' ') {
+                Some((language, program)) => (language, Some(program)),
+                None => (info, None),
+            };
+            let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            blocks.push(Block {
+                language,
+                needs,
+                content: content.join("\n"),
+            });
+        }
+    }
+    blocks
 }
 
 /// Whether a text is as shown, where `…` stands for anything on a line and white space is white space.
@@ -108,68 +167,115 @@ fn fits(shown: &str, line: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The examples of the library are compiled where they stand in its documentation.
-fn is_example_of_the_library(content: &str) -> bool {
-    let documented: Vec<&str> = include_str!("../../src/functions.rs")
-        .lines()
-        .filter_map(|line| line.strip_prefix("//!"))
-        .map(|line| line.strip_prefix(' ').unwrap_or(line))
-        .collect();
-    documented.join("\n").contains(content)
-}
-
-/// The fenced blocks, with their language.
-fn blocks() -> Vec<(String, String)> {
-    let mut blocks = Vec::new();
-    let mut lines = README.lines();
-    while let Some(line) = lines.next() {
-        if let Some(language) = line.strip_prefix("```") {
-            let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-            blocks.push((language.to_owned(), content.join("\n")));
-        }
+/// Whether an example stands in the library's own documentation, where it is compiled.
+fn is_in_the_library(example: &str) -> bool {
+    fn sources(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| match path.is_dir() {
+                true => sources(&path),
+                false => vec![fs::read_to_string(path).unwrap()],
+            })
+            .collect()
     }
-    blocks
-}
-
-#[test]
-fn every_command_works_as_it_is_written_and_answers_what_is_shown() {
-    let reader = Reader::new();
-    for (language, content) in blocks() {
-        match language.as_str() {
-            "sh" => reader.follow(&content),
-            "console" => reader.compare(&content),
-            "rust" => assert!(is_example_of_the_library(&content), "{content}"),
-            "sql" => reader.home.sql(&content),
-            "json" => {}
-            other => panic!("a block of '{other}' that nothing tests"),
-        }
-    }
-}
-
-#[test]
-fn every_command_is_in_the_list() {
-    let help = Home::without_database().ok(["--help"]);
-    let commands = help.split("Commands:").nth(1).unwrap();
-    let commands = commands.split("Options:").next().unwrap();
-    for command in commands
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-    {
-        let named =
-            README.contains(&format!("`{command}`")) || README.contains(&format!("`{command} "));
-        assert!(
-            command == "help" || named,
-            "'{command}' is not in the README"
-        );
-    }
-}
-
-#[test]
-fn every_setting_is_in_the_table_with_its_default() {
-    for (key, default) in runner::model::settings::ALL {
-        let row = README
+    sources(Path::new("src")).iter().any(|source| {
+        let comments: Vec<&str> = source
             .lines()
-            .find(|line| line.starts_with(&format!("| `{key}` |")));
+            .filter_map(|line| line.strip_prefix("//!").or(line.strip_prefix("///")))
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .collect();
+        comments.join("\n").contains(example)
+    })
+}
+
+fn page(file: &str) -> &'static str {
+    PAGES.iter().find(|(name, _)| *name == file).unwrap().1
+}
+
+#[test]
+fn every_page_is_run_and_linked_from_the_readme() {
+    for entry in fs::read_dir("docs").unwrap() {
+        let file = entry.unwrap().path().display().to_string();
+        assert!(PAGES.iter().any(|(name, _)| *name == file), "{file}");
+        assert!(page("README.md").contains(&format!("]({file})")), "{file}");
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    for (name, text) in PAGES {
+        let folder = Path::new(name).parent().unwrap();
+        let links = text.split("](").skip(1).map(|rest| rest.split(')').next());
+        for link in links.flatten().filter(|link| !link.starts_with("http")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path = match file {
+                "" => Path::new(name).to_owned(),
+                file => folder.join(file),
+            };
+            let target = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{name}: {link}"));
+            assert!(
+                heading.is_empty()
+                    || target
+                        .lines()
+                        .any(|line| anchor(line) == Some(heading.into())),
+                "{name}: {link}"
+            );
+        }
+    }
+}
+
+/// What a link to a heading says.
+fn anchor(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
+    Some(heading.to_lowercase().replace(' ', "-"))
+}
+
+#[test]
+fn every_command_is_documented() {
+    let home = Home::without_database();
+    let documented = |command: &str| {
+        let text = page("docs/administration.md");
+        assert!(
+            text.contains(&format!("`{command}`")) || text.contains(&format!("`{command} ")),
+            "'{command}' is not in docs/administration.md"
+        );
+    };
+    for command in subcommands(&home, &[]) {
+        let below = subcommands(&home, &[&command]);
+        if below.is_empty() {
+            documented(&command);
+        }
+        for subcommand in below {
+            documented(&format!("{command} {subcommand}"));
+        }
+    }
+}
+
+fn subcommands(home: &Home, command: &[&str]) -> Vec<String> {
+    let help = home.ok([command, &["--help"]].concat());
+    let Some((_, listed)) = help.split_once("\nCommands:\n") else {
+        return Vec::new();
+    };
+    let names = listed
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    let settings = Home::new().json(["config", "list"]);
+    for setting in settings.as_array().unwrap() {
+        let (key, default) = (&setting["key"], setting["default"].as_str().unwrap());
+        let start = format!("| `{}` |", key.as_str().unwrap());
+        let mut lines = page("docs/administration.md").lines();
+        let row = lines.find(|line| line.starts_with(&start));
         let row = row.unwrap_or_else(|| panic!("no row of {key}"));
         assert!(
             default.is_empty() || row.contains(&format!("| `{default}` |")),
@@ -179,52 +285,40 @@ fn every_setting_is_in_the_table_with_its_default() {
 }
 
 #[test]
-fn every_column_that_is_named_exists() {
+fn every_table_is_documented_and_every_column_that_is_named_exists() {
     let home = Home::new();
-    let (_, section) = README.split_once("## SQL interface\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let tables = [
-        "task",
-        "task_log",
-        "task_file",
-        "method",
-        "document",
-        "history",
-        "timer",
-        "timer_action",
-        "attachment",
-        "timer_next",
-        "firing",
-        "template",
-        "mail",
-        "setting",
-        "worker",
-    ];
-    for table in tables {
+    let tables: String = home.sql_value(
+        "SELECT group_concat(name, ' ') FROM sqlite_schema \
+          WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*'",
+    );
+    for table in tables.split(' ').filter(|table| *table != "reported") {
         let query = format!("SELECT group_concat(name, ' ') FROM pragma_table_info('{table}')");
-        let there: String = home.sql_value(&query);
-        let there: BTreeSet<&str> = there.split(' ').collect();
-        let rows = section.lines().filter(|line| {
-            line.starts_with(&format!("| `{table}` |"))
-                || line.starts_with(&format!("| `INSERT INTO {table}` |"))
-        });
-        let named: Vec<String> = rows.flat_map(columns).collect();
+        let columns: String = home.sql_value(&query);
+        let columns: BTreeSet<&str> = columns.split(' ').collect();
+        let named = named_columns(table);
         assert!(!named.is_empty(), "{table} has no row");
         for column in named {
-            assert!(there.contains(column.as_str()), "{table} has no {column}");
+            assert!(columns.contains(column.as_str()), "{table} has no {column}");
         }
     }
 }
 
-/// The names in the last cell of a row of a table, but for what stands in parentheses.
-fn columns(row: &str) -> Vec<String> {
-    let cell = row.trim_end_matches([' ', '|']).rsplit(" | ").next();
-    let mut text = cell.unwrap_or_default().to_owned();
-    while let (Some(open), Some(close)) = (text.find('('), text.find(')')) {
-        text.replace_range(open..=close, "");
-    }
-    let names = text.split('`').skip(1).step_by(2);
-    names.map(str::to_owned).collect()
+/// The columns that the rows of a table name, but for what stands in parentheses.
+fn named_columns(table: &str) -> Vec<String> {
+    let starts = ["", "INSERT INTO ", "UPDATE "].map(|verb| format!("| `{verb}{table}` |"));
+    let rows = page("docs/sql.md")
+        .lines()
+        .filter(|line| starts.iter().any(|start| line.starts_with(start)));
+    rows.flat_map(|row| {
+        let cell = row.trim_end_matches([' ', '|']).rsplit(" | ").next();
+        let mut text = cell.unwrap_or_default().to_owned();
+        while let (Some(open), Some(close)) = (text.find('('), text.find(')')) {
+            text.replace_range(open..=close, "");
+        }
+        let names = text.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect::<Vec<_>>()
+    })
+    .collect()
 }
 
 #[test]
