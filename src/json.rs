@@ -1,11 +1,26 @@
-//! JSON as it was written: carried from a command or a column to a handler without being taken apart.
+//! JSON: read into the structs that it should be, and carried as it was written from a command or a column to a handler.
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::store::text::readable;
+use crate::error::one_line;
+
+/// Reads a JSON object; else the reason, on one line.
+pub(crate) fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    // Some editors begin a file with a byte order mark, which is no part of its text.
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    // serde would also take a list of the values in the order of the fields.
+    if !text.starts_with('{') {
+        return Err("it should be a JSON object".to_owned());
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let reason = one_line(&error.to_string());
+        reason.replace(" at line 1 column ", " at column ")
+    })
+}
 
 /// A JSON text, kept as it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,17 +28,10 @@ use crate::store::text::readable;
 pub struct Json(Box<RawValue>);
 
 impl Json {
-    /// A text that is JSON, on one line.
-    ///
-    /// # Errors
-    /// What is wrong with it.
+    /// Reads a text, and puts it on one line.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        let line = match text.contains(['\n', '\r']) {
-            // Line breaks are white space in JSON: inside a string they are written \n.
-            true => text.replace(['\n', '\r'], " "),
-            false => text.to_owned(),
-        };
-        RawValue::from_string(line).map(Self)
+        // Line breaks are white space in JSON: inside a string they are written \n.
+        RawValue::from_string(text.replace(['\n', '\r'], " ")).map(Self)
     }
 
     /// The text.
@@ -31,7 +39,7 @@ impl Json {
         self.0.get()
     }
 
-    /// The text, as a part of another.
+    /// The text, to be part of another JSON.
     pub fn raw(&self) -> &RawValue {
         &self.0
     }
@@ -44,8 +52,7 @@ impl Json {
 
 impl From<&Value> for Json {
     fn from(value: &Value) -> Self {
-        let text = value.to_string();
-        Self::parse(&text).unwrap_or_else(|_| Self(RawValue::NULL.to_owned()))
+        Self(to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()))
     }
 }
 
@@ -56,8 +63,9 @@ impl ToSql for Json {
 }
 
 impl FromSql for Json {
+    /// What SQLite takes for JSON and serde does not, such as a thousand nested lists, is read as a string.
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let text = readable(value)?;
+        let text = String::from_utf8_lossy(value.as_bytes()?);
         Ok(Self::parse(&text).unwrap_or_else(|_| Self::from(&Value::from(text))))
     }
 }

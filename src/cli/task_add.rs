@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Invocation, values};
 use crate::enqueue::Enqueue;
 use crate::error::{Error, Result};
+use crate::json::read_object;
 use crate::model::document::DocumentRef;
 use crate::model::task::NewTask;
 use crate::store::Store;
@@ -161,7 +162,7 @@ fn add_lines(enqueue: &Enqueue<'_>, lines: impl BufRead, path: &Path) -> Result<
             continue;
         }
         let task =
-            NewTask::from_json(line).map_err(|reason| wrong(format!("no task: {reason}")))?;
+            read_object::<NewTask>(line).map_err(|reason| wrong(format!("no task: {reason}")))?;
         ids.push(enqueue.add(&task).map_err(|error| match error {
             Error::Sqlite(_) | Error::Database { .. } => error,
             error => wrong(error.to_string()),

@@ -6,6 +6,7 @@ use super::{Exit, Invocation, timer_admin, timer_forecast, timer_hang, timer_lis
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::functions::Functions;
+use crate::json::read_object;
 use crate::model::timer::{Action, Definition, Timer};
 use crate::store::Store;
 use crate::store::timer::{Counted, Stored};
@@ -125,7 +126,7 @@ fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
         "-" => values::body("-")?,
         path => values::body(&format!("@{path}"))?,
     };
-    let read = Definition::from_json(&text)
+    let read = read_object::<Definition>(&text)
         .map_err(|reason| Error::invalid(path, format!("no definition of a timer: {reason}")))?;
     Ok(Definition {
         name: name.unwrap_or(read.name),
@@ -249,7 +250,8 @@ mod tests {
     fn a_timer_may_name_a_function_of_the_program() {
         let folder = tempfile::TempDir::new().unwrap();
         let store = Store::create(&folder.path().join("runner.db")).unwrap();
-        let definition = Definition::from_json(r#"{"actions":[{"method":"Own:run"}]}"#).unwrap();
+        let definition =
+            read_object::<Definition>(r#"{"actions":[{"method":"Own:run"}]}"#).unwrap();
         let mut functions = Functions::default();
         assert!(check_names(&store, &functions, &definition).is_err());
         functions.add("Own:run", |_| Ok::<_, String>(serde_json::Value::Null));

@@ -1,7 +1,6 @@
 //! The nouns and their rules: no SQL, no effects, no clock.
 
 pub mod document;
-pub mod fields;
 pub mod issue;
 pub mod method;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! A task: one piece of work to run once (seed 000).
+//! A task: one piece of work to run once.
 //!
 //! `WAITING → TO_RUN → RUNNING → COMPLETED | FAILED | INTERRUPTED`, and `CANCELLED` from the first three. A restart
 //! takes any ended task back to `TO_RUN`.
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::model::document::DocumentRef;
 use crate::model::words::words;
-use crate::time::{Duration, Timestamp};
+use crate::time::Timestamp;
 
 words! {
     /// Where a task is in its life.
@@ -104,93 +104,65 @@ pub struct LogEntry {
     pub details: Option<Json>,
 }
 
-/// How far a task is (seed 000, “Progression”): a step of so many, in a phase of so many.
+/// How far a task is: a step of so many, in a phase of so many.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The phase that is under way, from 1.
-    #[serde(default)]
     pub phase: Option<u64>,
     /// Of how many.
-    #[serde(default)]
     pub phases: Option<u64>,
     /// The step that is reached in this phase.
-    #[serde(default)]
     pub step: Option<u64>,
     /// Of how many.
-    #[serde(default)]
     pub max: Option<u64>,
     /// What is being done.
-    #[serde(default)]
     pub label: Option<String>,
 }
 
 /// A task to be added: the options of `task add`, the fields of a line of `task add --batch`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a task")]
 #[allow(
     missing_docs,
     reason = "the columns of the table task, in the words of the README"
 )]
 pub struct NewTask {
     pub method: String,
-    #[serde(default)]
     pub params: Option<Json>,
-    #[serde(default)]
     pub hidden_params: Option<Json>,
     /// The path of a file whose content is kept with the task.
-    #[serde(default)]
     pub file: Option<std::path::PathBuf>,
-    #[serde(default)]
     pub owner: Option<String>,
-    #[serde(default)]
     pub signature: Option<String>,
     /// Refuse it while another live task has the same signature.
     #[serde(default)]
     pub unique: bool,
-    #[serde(default)]
     pub after: Option<i64>,
     /// Local time unless it has an offset.
-    #[serde(default, alias = "at")]
+    #[serde(alias = "at")]
     pub run_at: Option<String>,
     #[serde(default)]
     pub priority: i64,
-    #[serde(default)]
     pub retries: Option<u32>,
-    #[serde(default)]
     pub timeout: Option<String>,
-    #[serde(default)]
     pub document: Option<DocumentRef>,
 }
 
-impl NewTask {
-    /// Reads a line of `task add --batch`; else the reason why it is no task.
-    pub fn from_json(line: &str) -> Result<Self, String> {
-        // Serde would also take a list of values in the order of the fields.
-        if !line.trim_start().starts_with('{') {
-            return Err("it should be a JSON object".to_owned());
-        }
-        serde_json::from_str(line).map_err(|error| {
-            error
-                .to_string()
-                .replace(" at line 1 column ", " at column ")
-        })
-    }
-}
-
-/// How long to wait before the attempt that follows attempt `n`: a minute, doubled each time, an hour at most.
-fn backoff(n: u32) -> Duration {
+/// Seconds to wait before the attempt that follows attempt `n`: a minute, doubled each time, an hour at most.
+fn backoff(n: u32) -> i64 {
     let minutes = 1_i64 << n.saturating_sub(1).min(6);
-    Duration::new(0, 0, minutes.min(60) * 60)
+    minutes.min(60) * 60
 }
 
 /// When a task is tried again whose attempt number `attempt` came to nothing, if it has retries left.
 pub fn next_attempt(attempt: u32, retries: u32, now: Timestamp) -> Option<Timestamp> {
-    (attempt <= retries)
-        .then(|| now.plus_seconds(backoff(attempt).rough_seconds()))
-        .flatten()
+    if attempt > retries {
+        return None;
+    }
+    now.plus_seconds(backoff(attempt))
 }
 
-/// What may be shown of hidden params: the names, not the values (seed 000, “parametresCaches”).
+/// What may be shown of hidden params: the names, not the values.
 pub fn hide(hidden: &Value) -> Value {
     match hidden {
         Value::Object(params) => {

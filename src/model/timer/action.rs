@@ -1,4 +1,4 @@
-//! One action of a timer, and how it is written on the command line (seed 004, “Actions”).
+//! One action of a timer, and how it is written on the command line.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -7,51 +7,31 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
-use crate::model::fields::{self, Field, Kind};
 use crate::time::Duration;
 
 /// What a timer does at one or several of its levels: any of a state change, mails and a method, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "an action")]
 pub struct Action {
     /// How long after the level before it; negative, it counts back from the reference date.
-    #[serde(default)]
     pub delay: Duration,
     /// How often it is done.
-    #[serde(default = "once")]
     pub iterations: u32,
     /// The document's new state.
-    #[serde(default)]
     pub state: Option<String>,
     /// The templates of the mails, in order.
-    #[serde(default)]
     pub mail: Vec<String>,
     /// The method that is run with the document.
-    #[serde(default)]
     pub method: Option<String>,
-}
-
-/// The fields of an action in JSON.
-const FIELDS: [Field; 5] = [
-    Field::defaulted("delay", Kind::Text),
-    Field::defaulted("iterations", Kind::Count),
-    Field::optional("state", Kind::Text),
-    Field::defaulted("mail", Kind::Texts),
-    Field::optional("method", Kind::Text),
-];
-
-fn once() -> u32 {
-    1
 }
 
 impl Default for Action {
     fn default() -> Self {
         Self {
             delay: Duration::ZERO,
-            iterations: once(),
+            iterations: 1,
             state: None,
             mail: Vec::new(),
             method: None,
@@ -60,32 +40,10 @@ impl Default for Action {
 }
 
 impl Action {
-    /// Refuses JSON that is no action.
-    ///
-    /// # Errors
-    /// A sentence that says which field should be what.
-    pub(super) fn check(value: &Value) -> Result<(), String> {
-        fields::check(value, &FIELDS)?;
-        match value.get("delay").and_then(Value::as_str) {
-            Some(delay) => check_duration("delay", delay),
-            None => Ok(()),
-        }
-    }
-
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.state.is_none() && self.mail.is_empty() && self.method.is_none()
     }
-}
-
-/// Refuses a field's text that is no duration.
-///
-/// # Errors
-/// A sentence that says so.
-pub(super) fn check_duration(field: &str, text: &str) -> Result<(), String> {
-    let read = text.parse::<Duration>();
-    read.map(drop)
-        .map_err(|reason| format!("{field}: {reason}"))
 }
 
 impl FromStr for Action {
@@ -94,9 +52,6 @@ impl FromStr for Action {
     /// Reads `delay=5d, iterations=3, state=S, mail=T, method=M`: parts between commas, in any order, each at most
     /// once but `mail=`, which may repeat. What is left out is a delay of 0, one iteration, and nothing to do. A value
     /// with commas, quotes or spaces at its ends stands in double quotes, where `\"` is a quote and `\\` a backslash.
-    ///
-    /// # Errors
-    /// The text is anything else.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |reason: String| Error::invalid(format!("action '{}'", one_line(text)), reason);
         let mut action = Self::default();
@@ -141,7 +96,7 @@ impl fmt::Display for Action {
     /// The form that is read back, without what is left to its default but the delay.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "delay={}", self.delay)?;
-        if self.iterations != once() {
+        if self.iterations != 1 {
             write!(f, ", iterations={}", self.iterations)?;
         }
         let state = self.state.iter().map(|state| ("state", state));
@@ -157,10 +112,10 @@ impl fmt::Display for Action {
 fn quoted(value: &str) -> String {
     let plain =
         !value.is_empty() && value.trim() == value && !value.contains([',', '"', '\\', '=']);
-    match plain {
-        true => value.to_owned(),
-        false => format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")),
+    if plain {
+        return value.to_owned();
     }
+    format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\""))
 }
 
 /// The keys and values of a text.

@@ -1,20 +1,17 @@
-//! The definition of a timer: reference date, delta and a sequence of actions (seed 004; design, “Words”).
+//! The definition of a timer: reference date, delta and a sequence of actions.
 
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
-use crate::model::fields::{self, Field, Kind};
-use crate::model::timer::action::check_duration;
 use crate::model::timer::{Action, Level, Sequence};
 use crate::time::{Duration, Timestamp, Zone};
 
 /// A timer as it is defined, and as JSON shows and takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a timer")]
 pub struct Definition {
     /// What it is called.
     #[serde(default)]
@@ -23,43 +20,12 @@ pub struct Definition {
     #[serde(default)]
     pub title: String,
     /// The attribute of the document whose date it counts from; none counts from the attachment.
-    #[serde(default)]
     pub reference: Option<String>,
-    /// Added to the reference date (seed 004, “Décalage de la date de référence”).
+    /// Added to the reference date.
     #[serde(default)]
     pub delta: Duration,
     /// What it does, in order.
     pub actions: Vec<Action>,
-}
-
-/// The fields of a definition in JSON.
-const FIELDS: [Field; 5] = [
-    Field::defaulted("name", Kind::Text),
-    Field::defaulted("title", Kind::Text),
-    Field::optional("reference", Kind::Text),
-    Field::defaulted("delta", Kind::Text),
-    Field::needed("actions", Kind::List),
-];
-
-impl Definition {
-    /// Reads the JSON that `timer show --json` prints.
-    ///
-    /// # Errors
-    /// A sentence that says what it should be.
-    pub fn from_json(text: &str) -> Result<Self, String> {
-        let not_json = |error: serde_json::Error| format!("this is not JSON: {error}");
-        let value: Value = serde_json::from_str(text).map_err(not_json)?;
-        fields::check(&value, &FIELDS)?;
-        if let Some(delta) = value.get("delta").and_then(Value::as_str) {
-            check_duration("delta", delta)?;
-        }
-        let actions = value.get("actions").and_then(Value::as_array);
-        for (index, action) in actions.into_iter().flatten().enumerate() {
-            Action::check(action).map_err(|reason| format!("action {}: {reason}", index + 1))?;
-        }
-        // From the text and not from the value: there, the last of two fields with one name has hidden the first.
-        serde_json::from_str(text).map_err(|error| error.to_string())
-    }
 }
 
 /// A definition whose levels are laid out.
@@ -72,9 +38,6 @@ pub struct Timer {
 
 impl Timer {
     /// Lays out the levels.
-    ///
-    /// # Errors
-    /// The name or the attribute cannot be one, an action has nothing to do, or the actions make no sequence.
     pub fn new(definition: Definition) -> Result<Self> {
         let wrong = |reason: String| {
             Error::invalid(format!("timer '{}'", one_line(&definition.name)), reason)
@@ -108,9 +71,6 @@ impl Timer {
     }
 
     /// When a level is due that counts from this reference date, delta not added; none past the last.
-    ///
-    /// # Errors
-    /// The date is outside the years 0000 to 9999.
     pub fn due_at(
         &self,
         zone: &Zone,
@@ -124,9 +84,6 @@ impl Timer {
 
 /// Refuses what cannot be an attribute's name: it is set and removed by a JSON path, in which SQLite cannot write every
 /// name.
-///
-/// # Errors
-/// A sentence that says why.
 pub fn check_attribute(name: &str) -> Result<(), String> {
     match name {
         "" => Err("an attribute needs a name".to_owned()),

@@ -1,4 +1,4 @@
-//! The rules of timers, apart from any database (seed 004; design, “Timers”).
+//! The rules of timers, apart from any database (`docs/timers.md`).
 
 pub mod action;
 pub mod definition;

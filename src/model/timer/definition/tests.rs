@@ -1,6 +1,7 @@
 use proptest::prelude::{Strategy, prop, prop_assert_eq, proptest};
 
 use super::{Definition, Timer};
+use crate::json::read_object;
 use crate::model::timer::action::tests::actions;
 use crate::time::Duration;
 
@@ -87,7 +88,7 @@ proptest! {
     fn no_text_makes_reading_panic_and_what_is_read_makes_a_timer_or_a_sentence(
         text in r#"[\[{]?("(name|title|delta|reference|actions|delay|iterations|mail)"|[\[\]{}:,0-9]|"[a-z0-9 -]{0,6}"|null){0,24}"#,
     ) {
-        if let Ok(definition) = Definition::from_json(&text) {
+        if let Ok(definition) = read_object::<Definition>(&text) {
             let _ = Timer::new(definition);
         }
     }
