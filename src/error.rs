@@ -195,6 +195,19 @@ pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// Before 1.0.0 the schema changes in place: what SQLite misses then is a column or a table.
+fn is_of_another_schema(error: &rusqlite::Error) -> bool {
+    let message = error.to_string();
+    [
+        "no such column",
+        "no such table",
+        "no such index",
+        "has no column named",
+    ]
+    .iter()
+    .any(|missing| message.contains(missing))
+}
+
 fn sqlite_sentence(error: &rusqlite::Error) -> String {
     let known = match error.sqlite_error_code() {
         _ if is_busy(error) => {
@@ -223,6 +236,9 @@ fn sqlite_sentence(error: &rusqlite::Error) -> String {
         }
         Some(ErrorCode::SystemIoFailure) => {
             return format!("the disk answered with an error ({error}); nothing was changed");
+        }
+        _ if is_of_another_schema(error) => {
+            "its tables are not those of this runner, which an earlier version must have made: make a new database with 'init' and copy what is needed"
         }
         _ => return one_line(&error.to_string()),
     };

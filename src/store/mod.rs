@@ -36,7 +36,6 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Once;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -75,10 +74,10 @@ impl Store {
     /// Makes a new database, readable and writable by its owner alone.
     ///
     /// # Errors
-    /// When there is a file already that is not empty or not ours, or none can be made.
+    /// When there is a file already that is not empty, or none can be made.
     pub fn create(path: &Path) -> Result<Self> {
-        let already = fs::metadata(path).map(|found| found.len()).unwrap_or(0);
-        if already > 0 && !Self::is_empty_database(path) {
+        let is_there = fs::metadata(path).is_ok_and(|found| found.len() > 0);
+        if is_there && !Self::is_empty_database(path) {
             return Err(Error::Exists(path.to_owned()));
         }
         let file = OpenOptions::new()
@@ -96,9 +95,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::create`].
+    #[allow(clippy::expect_used, reason = "the example is a part of the program")]
     pub fn create_example(path: &Path) -> Result<Self> {
         let store = Self::create(path)?;
-        let (_, content) = EXAMPLE.split_once(EXAMPLE_CONTENT).unwrap_or_default();
+        let (_, content) = EXAMPLE
+            .split_once(EXAMPLE_CONTENT)
+            .expect("the example has a line that its content begins after");
         let content = content.trim_end().trim_end_matches("COMMIT;");
         match store.transact(|store| Ok(store.connection.execute_batch(content)?)) {
             Ok(()) => Ok(store),
@@ -106,7 +108,7 @@ impl Store {
         }
     }
 
-    /// Whether nothing was ever put into a database, by an `init` that died before it had made the tables, say.
+    /// Whether nothing was ever put into a database: an `init` that was killed can be run again.
     fn is_empty_database(path: &Path) -> bool {
         let looked = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|store| {
             let sql = "SELECT count(*) AS things FROM sqlite_schema";
@@ -175,7 +177,6 @@ impl Store {
 
     /// Connects to a database by what SQLite is to be told of it.
     fn connect_as(path: &Path, name: &Path, access: OpenFlags) -> Result<Self> {
-        configure();
         let connection =
             Connection::open_with_flags(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -425,24 +426,6 @@ fn random() -> i64 {
             .hash_one(std::process::id())
             .to_ne_bytes(),
     )
-}
-
-/// How much of what a statement may have to undo is kept in memory. What SQLite keeps by itself, 64 KiB, is soon too little
-/// for one that inserts many rows; from then on all that follow in the transaction write theirs to a file. It puts all that
-/// it kept into the file by one write, and cannot write 128 KiB or more at once: it takes the disk to be full.
-const UNDO_IN_MEMORY: libc::c_int = 120 * 1024;
-
-/// Sets SQLite up for the whole process, before its first use.
-#[allow(unsafe_code)]
-fn configure() {
-    static ONCE: Once = Once::new();
-    // SAFETY: each of the options takes one int. Where SQLite is at work already, in a program that embeds this library
-    // say, it refuses them and goes on as before.
-    ONCE.call_once(|| unsafe {
-        // It counts every piece of memory that it takes and gives back, under a lock, for statistics that nobody reads.
-        rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0 as libc::c_int);
-        rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_STMTJRNL_SPILL, UNDO_IN_MEMORY);
-    });
 }
 
 fn newest(migrations: &[&str]) -> i64 {

@@ -44,8 +44,6 @@ fn end_of_hour(time: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::time::{Duration, UNIX_EPOCH};
 
     use rusqlite::Connection;
@@ -137,30 +135,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_believed_of_a_note_that_anybody_else_could_have_made() {
-        let (folder, files) = noted();
-        let note = folder.path().join("runner.db-tick");
-        let set_mode = |mode| fs::set_permissions(&note, Permissions::from_mode(mode)).unwrap();
-        set_mode(0o666);
-        assert!(!is_quiet(&files, "09:00"));
-        set_mode(0o600);
-        assert!(is_quiet(&files, "09:00"));
-        let text = fs::read_to_string(&note).unwrap();
-        let elsewhere = folder.path().join("elsewhere");
-        fs::write(&elsewhere, text).unwrap();
-        fs::remove_file(&note).unwrap();
-        symlink(elsewhere, &note).unwrap();
-        assert!(!is_quiet(&files, "09:00"));
-        fs::remove_file(&note).unwrap();
-        let pipe = std::process::Command::new("mkfifo").arg(&note).status();
-        assert!(pipe.unwrap().success());
-        assert!(!is_quiet(&files, "09:00"), "nobody writes into it");
-        fs::remove_file(&note).unwrap();
-        fs::create_dir(&note).unwrap();
-        assert!(!is_quiet(&files, "09:00"));
-    }
-
-    #[test]
     fn it_is_quiet_until_the_next_hour_or_what_is_due_before_that() {
         let queued = |time: &str| {
             format!(
@@ -169,7 +143,7 @@ mod tests {
             )
         };
         let level = "INSERT INTO timer (name) VALUES ('soon'); INSERT INTO document (title) VALUES ('Soon');
-             INSERT INTO attachment (timer_id, document_id, counted_from, due_at, stale)
+             INSERT INTO attachment (timer_id, document_id, counted_from, due_at, needs_reschedule)
              VALUES (1, 1, '2026-04-10 09:00:00', '2026-04-10 09:30:00', 0)";
         let held = |time: &str| format!("INSERT INTO task (method, run_at) VALUES ('a', '{time}')");
         for (sql, until) in [

@@ -534,3 +534,14 @@ fn json_has_no_character_that_changes_a_terminal() {
     );
     assert!(printed.contains(r"\u009b31m\u007f\u202eé"), "{printed}");
 }
+
+#[test]
+fn a_database_with_the_tables_of_an_earlier_runner_is_refused_with_a_sentence() {
+    let home = Home::new();
+    home.sql("ALTER TABLE attachment RENAME COLUMN needs_reschedule TO stale");
+    let told = home.refused(["tick"]);
+    assert!(
+        told.contains("which an earlier version must have made"),
+        "{told}"
+    );
+}
