@@ -595,3 +595,13 @@ fn a_tick_of_another_user_is_refused() {
         assert!(told.contains("belongs to another user"), "{told}");
     }
 }
+
+#[test]
+fn a_verbose_tick_writes_times_as_people_do() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("A:run", "true");
+    home.ok(["task", "add", "A:run"]);
+    let said = home.run(["-vv", "tick"]).err();
+    assert!(said.contains("2026-04-10T09:00:00Z: "), "{said}");
+    assert!(!said.contains("Timestamp("), "{said}");
+}
