@@ -1,11 +1,12 @@
--- A complete runner database, to play with and to read.
+-- A complete example of a runner database, to read and to try.
 --
---     sqlite3 example.db < example.db.sql        or        runner --db example.db init --example
---     runner --db example.db task run 18 1       runs task 18 and shows it live
---     runner --db example.db tick                runs all that is pending
---     runner --db example.db --now 2026-04-20 tick     does what a tick would have done on that day
+--     runner --db example.db init --example             creates it, and so does
+--     (umask 077; sqlite3 example.db < example.db.sql)
+--     runner --db example.db task run 18 1              runs task 18 and shows it live
+--     runner --db example.db tick                       runs all pending tasks
+--     runner --db example.db --now 2026-04-20 tick      does what a tick would have done on that day
 --
--- All of it is what any program can write: nothing here needs the runner. Its story stops on the morning of 2026-04-10.
+-- It is plain SQL that any program could write. Its story stops on the morning of 2026-04-10.
 
 PRAGMA journal_mode = WAL;
 PRAGMA application_id = 1380863570;
@@ -355,7 +356,7 @@ SELECT attachment.id, timer.name AS timer, attachment.document_id, document.titl
   JOIN document ON document.id = attachment.document_id;
 
 -- ==== Content ====
--- ---- Settings: the others have their defaults, see 'runner config list' ----
+-- ---- Settings: 'runner config list' shows the defaults of the others ----
 
 INSERT INTO setting (key, value) VALUES
     ('time.zone',        'Europe/Paris'),
@@ -366,12 +367,12 @@ INSERT INTO setting (key, value) VALUES
     ('mail.from',        'Validation <validation@example.org>');
 
 -- ---- Methods: the handlers that do the work ----
--- A command is a JSON array: the program and its arguments. These run on any machine, since /bin/sh is all they need;
--- yours may be written in anything. A handler reads one JSON object on its standard input and says what it has to say
--- by lines on its standard output; 'pause' only gives you time to watch.
+-- A command is a JSON array: the program and its arguments. These handlers need only /bin/sh, so that they run on any
+-- machine; yours may be written in any language. A handler reads one JSON object on standard input, and reports by lines on
+-- standard output. 'pause' only gives you time to watch.
 
 INSERT INTO method (name, command, timeout, retries) VALUES
--- Reads all from a source, in two phases, with logs, progress, debug messages and a result.
+-- Reads everything from a source, in two phases, with logs, progress, debug messages and a result.
 ('TIFService:extractAll', json_array('/bin/sh', '-c', '
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 value() { case $input in
@@ -413,13 +414,13 @@ cat <<END
 END
 '), '5m', 1),
 
--- Any line that is no JSON of the protocol is an info log; a line on standard error is a warning.
+-- Any other line on standard output is logged as info, and a line on standard error as a warning.
 ('TIFService:publish', json_array('/bin/sh', '-c', '
 echo "index rebuilt"
 echo "the cache was empty" >&2
 '), NULL, 0),
 
--- Looks at the file of its task, and hands back a file with the lines that it could not take.
+-- Reads the file of its task, and hands back a file with the lines that it refused.
 ('Import:members', json_array('/bin/sh', '-c', '
 if [ -z "$RUNNER_FILE" ]; then
     cat <<END
@@ -444,7 +445,7 @@ cat <<END
 END
 '), '2m', 0),
 
--- A whole service: what follows the colon comes as the last argument, here $1.
+-- All methods of a service: the part after the colon is the last argument, here $1.
 ('Mailing:*', json_array('/bin/sh', '-c', '
 cat <<END
 {"type":"log","level":"info","message":"the $1 is ready"}
@@ -452,11 +453,11 @@ cat <<END
 END
 ', 'Mailing'), NULL, 3),
 
--- It does its work and has nothing to say.
+-- It works and prints nothing.
 ('Housekeeping:purge', json_array('/bin/sh', '-c', 'exit 0'), '10m', 0);
 
--- ---- Tasks: what is over ----
--- Dates are UTC. Hidden params reach the handler, and nothing else that the runner shows.
+-- ---- Tasks that are over ----
+-- Dates are UTC. Hidden params reach the handler; the runner shows them nowhere.
 
 INSERT INTO task (id, method, params, hidden_params, owner, signature, status, priority, after_id, retries, timeout,
                   created_at, attempt, started_at, ended_at, duration_ms, exit_code, progress, result) VALUES
@@ -470,13 +471,13 @@ INSERT INTO task (id, method, params, hidden_params, owner, signature, status, p
  '2026-04-01 06:00:05', 1, '2026-04-01 06:01:47', '2026-04-01 06:01:48', 640, 0, NULL, NULL),
 (3, 'Mailing:newsletter', '{"issue":41}', NULL, 'grace@example.org', 'newsletter:41', 'COMPLETED', 0, NULL, NULL, NULL,
  '2026-04-02 07:30:00', 1, '2026-04-02 07:31:00', '2026-04-02 07:31:09', 9018, 0, '{"step":1,"max":1}', NULL),
--- An import that met errors and came to its end: COMPLETED.
+-- An import that logged errors and exited with 0: COMPLETED.
 (4, 'Import:members', '{}', NULL, 'grace@example.org', 'import:members', 'COMPLETED', 0, NULL, NULL, NULL,
  '2026-04-02 09:12:00', 1, '2026-04-02 09:13:00', '2026-04-02 09:13:00', 210, 0, NULL, '{"taken":2}'),
--- The same without its file: it could not, so it FAILED.
+-- The same without its file: it exited with 1, so it FAILED.
 (5, 'Import:members', '{}', NULL, 'grace@example.org', 'import:members', 'FAILED', 0, NULL, NULL, NULL,
  '2026-04-02 09:05:00', 1, '2026-04-02 09:06:00', '2026-04-02 09:06:00', 95, 1, NULL, NULL),
--- Tried twice, as its method says: 'runner task logs 6' has both attempts.
+-- Tried twice, as its method says: 'runner task logs 6' shows both attempts.
 (6, 'TIFService:extractAll', '{"source":"nowhere"}', NULL, 'ada@example.org', 'extract:nowhere',
  'FAILED', 0, NULL, NULL, NULL,
  '2026-04-03 06:00:00', 2, '2026-04-03 06:02:00', '2026-04-03 06:02:01', 830, 1, NULL, NULL),
@@ -488,7 +489,7 @@ INSERT INTO task (id, method, params, hidden_params, owner, signature, status, p
 -- It follows task 7, and waits until that one is restarted and COMPLETED.
 (8, 'TIFService:publish', '{}', NULL, 'ada@example.org', NULL, 'WAITING', 0, 7, NULL, NULL,
  '2026-04-03 06:00:12', 0, NULL, NULL, NULL, NULL, NULL, NULL),
--- The machine lost its power.
+-- The machine lost power.
 (9, 'Mailing:reminder', '{"to":"late payers"}', NULL, 'grace@example.org', NULL, 'INTERRUPTED', 0, NULL, 0, NULL,
  '2026-04-04 17:58:00', 1, '2026-04-04 17:59:00', '2026-04-05 05:31:00', NULL, NULL, NULL, NULL),
 (10, 'Mailing:newsletter', '{"issue":42}', NULL, 'grace@example.org', 'newsletter:42', 'CANCELLED', 0, NULL, NULL, NULL,
@@ -520,17 +521,17 @@ INSERT INTO task_log (task_id, seq, attempt, at, level, message, details) VALUES
 (13, 2, 1, '2026-04-08 06:01:24', 'warning', '1 object has no title', '{"object":5207}'),
 (13, 3, 1, '2026-04-08 06:01:51', 'info',    '40 objects extracted', NULL);
 
--- ---- Tasks: what is pending ----
--- Here a program gives what it has to give, and no more: the rest has defaults. (The id and created_at of these are
--- given so that the example is the same each time.)
+-- ---- Pending tasks ----
+-- A program gives what it needs; the other columns have defaults. (id and created_at are given here so that the example is
+-- the same each time.)
 
 INSERT INTO task (id, method, params, owner, signature, priority, created_at) VALUES
 (14, 'Import:members', '{}', 'grace@example.org', 'import:members', 0, '2026-04-09 16:40:00'),
 (15, 'Mailing:newsletter', '{"issue":43}', 'grace@example.org', 'newsletter:43', 0, '2026-04-09 16:45:00'),
--- It goes before the others.
+-- It runs before the others.
 (16, 'Mailing:alert', '{"text":"the castle is closed today"}', 'ada@example.org', NULL, 100, '2026-04-09 16:50:00');
 
--- Not before its time.
+-- It does not run before this time.
 INSERT INTO task (id, method, run_at, created_at) VALUES
 (17, 'Housekeeping:purge', '2030-01-01 02:00:00', '2026-04-09 16:55:00');
 
@@ -543,7 +544,7 @@ INSERT INTO task (id, method, owner, after_id, created_at) VALUES
 (19, 'TIFService:publish', 'ada@example.org', 18, '2026-04-09 17:00:05'),
 (20, 'Mailing:digest', 'grace@example.org', 19, '2026-04-09 17:00:10');
 
--- ---- Files: given with a task, or given back by its handler ----
+-- ---- Files: given with a task, or handed back by its handler ----
 
 INSERT INTO task_file (id, task_id, kind, name, content) VALUES
 (1, 4, 'input', 'members.csv', CAST('Ada Lovelace, ada@example.org
@@ -557,8 +558,8 @@ Alan Turing, alan@example.org
 ' AS BLOB));
 
 -- ---- Mail: the template of the reminder ----
--- It is filled from the document (doc), its attributes (attr) and what fires (timer). A list in an attribute is a list of
--- recipients.
+-- It is filled from the document (doc), its attributes (attr) and the level that sends it (timer). An attribute that is a list
+-- gives several recipients.
 
 INSERT INTO template (name, "to", subject, body) VALUES
 ('reminder', '{{ attr.validators }}', 'To validate by {{ attr.date_butoir_validation }}: {{ doc.title }}',
@@ -569,9 +570,9 @@ If nobody validates it by {{ attr.date_butoir_validation }}, it counts as not va
 ');
 
 -- ---- Timers ----
--- What is asked for: 5 days before the deadline the validators are reminded; at the deadline a document that nobody has
--- validated passes to the state 'Non validé'. The deadline is an attribute of the document that users can change, and a
--- timer follows it. It can be written in two ways that do the same:
+-- The requirement: 5 days before the deadline the validators get a reminder; at the deadline, a document that nobody has
+-- validated becomes 'Non validé'. The deadline is an attribute of the document. Users can change it, and the timer follows.
+-- Two ways to write it, which do the same:
 
 INSERT INTO timer (id, name, title, reference, delta) VALUES
 (1, 'validation',          'counts from 5 days before the deadline', 'date_butoir_validation', '-5d'),
@@ -584,10 +585,10 @@ INSERT INTO timer_action (timer_id, position, delay, state, mail) VALUES
 (2, 0, '-5d', NULL,         json_array('reminder')),
 (2, 1, '0',   'Non validé', json_array());
 
--- ---- Documents: at different points of that ----
+-- ---- Documents at different points of that ----
 
 INSERT INTO document (id, key, family, title, state, attributes, created_at, updated_at) VALUES
--- Sent for validation a short while ago: nothing has happened yet.
+-- Sent for validation a moment ago: nothing has happened yet.
 (1, 'annual-report', 'report', 'Annual report 2025', 'En validation',
  json_object('date_butoir_validation', '2026-04-25', 'validators', 'ada@example.org'),
  '2026-04-01 07:10:00', '2026-04-10 06:30:00'),
@@ -599,11 +600,11 @@ INSERT INTO document (id, key, family, title, state, attributes, created_at, upd
 (3, 'minutes', 'minutes', 'Minutes of the board', 'En validation',
  json_object('date_butoir_validation', '2026-04-12', 'validators', 'grace@example.org'),
  '2026-03-27 16:00:00', '2026-03-28 09:00:00'),
--- The machine was off when the reminder was due, so it was skipped; at the deadline it was not validated.
+-- The machine was off when the reminder was due, so it was skipped. At the deadline it became 'Non validé'.
 (4, 'survey', 'report', 'Survey of visitors', 'Non validé',
  json_object('date_butoir_validation', '2026-04-10', 'validators', 'ada@example.org'),
  '2026-03-25 10:00:00', '2026-04-09 22:00:00'),
--- Validated in time: the application took its timer off.
+-- Validated in time: the application detached its timer.
 (5, 'press-kit', 'press', 'Press kit', 'Validé',
  json_object('date_butoir_validation', '2026-04-15', 'validators', 'grace@example.org'),
  '2026-03-30 08:00:00', '2026-04-08 13:20:00'),
@@ -615,8 +616,8 @@ INSERT INTO document (id, key, family, title, state, attributes, created_at, upd
  json_object('date_butoir_validation', '2030-06-15', 'validators', 'ada@example.org'),
  '2026-04-09 09:30:00', '2026-04-09 09:30:00');
 
--- Any program hangs a timer on a document like this, and takes it off with DELETE. The runner works out the dates. (The id
--- and attached_at are given so that the example is the same each time.)
+-- This is how any program attaches a timer to a document; DELETE detaches it. The runner works out the dates. (id and
+-- attached_at are given here so that the example is the same each time.)
 
 INSERT INTO attachment (id, timer_id, document_id, origin, attached_at) VALUES
 (3, 1, 3, 'workflow', '2026-03-28 09:00:00'),
@@ -625,8 +626,8 @@ INSERT INTO attachment (id, timer_id, document_id, origin, attached_at) VALUES
 (8, 1, 1, 'workflow', '2026-04-10 06:30:00'),
 (9, 2, 2, 'workflow', '2026-04-10 06:35:00');
 
--- ---- What has happened to them ----
--- The runner writes all of this by itself. Here it stands for the days before.
+-- ---- What has happened to the documents ----
+-- The runner writes these rows itself. Here they tell the days before.
 
 UPDATE attachment SET level = 1, counted_from = '2026-04-11 22:00:00', due_at = '2026-04-11 22:00:00', needs_reschedule = 0
  WHERE id = 3;
