@@ -7,8 +7,8 @@ use crate::kit::database::dump;
 use crate::kit::programs::is_installed;
 use crate::kit::runner::Home;
 
-const EXAMPLE: &str = include_str!("../../example.db.sql");
-const SCHEMA: &str = include_str!("../../src/store/schema.sql");
+const EXAMPLE: &str = include_str!("../../../example.db.sql");
+const SCHEMA: &str = include_str!("../../../src/store/schema.sql");
 
 /// What plain SQL makes of the example, in a folder of its own.
 fn made_by_sql() -> Home {

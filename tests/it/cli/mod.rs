@@ -1,0 +1,8 @@
+//! The command line: what each command takes, answers and refuses.
+
+mod bad_input;
+mod commands;
+mod contract;
+mod idle;
+mod shutdown;
+mod trust;

@@ -1,0 +1,4 @@
+//! The example database, and the story that it tells.
+
+mod schema;
+mod story;

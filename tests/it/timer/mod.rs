@@ -1,0 +1,9 @@
+//! Timers on documents: dates, levels, definitions.
+
+mod levels;
+mod mail;
+mod many;
+mod redefined;
+mod refused;
+mod seed;
+mod strange;
