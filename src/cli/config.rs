@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use super::Invocation;
 use super::values::body;
-use super::{Exit, Invocation};
 use crate::error::Result;
-use crate::model::settings;
+use crate::model::settings::{self, Settings};
 use crate::store::Store;
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,36 +32,37 @@ struct Setting {
 }
 
 impl Command {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         match self {
-            Self::List => list(invocation)?,
-            Self::Get { key } => get(invocation, &key)?,
+            Self::List => list(invocation),
+            Self::Get { key } => get(invocation, &key),
             Self::Set { key, value } => {
-                let store = invocation.store()?;
                 let given = body(&value)?;
                 let value = given.trim_end_matches(['\r', '\n']);
                 settings::check(&key, value)?;
-                change(&store, &key, |store| store.set_setting(&key, value))?;
+                change(&invocation.store()?, &key, |store| {
+                    store.set_setting(&key, value)
+                })
             }
             Self::Unset { key } => {
-                let store = invocation.store()?;
-                settings::Settings::default().text(&key)?;
-                change(&store, &key, |store| store.unset_setting(&key))?;
+                Settings::default().text(&key)?;
+                change(&invocation.store()?, &key, |store| {
+                    store.unset_setting(&key)
+                })
             }
         }
-        Ok(Exit::Done)
     }
 }
 
 /// Changes a setting. All dates are counted anew when it is the zone that they are counted in.
 fn change(store: &Store, key: &str, work: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
     store.transact(|store| {
-        let before = store.settings()?.text(key)?.to_owned();
+        let before = store.settings()?;
         work(store)?;
-        match key == settings::ZONE && store.settings()?.text(key)? != before {
-            true => store.mark_all_stale(),
-            false => Ok(()),
+        if key == settings::ZONE && store.settings()?.text(key)? != before.text(key)? {
+            store.mark_all_stale()?;
         }
+        Ok(())
     })
 }
 
@@ -76,15 +77,9 @@ fn list(invocation: &Invocation) -> Result<()> {
         })
     });
     let all = all.collect::<Result<Vec<_>>>()?;
-    match invocation.out.json {
-        true => invocation.out.json(&all),
-        false => {
-            let rows = all
-                .into_iter()
-                .map(|setting| [setting.key.to_owned(), setting.value]);
-            invocation.out.table(["SETTING", "VALUE"], rows)
-        }
-    }
+    invocation.out.list(&all, ["SETTING", "VALUE"], |setting| {
+        [setting.key.to_owned(), setting.value.clone()]
+    })
 }
 
 fn get(invocation: &Invocation, key: &str) -> Result<()> {

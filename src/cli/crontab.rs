@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::{Exit, Invocation};
+use super::Invocation;
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -15,21 +15,18 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         let store = invocation.store_to_read()?;
         let program =
             std::env::current_exe().map_err(|source| Error::io(Path::new("runner"), source))?;
         let entry = Entry::new(&program, &store.files().beside(""), invocation.trusted)?;
-        if self.install {
-            install(&entry)?;
-        } else if invocation.out.json {
-            invocation
+        match (self.install, invocation.out.json) {
+            (true, _) => install(&entry),
+            (_, true) => invocation
                 .out
-                .json(&serde_json::json!({"entry": entry.line()}))?;
-        } else {
-            invocation.out.lines(entry.line())?;
+                .json(&serde_json::json!({"entry": entry.line()})),
+            _ => invocation.out.lines(entry.line()),
         }
-        Ok(Exit::Done)
     }
 }
 

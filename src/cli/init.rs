@@ -1,6 +1,6 @@
 //! `runner init`
 
-use super::{Exit, Invocation};
+use super::Invocation;
 use crate::error::Result;
 use crate::store::Store;
 
@@ -12,11 +12,11 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         match self.example {
             true => Store::create_example(&invocation.db)?,
             false => Store::create(&invocation.db)?,
         };
-        Ok(Exit::Done)
+        Ok(())
     }
 }

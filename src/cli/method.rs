@@ -1,7 +1,7 @@
 //! `runner method`
 
+use super::Invocation;
 use super::output::or_dash;
-use super::{Exit, Invocation};
 use crate::error::{Error, Result};
 use crate::model::method::{Method, check_name};
 use crate::store::Store;
@@ -39,22 +39,17 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         match self {
-            Self::Set(set) => set.run(invocation)?,
-            Self::List => list(invocation)?,
-            Self::Remove { name } => {
-                let store = invocation.store()?;
-                store.transact(|store| remove(store, &name))?;
-            }
+            Self::Set(set) => set.run(invocation),
+            Self::List => list(invocation),
+            Self::Remove { name } => invocation.store()?.transact(|store| remove(store, &name)),
         }
-        Ok(Exit::Done)
     }
 }
 
 impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store()?;
         check_name(&self.name)?;
         if self.command.first().is_none_or(String::is_empty) {
             return Err(Error::invalid(
@@ -71,6 +66,7 @@ impl Set {
             pipeline: self.pipeline,
             native: false,
         };
+        let store = invocation.store()?;
         store.transact(|store| store.set_method(&method))
     }
 }
@@ -87,19 +83,13 @@ fn remove(store: &Store, name: &str) -> Result<()> {
 
 fn list(invocation: &Invocation) -> Result<()> {
     let methods = invocation.store_to_read()?.list_methods()?;
-    if invocation.out.json {
-        return invocation.out.json(&methods);
-    }
-    let rows = methods.into_iter().map(|method| {
-        let command = method.command.join(" ");
+    let headings = ["METHOD", "TIMEOUT", "RETRIES", "COMMAND"];
+    invocation.out.list(&methods, headings, |method| {
         [
-            method.name,
-            or_dash(method.timeout),
+            method.name.clone(),
+            or_dash(method.timeout.as_ref()),
             method.retries.to_string(),
-            command,
+            method.command.join(" "),
         ]
-    });
-    invocation
-        .out
-        .table(["METHOD", "TIMEOUT", "RETRIES", "COMMAND"], rows)
+    })
 }

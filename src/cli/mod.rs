@@ -1,9 +1,11 @@
 //! The command line: what it takes, and the only place that prints.
 
+mod attachment;
 mod config;
 mod crontab;
 mod deferred;
-mod doc;
+mod document;
+mod firing;
 mod init;
 mod mail;
 mod method;
@@ -12,14 +14,12 @@ mod protocol;
 mod status;
 mod task;
 mod task_add;
+mod task_file;
 mod task_run;
 mod template;
 mod tick;
 mod timer;
-mod timer_admin;
 mod timer_forecast;
-mod timer_hang;
-mod timer_list;
 mod values;
 
 use std::ffi::OsString;
@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::json;
 
 use crate::clock::Clock;
 use crate::context::Context;
@@ -38,7 +39,7 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::file::Files;
 use crate::store::trust;
-use crate::time::Zone;
+use crate::time::{Timestamp, Zone};
 use deferred::Deferred;
 use output::Output;
 
@@ -48,7 +49,7 @@ const GLOBAL: &str = "Global options";
 /// Background tasks, timers on documents and mail, in one SQLite file, run from cron each minute.
 #[derive(Debug, Parser)]
 #[command(name = "runner", version, max_term_width = 100)]
-struct Cli {
+struct Arguments {
     /// The database [default: runner.db]
     #[arg(
         long,
@@ -105,7 +106,7 @@ enum Command {
     Mail(Deferred<mail::Command>),
     /// The documents that timers hang on
     #[command(subcommand)]
-    Doc(Deferred<doc::Command>),
+    Doc(Deferred<document::Command>),
     /// The timers, and what hangs on documents
     #[command(subcommand)]
     Timer(Deferred<timer::Command>),
@@ -131,7 +132,7 @@ enum Exit {
     Failed,
 }
 
-/// What a command works with.
+/// What the command line says to all commands.
 struct Invocation {
     db: PathBuf,
     now: Option<String>,
@@ -139,6 +140,30 @@ struct Invocation {
     quiet: bool,
     out: Output,
     functions: Functions,
+}
+
+/// An open database, with its settings, and the time that a command takes as now.
+struct Session {
+    store: Store,
+    settings: Settings,
+    zone: Zone,
+    clock: Clock,
+}
+
+impl Session {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn when(&self) -> (Zone, Timestamp) {
+        (self.zone, self.now())
+    }
+
+    /// A time that was given for an option.
+    fn time(&self, option: &str, given: Option<&str>) -> Result<Option<Timestamp>> {
+        let time = given.map(|text| self.zone.parse_time(text)).transpose();
+        time.map_err(|error| Error::usage(option, error))
+    }
 }
 
 impl Invocation {
@@ -156,6 +181,24 @@ impl Invocation {
     fn store_to_run(&self) -> Result<Store> {
         self.files_to_run()?;
         Store::open(&self.db)
+    }
+
+    fn open(&self) -> Result<Session> {
+        self.session(self.store()?)
+    }
+
+    fn open_to_read(&self) -> Result<Session> {
+        self.session(self.store_to_read()?)
+    }
+
+    fn session(&self, store: Store) -> Result<Session> {
+        let (settings, zone, clock) = self.times(&store)?;
+        Ok(Session {
+            store,
+            settings,
+            zone,
+            clock,
+        })
     }
 
     /// The files of a database whose commands may be run.
@@ -195,31 +238,22 @@ impl Invocation {
     /// Prints the id of what was made.
     fn id(&self, id: i64) -> Result<()> {
         match self.out.json {
-            true => self.out.json(&serde_json::json!({"id": id})),
-            false => self.out.id(id),
+            true => self.out.json(&json!({"id": id})),
+            false => self.out.line(id),
         }
     }
 
     /// Prints how many there were of what was done.
     fn count(&self, done: &str, count: u64) -> Result<()> {
         match self.out.json {
-            true => self.out.json(&serde_json::json!({done: count})),
+            true => self.out.json(&json!({done: count})),
             false => self.out.line(count),
         }
     }
 
-    /// Refuses a `--now` that is no time, also where a command would not look at it. The zone that it is meant in is
-    /// known later, and does not change whether it can be read.
-    fn check_now(&self) -> Result<()> {
-        self.clock(&Zone::System).map(drop)
-    }
-
     fn clock(&self, zone: &Zone) -> Result<Clock> {
-        let time = self
-            .now
-            .as_ref()
-            .map(|text| zone.parse_time(text))
-            .transpose();
+        let time = self.now.as_ref().map(|text| zone.parse_time(text));
+        let time = time.transpose();
         let time = time.map_err(|error| Error::usage("--now", error))?;
         Ok(time.map_or_else(Clock::system, Clock::fixed))
     }
@@ -235,74 +269,79 @@ impl Invocation {
 
 /// Runs a command line, with the functions of the program as methods; the exit status.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, functions: Functions) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    start_log(cli.verbose, cli.quiet);
+    start_log(arguments.verbose, arguments.quiet);
     let invocation = Invocation {
-        db: cli.db.unwrap_or_else(|| PathBuf::from("runner.db")),
-        now: cli.now,
-        trusted: cli.trust_database,
-        quiet: cli.quiet,
-        out: Output::new(cli.json),
+        db: arguments.db.unwrap_or_else(|| PathBuf::from("runner.db")),
+        now: arguments.now,
+        trusted: arguments.trust_database,
+        quiet: arguments.quiet,
+        out: Output::new(arguments.json),
         functions,
     };
-    let done = invocation
-        .check_now()
-        .and_then(|()| cli.command.run(&invocation))
-        .and_then(|exit| match exit {
-            Exit::Done => invocation.out.done().map(|()| exit),
-            Exit::Failed => Ok(exit),
-        })
-        .and_then(|exit| invocation.out.end().map(|()| exit));
-    match done {
+    match invocation.run(arguments.command) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(1),
-        Err(error @ Error::Usage { .. }) => {
-            output::complain(&error);
-            ExitCode::from(2)
-        }
         // Whoever read our output has seen enough of it.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            let code = if matches!(error, Error::Usage { .. }) {
+                2
+            } else {
+                1
+            };
             output::complain(&error.of_database(&invocation.db));
-            ExitCode::from(1)
+            ExitCode::from(code)
         }
     }
 }
 
-impl Command {
-    fn run(self, invocation: &Invocation) -> Result<Exit> {
-        match self {
-            Self::Init(Deferred(args)) => args.run(invocation),
-            Self::Tick(Deferred(args)) => args.run(invocation),
-            Self::Status(Deferred(args)) => args.run(invocation),
-            Self::Crontab(Deferred(args)) => args.run(invocation),
-            Self::Config(Deferred(command)) => command.run(invocation),
-            Self::Method(Deferred(command)) => command.run(invocation),
-            Self::Task(Deferred(command)) => command.run(invocation),
-            Self::Template(Deferred(command)) => command.run(invocation),
-            Self::Mail(Deferred(command)) => command.run(invocation),
-            Self::Doc(Deferred(command)) => command.run(invocation),
-            Self::Timer(Deferred(command)) => command.run(invocation),
-            Self::Log(Deferred(line)) => line.run(invocation),
-            Self::Progress(Deferred(line)) => line.run(invocation),
-            Self::Debug(Deferred(line)) => line.run(invocation),
-            Self::Completions { shell } => completions(shell, invocation),
+impl Invocation {
+    fn run(&self, command: Command) -> Result<Exit> {
+        // A --now that is no time is refused by every command. The zone that it is meant in is known later, and does not
+        // change whether it can be read.
+        self.clock(&Zone::System)?;
+        let exit = self.call(command)?;
+        if exit == Exit::Done {
+            self.out.done()?;
         }
+        self.out.flush()?;
+        Ok(exit)
+    }
+
+    fn call(&self, command: Command) -> Result<Exit> {
+        match command {
+            Command::Tick(Deferred(args)) => return args.run(self),
+            Command::Status(Deferred(args)) => return args.run(self),
+            Command::Task(Deferred(command)) => return command.run(self),
+            Command::Template(Deferred(command)) => return command.run(self),
+            Command::Mail(Deferred(command)) => return command.run(self),
+            Command::Init(Deferred(args)) => args.run(self)?,
+            Command::Crontab(Deferred(args)) => args.run(self)?,
+            Command::Config(Deferred(command)) => command.run(self)?,
+            Command::Method(Deferred(command)) => command.run(self)?,
+            Command::Doc(Deferred(command)) => command.run(self)?,
+            Command::Timer(Deferred(command)) => command.run(self)?,
+            Command::Log(Deferred(line)) => line.run(self)?,
+            Command::Progress(Deferred(line)) => line.run(self)?,
+            Command::Debug(Deferred(line)) => line.run(self)?,
+            Command::Completions { shell } => completions(shell, &self.out)?,
+        }
+        Ok(Exit::Done)
     }
 }
 
-fn completions(shell: clap_complete::Shell, invocation: &Invocation) -> Result<Exit> {
+fn completions(shell: clap_complete::Shell, out: &Output) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "runner", &mut script);
+    clap_complete::generate(shell, &mut Arguments::command(), "runner", &mut script);
     let script = String::from_utf8_lossy(&script);
-    match invocation.out.json {
-        true => invocation.out.json(&script)?,
-        false => invocation.out.text(&script)?,
+    match out.json {
+        true => out.json(&script),
+        false => out.text(&script),
     }
-    Ok(Exit::Done)
 }
 
 /// Help and version are answers; anything else is a usage error, told in one line.
@@ -314,22 +353,14 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::from(if help_on_bare { 2 } else { 0 });
     }
     let text = error.to_string();
-    let said = text.split("\n\nUsage:").next().unwrap_or_default();
-    let said = said
-        .split("\n\nFor more information")
-        .next()
-        .unwrap_or_default();
-    let said = said.replace("\n\n", "; ");
-    let said = said.replace("invalid digit found in string", "it is not a whole number");
-    let words: Vec<&str> = one_line_of(&said);
+    let end = text.find("\n\nUsage:").or(text.find("\n\nFor more"));
+    let said = text[..end.unwrap_or(text.len())]
+        .trim_start_matches("error: ")
+        .replace("\n\n", "; ")
+        .replace("invalid digit found in string", "it is not a whole number");
+    let words: Vec<&str> = said.split_whitespace().collect();
     output::complain(&format!("{}; 'runner --help' tells more", words.join(" ")));
     ExitCode::from(2)
-}
-
-fn one_line_of(said: &str) -> Vec<&str> {
-    said.trim_start_matches("error: ")
-        .split_whitespace()
-        .collect()
 }
 
 fn start_log(verbose: u8, quiet: bool) {

@@ -1,12 +1,13 @@
-//! Standard output and standard error: texts from a database never reach a terminal as anything but text.
+//! Standard output and standard error. What comes from a database reaches a terminal as text only, never as something
+//! that moves its cursor.
 
-use std::cell::{Cell as Flag, RefCell};
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
-use comfy_table::{Cell, ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
-use serde_json::ser::Formatter;
+use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result, one_line};
@@ -15,13 +16,14 @@ use crate::model::settings::Settings;
 use crate::outbox::Post;
 use crate::report::{self, Told};
 use crate::store::Store;
+use crate::time::Zone;
 
 /// Where a command prints: JSON or text for people.
 pub(super) struct Output {
     /// Whether JSON was asked for.
     pub(super) json: bool,
     stdout: RefCell<BufWriter<Stdout>>,
-    said: Flag<bool>,
+    has_printed: Cell<bool>,
 }
 
 impl Output {
@@ -29,44 +31,48 @@ impl Output {
         Self {
             json,
             stdout: RefCell::new(BufWriter::new(io::stdout())),
-            said: Flag::new(false),
+            has_printed: Cell::new(false),
         }
     }
 
     /// Prints one JSON value.
-    pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
-        self.said.set(true);
-        let mut stdout = self.stdout.borrow_mut();
-        let mut writer = serde_json::Serializer::with_formatter(&mut *stdout, HarmlessJson);
-        let written = value.serialize(&mut writer).map_err(io::Error::from);
-        told(written.and_then(|()| stdout.write_all(b"\n")))
+    pub(super) fn json(&self, value: &(impl Serialize + ?Sized)) -> Result<()> {
+        let json = serde_json::to_string(value).map_err(io::Error::from);
+        self.text(&(escaped(&printed(json)?) + "\n"))
     }
 
-    /// Prints a line, made harmless: one line, whatever is in it.
+    /// Prints a line, whatever is in it.
     pub(super) fn line(&self, line: impl Display) -> Result<()> {
         self.lines(flat(&line.to_string()))
     }
 
-    /// Prints a text of one or more lines, made harmless.
+    /// Prints a text of one or more lines.
     pub(super) fn lines(&self, text: impl Display) -> Result<()> {
-        let text = harmless(&text.to_string());
-        told(writeln!(self.stdout.borrow_mut(), "{text}"))
-    }
-
-    /// Prints an id on a line, which needs nothing to be made harmless.
-    pub(super) fn id(&self, id: i64) -> Result<()> {
-        told(writeln!(self.stdout.borrow_mut(), "{id}"))
+        self.text(&(harmless(&text.to_string()) + "\n"))
     }
 
     /// Prints a text as it is.
     pub(super) fn text(&self, text: &str) -> Result<()> {
-        self.bytes(text.as_bytes())
+        self.copy(&mut text.as_bytes())
     }
 
     /// Prints bytes as they are, such as a file's.
-    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<()> {
-        self.said.set(true);
-        told(self.stdout.borrow_mut().write_all(bytes))
+    pub(super) fn copy(&self, content: &mut impl io::Read) -> Result<()> {
+        self.has_printed.set(true);
+        printed(io::copy(content, &mut *self.stdout.borrow_mut())).map(drop)
+    }
+
+    /// Prints a list: as JSON, or as a table for people.
+    pub(super) fn list<T: Serialize, const N: usize>(
+        &self,
+        items: &[T],
+        headings: [&str; N],
+        row: impl Fn(&T) -> [String; N],
+    ) -> Result<()> {
+        match self.json {
+            true => self.json(items),
+            false => self.table(headings, items.iter().map(row)),
+        }
     }
 
     /// Prints rows under their headings, in the width of the terminal; nothing when there are none.
@@ -76,79 +82,100 @@ impl Output {
         rows: impl IntoIterator<Item = [String; N]>,
     ) -> Result<()> {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(headings);
-        for row in rows {
-            table.add_row(row.iter().map(|cell| Cell::new(harmless(&flat(cell)))));
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_header(headings)
+            .add_rows(
+                rows.into_iter()
+                    .map(|row| row.map(|cell| harmless(&flat(&cell)))),
+            );
+        match table.is_empty() {
+            true => Ok(()),
+            false => self.text(&(table.trim_fmt() + "\n")),
         }
-        if table.is_empty() {
-            return Ok(());
-        }
-        let lines = table
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect::<Vec<_>>()
-            .join("\n");
-        told(writeln!(self.stdout.borrow_mut(), "{lines}"))
     }
 
-    /// The one JSON value of a command that is done and had nothing to say, so that a program can read every answer in
-    /// the same way.
+    /// Prints the fields of an object, a line each, but for those that are null. Times are shown in the zone.
+    pub(super) fn fields(&self, object: &impl Serialize, zone: &Zone) -> Result<()> {
+        let object = serde_json::to_value(object).map_err(io::Error::from);
+        for (name, value) in printed(object)?.as_object().into_iter().flatten() {
+            let time = value.as_str().filter(|_| name.ends_with("_at"));
+            let text = match (time.and_then(|time| zone.parse_time(time).ok()), value) {
+                (Some(time), _) => zone.show(time),
+                (_, Value::Null) => continue,
+                (_, Value::String(text)) => text.clone(),
+                (_, value) => value.to_string(),
+            };
+            self.line(format!("{name:<14} {text}"))?;
+        }
+        Ok(())
+    }
+
+    /// With `--json`, the one value of a command that has printed nothing, so that every answer can be read in one way.
     pub(super) fn done(&self) -> Result<()> {
-        match self.json && !self.said.get() {
+        match self.json && !self.has_printed.get() {
             true => self.json(&serde_json::json!({})),
             false => Ok(()),
         }
     }
 
-    /// Sees to it that all is written: a full disk at the last moment is an error too.
-    pub(super) fn end(&self) -> Result<()> {
-        told(self.stdout.borrow_mut().flush())
+    /// Writes what is still in the buffer: a full disk at the last moment is an error too.
+    pub(super) fn flush(&self) -> Result<()> {
+        printed(self.stdout.borrow_mut().flush())
     }
 }
 
-fn told(written: io::Result<()>) -> Result<()> {
-    written.map_err(|source| Error::Io {
-        thing: "standard output".to_owned(),
+const STDOUT: &str = "standard output";
+
+fn printed<T>(result: io::Result<T>) -> Result<T> {
+    result.map_err(|source| Error::Io {
+        thing: STDOUT.to_owned(),
         source,
     })
 }
 
 /// Whether the reader of our output went away.
 pub(super) fn is_broken_pipe(error: &Error) -> bool {
-    matches!(error, Error::Io { thing, source } if thing == "standard output" && source.kind() == io::ErrorKind::BrokenPipe)
+    matches!(error, Error::Io { thing, source } if thing == STDOUT && source.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A line on standard error.
+/// Prints a line on standard error.
 pub(super) fn complain(message: &impl Display) {
     // When even this cannot be written there is nobody left to tell.
     let line = harmless(&one_line(&message.to_string()));
     let _ = writeln!(io::stderr(), "runner: {line}");
 }
 
-/// A line on standard error for each thing that went wrong.
+/// Prints a line on standard error for each thing that went wrong.
 pub(super) fn complain_of(issues: &[Issue]) {
     let sentences = issues.iter().map(|issue| &issue.sentence);
     sentences.for_each(complain);
 }
 
-/// Control characters, with which a text could move the cursor or change the terminal, are shown as what they are;
-/// so are those that change the direction of writing.
+/// The text with what could move a terminal's cursor, or change the direction of writing, spelt out.
 pub(super) fn harmless(text: &str) -> String {
-    let strange = |c: char| is_strange(c) && c != '\n' && c != '\t';
+    let strange = |c| is_strange(c) && c != '\n' && c != '\t';
+    let shown = |c: char| match strange(c) {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    };
     match text.contains(strange) {
+        true => text.chars().map(shown).collect(),
         false => text.to_owned(),
-        true => text
-            .chars()
-            .map(|c| {
-                if strange(c) {
-                    c.escape_unicode().to_string()
-                } else {
-                    c.to_string()
-                }
-            })
-            .collect(),
+    }
+}
+
+/// The same for JSON, where `\u` changes no value; below U+007F JSON itself has nothing but white space.
+fn escaped(json: &str) -> String {
+    let strange = |c| is_strange(c) && c >= '\u{7f}';
+    let shown = |c: char| match strange(c) {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    };
+    match json.contains(strange) {
+        true => json.chars().map(shown).collect(),
+        false => json.to_owned(),
     }
 }
 
@@ -167,37 +194,21 @@ pub(super) fn indented(text: &str) -> String {
     text.replace("\r\n", "\n").replace(['\n', '\r'], "\n    ")
 }
 
-/// JSON of which no text can change a terminal: what [`harmless`] shows as something else is escaped, which leaves the
-/// value the same.
-struct HarmlessJson;
+/// A value that may be missing, for a table.
+pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
 
-impl Formatter for HarmlessJson {
-    fn write_string_fragment<W: Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        text: &str,
-    ) -> io::Result<()> {
-        let mut rest = text;
-        while let Some((at, strange)) = rest.char_indices().find(|(_, c)| is_strange(*c)) {
-            let (before, after) = rest.split_at(at);
-            writer.write_all(before.as_bytes())?;
-            write!(writer, "\\u{:04x}", u32::from(strange))?;
-            rest = after.get(strange.len_utf8()..).unwrap_or_default();
-        }
-        writer.write_all(rest.as_bytes())
+/// Asks a person, where there is one to ask; anything but yes is no. Nobody to ask is yes.
+pub(super) fn confirm(question: &str) -> bool {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return true;
     }
-
-    /// JSON as it was written: outside of its texts, what is strange is white space.
-    fn write_raw_fragment<W: Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        json: &str,
-    ) -> io::Result<()> {
-        match json.contains(|c| is_strange(c) && !c.is_ascii_whitespace()) {
-            true => self.write_string_fragment(writer, &flat(json)),
-            false => writer.write_all(json.as_bytes()),
-        }
-    }
+    let mut answer = String::new();
+    // Whoever cannot be asked has not said yes.
+    let _ = write!(io::stderr(), "runner: {} [y/N] ", harmless(question));
+    let read = io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 /// Whether a person sees what goes wrong, and so need not be told by mail.
@@ -216,9 +227,6 @@ pub(super) fn mail_errors(post: &mut Post<'_>, issues: &[Issue], failure: Option
 }
 
 /// Mails what went wrong in a command that nobody watches, if anything did and somebody is to be told.
-///
-/// # Errors
-/// When the setting cannot be read, or as SQLite says.
 pub(super) fn mail_troubles(
     store: &Store,
     (settings, clock): (&Settings, &Clock),
@@ -230,24 +238,4 @@ pub(super) fn mail_troubles(
     let mut post = Post::new(store, clock, settings);
     mail_errors(&mut post, issues, None);
     post.close()
-}
-
-/// Whether a person can be asked.
-pub(super) fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
-/// Asks a person; anything but yes is no.
-pub(super) fn confirm(question: &str) -> bool {
-    let mut answer = String::new();
-    let asked =
-        write!(io::stderr(), "runner: {question} [y/N] ").and_then(|()| io::stderr().flush());
-    asked.is_ok()
-        && io::stdin().read_line(&mut answer).is_ok()
-        && matches!(answer.trim(), "y" | "Y" | "yes")
-}
-
-/// A value that may be missing, for a table.
-pub(super) fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

@@ -1,14 +1,14 @@
 //! `runner log`, `progress` and `debug`: the lines of the protocol, for handlers that are shell scripts.
 
-use super::{Exit, Invocation, values};
+use super::{Invocation, values};
 use crate::error::Result;
 use crate::handler::protocol::{debug_line, log_line, progress_line};
-use crate::model::task;
+use crate::model::task::{self, Severity};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Log {
-    /// error, warning or info
-    level: String,
+    #[arg(ignore_case = true)]
+    level: Severity,
     #[arg(allow_hyphen_values = true)]
     message: String,
     /// Anything else that belongs to it
@@ -40,42 +40,31 @@ pub(super) struct Debug {
 }
 
 impl Log {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
-        let level = values::word("LEVEL", &self.level)?;
-        let details = self
-            .details
-            .map(|given| values::json("--details", &given))
-            .transpose()?;
-        let details = details.map(|details| details.value());
-        invocation.out.text(&format!(
-            "{}\n",
-            log_line(level, &self.message, details.as_ref())
-        ))?;
-        Ok(Exit::Done)
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let details = self.details.as_deref();
+        let details = details.map(|given| values::json("--details", given));
+        let details = details.transpose()?.map(|details| details.value());
+        let line = log_line(self.level, &self.message, details.as_ref());
+        invocation.out.text(&format!("{line}\n"))
     }
 }
 
 impl Progress {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
-        let progress = task::Progress {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let line = progress_line(&task::Progress {
             step: Some(self.step),
             max: self.max,
             phase: self.phase,
             phases: self.phases,
             label: self.label,
-        };
-        invocation
-            .out
-            .text(&format!("{}\n", progress_line(&progress)))?;
-        Ok(Exit::Done)
+        });
+        invocation.out.text(&format!("{line}\n"))
     }
 }
 
 impl Debug {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
-        invocation
-            .out
-            .text(&format!("{}\n", debug_line(&self.message)))?;
-        Ok(Exit::Done)
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let line = debug_line(&self.message);
+        invocation.out.text(&format!("{line}\n"))
     }
 }

@@ -1,12 +1,12 @@
 //! `runner status`
 
-use std::collections::BTreeMap;
-
+use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::output::complain;
+use super::output::{Output, complain};
 use super::{Exit, Invocation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::firing::settle_all;
 use crate::model::task::Status;
 use crate::outbox::MailStatus;
@@ -18,8 +18,8 @@ use crate::time::{Duration, Timestamp, Zone};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Exit with 1 when the last finished tick is older than this, or there was none
-    #[arg(long, value_name = "D", allow_hyphen_values = true)]
-    max_age: Option<String>,
+    #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]
+    max_age: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -28,12 +28,15 @@ struct Report {
     now: Timestamp,
     last_tick: Option<Timestamp>,
     last_tick_age_s: Option<i64>,
-    tasks: BTreeMap<&'static str, i64>,
-    mails: BTreeMap<&'static str, i64>,
+    tasks: Counts,
+    mails: Counts,
     timers: Timers,
     next_due: Option<Timestamp>,
     attention: Vec<String>,
 }
+
+/// How many there are of each status.
+type Counts = Map<String, Value>;
 
 #[derive(Serialize)]
 struct Timers {
@@ -45,75 +48,100 @@ struct Timers {
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
-        let store = invocation.store_to_read()?;
-        let max_age = self.max_age.as_deref().map(Duration::positive).transpose();
-        let max_age = max_age.map_err(|reason| Error::usage("--max-age", reason))?;
-        let (_, zone, clock) = invocation.times(&store)?;
-        settle_all(&store, (zone, clock.now()), drop)?;
-        let report = Report::new(&store, clock.now())?;
+        let session = invocation.open_to_read()?;
+        settle_all(&session.store, session.when(), drop)?;
+        let report = Report::new(&session.store, session.now())?;
         match invocation.out.json {
             true => invocation.out.json(&report)?,
-            false => report.print(invocation, &zone)?,
+            false => report.print(&invocation.out, &session.zone)?,
         }
-        Ok(max_age.map_or(Exit::Done, |max_age| report.alarm(&max_age, &zone)))
+        Ok(match self.max_age {
+            Some(max_age) => report.alarm(&max_age, &session.zone),
+            None => Exit::Done,
+        })
     }
 }
 
 impl Report {
     fn new(store: &Store, now: Timestamp) -> Result<Self> {
-        let counted: BTreeMap<_, _> = store.count_tasks()?.into_iter().collect();
-        let count = |status: Status| counted.get(&status).copied().unwrap_or(0);
-        // Those that are sent grow without end, and are not counted.
-        let mails = [MailStatus::Queued, MailStatus::Sending, MailStatus::Failed]
-            .map(|status| Ok((status.word(), store.count_mails(status)?)));
-        let mails: BTreeMap<_, _> = mails.into_iter().collect::<Result<_>>()?;
         let last_tick = last_tick(store.files())?;
-        let ready = count(Status::ToRun) > 0 && store.has_ready_task(now)?;
-        let next_due = match ready || store.has_queued_mail(BEFORE_ALL, now)? {
-            true => Some(now),
-            false => store.next_due()?,
-        };
-        let timers = Timers::new(store)?;
-        Ok(Self {
+        let mut report = Self {
             database: store.files().beside("").display().to_string(),
             now,
             last_tick,
             last_tick_age_s: last_tick.map(|at| now.seconds_since(at)),
-            tasks: Status::ALL
-                .iter()
-                .map(|&status| (status.word(), count(status)))
-                .collect(),
-            next_due,
-            attention: attention(&count, &mails, &timers, last_tick),
-            mails,
-            timers,
-        })
+            tasks: count_tasks(store)?,
+            mails: count_mails(store)?,
+            timers: Timers::count(store)?,
+            next_due: match store.has_ready_task(now)? || store.has_queued_mail(BEFORE_ALL, now)? {
+                true => Some(now),
+                false => store.next_due()?,
+            },
+            attention: Vec::new(),
+        };
+        report.attention = report.attention();
+        Ok(report)
     }
 
-    fn print(&self, invocation: &Invocation, zone: &Zone) -> Result<()> {
-        let out = &invocation.out;
+    /// What somebody should look at, with the command that shows it.
+    fn attention(&self) -> Vec<String> {
+        let count = |counts: &Counts, status| counts.get(status).and_then(Value::as_i64);
+        let failed = count(&self.tasks, Status::Failed.as_str());
+        let interrupted = count(&self.tasks, Status::Interrupted.as_str());
+        let mails = count(&self.mails, MailStatus::Failed.word());
+        let Timers {
+            failing, skipped, ..
+        } = self.timers;
+        let found = [
+            (
+                failed,
+                "task failed",
+                "tasks failed",
+                "task list --status FAILED",
+            ),
+            (
+                interrupted,
+                "task was interrupted",
+                "tasks were interrupted",
+                "task list --status INTERRUPTED",
+            ),
+            (
+                mails,
+                "mail failed",
+                "mails failed",
+                "mail list --status failed",
+            ),
+            (Some(failing), "timer fails", "timers fail", "timer next"),
+            (
+                Some(skipped),
+                "level was skipped",
+                "levels were skipped",
+                "timer skipped",
+            ),
+        ];
+        let sentences =
+            found
+                .into_iter()
+                .filter_map(|(count, one, more, command)| match count.unwrap_or(0) {
+                    0 => None,
+                    1 => Some(format!("1 {one}: 'runner {command}'")),
+                    count => Some(format!("{count} {more}: 'runner {command}'")),
+                });
+        let never = "no tick has run yet: 'runner crontab --install'".to_owned();
+        sentences
+            .chain(self.last_tick.is_none().then_some(never))
+            .collect()
+    }
+
+    fn print(&self, out: &Output, zone: &Zone) -> Result<()> {
         let at = |time: Option<Timestamp>, none: &str| {
             time.map_or_else(|| none.to_owned(), |time| zone.show(time))
         };
         out.line(format!("database   {}", self.database))?;
         out.line(format!("last tick  {}", at(self.last_tick, "never")))?;
         out.line(format!("next due   {}", at(self.next_due, "nothing")))?;
-        let counts = Status::ALL.iter().filter_map(|status| {
-            let count = self.tasks.get(status.word()).filter(|count| **count > 0)?;
-            Some(format!("{count} {status}"))
-        });
-        let counts = counts.collect::<Vec<_>>().join(", ");
-        out.line(format!(
-            "tasks      {}",
-            if counts.is_empty() { "none" } else { &counts }
-        ))?;
-        let mails = self.mails.iter().filter(|(_, count)| **count > 0);
-        let mails = mails.map(|(status, count)| format!("{count} {status}"));
-        let mails = mails.collect::<Vec<_>>().join(", ");
-        out.line(format!(
-            "mails      {}",
-            if mails.is_empty() { "none" } else { &mails }
-        ))?;
+        out.line(format!("tasks      {}", in_words(&self.tasks)))?;
+        out.line(format!("mails      {}", in_words(&self.mails)))?;
         let Timers {
             attached,
             waiting,
@@ -124,9 +152,8 @@ impl Report {
         out.line(format!(
             "timers     {attached} attached, {waiting} waiting for a date, {failing} failing, {skipped} {levels} skipped"
         ))?;
-        self.attention
-            .iter()
-            .try_for_each(|sentence| out.line(format!("attention  {sentence}")))
+        let mut attention = self.attention.iter();
+        attention.try_for_each(|sentence| out.line(format!("attention  {sentence}")))
     }
 
     /// Nobody else notices that cron has died.
@@ -146,8 +173,25 @@ impl Report {
     }
 }
 
+fn count_tasks(store: &Store) -> Result<Counts> {
+    let counted = store.count_tasks()?;
+    let counts = Status::value_variants().iter().map(|status| {
+        let found = counted.iter().find(|(found, _)| found == status);
+        let count = found.map_or(0, |(_, count)| *count);
+        (status.to_string(), count.into())
+    });
+    Ok(counts.collect())
+}
+
+/// Those that were sent grow without end, and are not counted.
+fn count_mails(store: &Store) -> Result<Counts> {
+    let statuses = [MailStatus::Queued, MailStatus::Sending, MailStatus::Failed];
+    let counts = statuses.map(|status| Ok((status.to_string(), store.count_mails(status)?.into())));
+    counts.into_iter().collect()
+}
+
 impl Timers {
-    fn new(store: &Store) -> Result<Self> {
+    fn count(store: &Store) -> Result<Self> {
         let counts = store.count_attachments()?;
         Ok(Self {
             attached: counts.attached,
@@ -158,43 +202,11 @@ impl Timers {
     }
 }
 
-fn attention(
-    count: &impl Fn(Status) -> i64,
-    mails: &BTreeMap<&str, i64>,
-    timers: &Timers,
-    last_tick: Option<Timestamp>,
-) -> Vec<String> {
-    let failed = MailStatus::Failed.word();
-    let found = [
-        (
-            count(Status::Failed),
-            ("task failed", "tasks failed"),
-            "task list --status FAILED",
-        ),
-        (
-            count(Status::Interrupted),
-            ("task was interrupted", "tasks were interrupted"),
-            "task list --status INTERRUPTED",
-        ),
-        (
-            mails.get(failed).copied().unwrap_or(0),
-            ("mail failed", "mails failed"),
-            "mail list --status failed",
-        ),
-        (timers.failing, ("timer fails", "timers fail"), "timer next"),
-        (
-            timers.skipped,
-            ("level was skipped", "levels were skipped"),
-            "timer skipped",
-        ),
-    ];
-    let sentence = |(count, (one, more), command): (i64, (&str, &str), &str)| {
-        let what = if count == 1 { one } else { more };
-        (count > 0).then(|| format!("{count} {what}: 'runner {command}'"))
-    };
-    let mut sentences: Vec<_> = found.into_iter().filter_map(sentence).collect();
-    if last_tick.is_none() {
-        sentences.push("no tick has run yet: 'runner crontab --install'".to_owned());
+fn in_words(counts: &Counts) -> String {
+    let counts = counts.iter().filter(|(_, count)| **count != 0);
+    let words = counts.map(|(status, count)| format!("{count} {status}"));
+    match words.collect::<Vec<_>>() {
+        none if none.is_empty() => "none".to_owned(),
+        words => words.join(", "),
     }
-    sentences
 }

@@ -5,13 +5,14 @@ use std::io::{self, BufRead, BufReader, Seek};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::{Invocation, values};
 use crate::enqueue::Enqueue;
 use crate::error::{Error, Result};
-use crate::json::read_object;
+use crate::json::{Json, read_object};
 use crate::model::document::DocumentRef;
 use crate::model::task::NewTask;
-use crate::store::Store;
 use crate::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -76,36 +77,22 @@ struct TaskArgs {
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store()?;
         match &self.batch {
-            Some(path) => add_batch(invocation, &store, path),
-            None => self.task.run(invocation, &store),
+            Some(path) => add_batch(invocation, path),
+            None => add(invocation, self.task.read()?),
         }
     }
 }
 
 impl TaskArgs {
-    fn run(self, invocation: &Invocation, store: &Store) -> Result<()> {
-        let (_, zone, clock) = invocation.times(store)?;
-        if let Some(at) = &self.at {
-            zone.parse_time(at)
-                .map_err(|error| Error::usage("--at", error))?;
-        }
-        let task = self.task()?;
-        let id = store.transact(|store| {
-            Enqueue::new(store, &invocation.functions, zone, clock.now())?.add(&task)
-        })?;
-        invocation.id(id)
-    }
-
-    fn task(self) -> Result<NewTask> {
+    fn read(self) -> Result<NewTask> {
         let hidden = self.hidden_params.as_deref();
         Ok(NewTask {
-            method: self.method.unwrap_or_default(),
-            params: values::object("--params", self.params.as_deref(), "-p", &self.param)?,
+            params: self.params()?,
             hidden_params: hidden
                 .map(|given| values::json("--hidden-params", given))
                 .transpose()?,
+            method: self.method.unwrap_or_default(),
             file: self.file,
             owner: self.owner,
             signature: self.signature,
@@ -118,19 +105,40 @@ impl TaskArgs {
             document: self.document.map(DocumentRef::Key),
         })
     }
+
+    fn params(&self) -> Result<Option<Json>> {
+        let whole = self.params.as_deref();
+        if self.param.is_empty() {
+            return whole
+                .map(|given| values::json("--params", given))
+                .transpose();
+        }
+        let mut object = values::object("--params", whole, "-p")?;
+        object.extend(values::pairs("-p", &self.param)?);
+        Ok(Some(Json::from(&Value::Object(object))))
+    }
+}
+
+fn add(invocation: &Invocation, task: NewTask) -> Result<()> {
+    let session = invocation.open()?;
+    session.time("--at", task.run_at.as_deref())?;
+    let id = session.store.transact(|store| {
+        Enqueue::new(store, &invocation.functions, session.zone, session.now())?.add(&task)
+    })?;
+    invocation.id(id)
 }
 
 /// Adds all tasks of a file in one transaction, and prints their ids.
-fn add_batch(invocation: &Invocation, store: &Store, path: &Path) -> Result<()> {
+fn add_batch(invocation: &Invocation, path: &Path) -> Result<()> {
     let lines = open(path).map_err(|source| Error::io(path, source))?;
-    let (_, zone, clock) = invocation.times(store)?;
-    let ids = store.transact(|store| {
-        let enqueue = Enqueue::new(store, &invocation.functions, zone, clock.now())?;
+    let session = invocation.open()?;
+    let ids = session.store.transact(|store| {
+        let enqueue = Enqueue::new(store, &invocation.functions, session.zone, session.now())?;
         add_lines(&enqueue, lines, path)
     })?;
     match invocation.out.json {
         true => invocation.out.json(&serde_json::json!({"ids": ids})),
-        false => ids.into_iter().try_for_each(|id| invocation.out.id(id)),
+        false => ids.iter().try_for_each(|id| invocation.out.line(id)),
     }
 }
 

@@ -128,7 +128,7 @@ impl<'a> Live<'a> {
             .invocation
             .out
             .lines(line)
-            .and_then(|()| self.invocation.out.end());
+            .and_then(|()| self.invocation.out.flush());
     }
 
     fn progress(&self, progress: &Progress) {

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Exit, Invocation, timer_admin, timer_forecast, timer_hang, timer_list, values};
+use super::firing::Filter;
+use super::{Invocation, attachment, firing, timer_forecast, values};
 use crate::error::{Error, Result};
-use crate::firing;
+use crate::firing::attach::detach_timer;
+use crate::firing::{FiringStatus, define};
 use crate::functions::Functions;
 use crate::json::read_object;
 use crate::model::timer::{Action, Definition, Timer};
@@ -20,26 +22,31 @@ pub(super) enum Command {
     /// Show a definition; with --json as 'timer set --from' takes it
     Show { name: String },
     /// Remove a definition
-    Remove(timer_admin::Remove),
+    Remove {
+        name: String,
+        /// Detach it first from all documents
+        #[arg(long)]
+        force: bool,
+    },
     /// Say when the levels fall
     Forecast(timer_forecast::Args),
     /// Hang a timer on a document; prints the attachment's id
-    Attach(timer_hang::Attach),
+    Attach(attachment::Attach),
     /// Take a timer, or all of them, off a document
-    Detach(timer_hang::Detach),
+    Detach(attachment::Detach),
     /// What will fire, the soonest first
-    Next(timer_list::Filter),
+    Next(Filter),
     /// What fired, oldest first
-    Done(timer_list::Filter),
+    Done(Filter),
     /// What was skipped and can be fired by hand, oldest first
-    Skipped(timer_list::Filter),
+    Skipped(Filter),
     /// Fire a skipped level by hand
     Fire {
         /// Its id in 'timer skipped'
         id: i64,
     },
     /// Drop the records of old firings
-    Purge(timer_admin::Purge),
+    Purge(firing::Purge),
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,37 +78,35 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         match self {
-            Self::Set(set) => set.run(invocation)?,
-            Self::List => list(invocation)?,
-            Self::Show { name } => show(invocation, &name)?,
-            Self::Remove(args) => args.run(invocation)?,
-            Self::Forecast(args) => args.run(invocation)?,
-            Self::Attach(args) => args.run(invocation)?,
-            Self::Detach(args) => args.run(invocation)?,
-            Self::Next(filter) => filter.next(invocation)?,
-            Self::Done(filter) => filter.done(invocation)?,
-            Self::Skipped(filter) => filter.skipped(invocation)?,
-            Self::Fire { id } => timer_admin::fire(invocation, id)?,
-            Self::Purge(args) => args.run(invocation)?,
+            Self::Set(set) => set.run(invocation),
+            Self::List => list(invocation),
+            Self::Show { name } => show(invocation, &name),
+            Self::Remove { name, force } => remove(invocation, &name, force),
+            Self::Forecast(args) => args.run(invocation),
+            Self::Attach(args) => args.run(invocation),
+            Self::Detach(args) => args.run(invocation),
+            Self::Next(filter) => attachment::next(invocation, &filter),
+            Self::Done(filter) => firing::list(invocation, FiringStatus::Done, &filter),
+            Self::Skipped(filter) => firing::list(invocation, FiringStatus::Skipped, &filter),
+            Self::Fire { id } => firing::fire(invocation, id),
+            Self::Purge(args) => args.run(invocation),
         }
-        Ok(Exit::Done)
     }
 }
 
 impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store()?;
         let definition = match &self.from {
             Some(path) => from_file(path, self.name)?,
             None => self.definition()?,
         };
         let timer = Timer::new(definition)?;
-        let (_, _, clock) = invocation.times(&store)?;
-        store.transact(|store| {
+        let session = invocation.open()?;
+        session.store.transact(|store| {
             check_names(store, &invocation.functions, &timer.definition)?;
-            firing::define(store, &timer, clock.now())
+            define(store, &timer, session.now())
         })
     }
 
@@ -166,8 +171,8 @@ enum Listed<'a> {
     },
 }
 
-impl<'a> Listed<'a> {
-    fn new(timer: &'a Counted) -> Self {
+impl<'a> From<&'a Counted> for Listed<'a> {
+    fn from(timer: &'a Counted) -> Self {
         match &timer.definition {
             Ok(definition) => Self::Known(definition),
             Err(error) => Self::Unreadable {
@@ -183,26 +188,21 @@ fn list(invocation: &Invocation) -> Result<()> {
     if invocation.out.json {
         return invocation
             .out
-            .json(&timers.iter().map(Listed::new).collect::<Vec<_>>());
+            .json(&timers.iter().map(Listed::from).collect::<Vec<_>>());
     }
     let rows = timers.into_iter().map(|timer| {
-        let Stored {
-            name,
-            title,
-            reference,
-            delta,
-            ..
-        } = timer.stored;
+        let stored = timer.stored;
         let (delta, actions, title) = match timer.definition {
             Ok(known) => (
                 known.delta.to_string(),
                 known.actions.len().to_string(),
-                title,
+                stored.title,
             ),
-            Err(error) => (delta, "?".to_owned(), error.to_string()),
+            Err(error) => (stored.delta, "?".to_owned(), error.to_string()),
         };
+        let reference = stored.reference;
         [
-            name,
+            stored.name,
             reference.unwrap_or_else(|| "the attachment".to_owned()),
             delta,
             actions,
@@ -210,36 +210,48 @@ fn list(invocation: &Invocation) -> Result<()> {
             title,
         ]
     });
-    invocation.out.table(
-        [
-            "TIMER",
-            "COUNTS FROM",
-            "DELTA",
-            "ACTIONS",
-            "ATTACHED",
-            "TITLE",
-        ],
-        rows,
-    )
+    let headings = [
+        "TIMER",
+        "COUNTS FROM",
+        "DELTA",
+        "ACTIONS",
+        "ATTACHED",
+        "TITLE",
+    ];
+    invocation.out.table(headings, rows)
 }
 
 fn show(invocation: &Invocation, name: &str) -> Result<()> {
     let store = invocation.store_to_read()?;
     let definition = store.timer(store.timer_id(name)?)?.definition;
-    if invocation.out.json {
-        return invocation.out.json(&definition);
-    }
     let out = &invocation.out;
+    if out.json {
+        return out.json(&definition);
+    }
     out.line(format!("name       {}", definition.name))?;
     out.line(format!("title      {}", definition.title))?;
     if let Some(reference) = &definition.reference {
         out.line(format!("reference  {reference}"))?;
     }
     out.line(format!("delta      {}", definition.delta))?;
-    definition
-        .actions
-        .iter()
-        .try_for_each(|action| out.line(format!("action     {action}")))
+    let mut actions = definition.actions.iter();
+    actions.try_for_each(|action| out.line(format!("action     {action}")))
+}
+
+fn remove(invocation: &Invocation, name: &str, force: bool) -> Result<()> {
+    let session = invocation.open()?;
+    session.store.transact(|store| {
+        let id = store.timer_id(name)?;
+        if force {
+            detach_timer(store, id, session.now())?;
+        } else if !store.hanging_of(id, i64::MIN, 1)?.is_empty() {
+            return Err(Error::invalid(
+                format!("timer '{name}'"),
+                "it is attached to documents; --force detaches it first",
+            ));
+        }
+        store.delete_timer(id)
+    })
 }
 
 #[cfg(test)]

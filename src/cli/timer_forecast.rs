@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::Invocation;
 use super::output::or_dash;
-use crate::error::{Error, Result};
+use super::{Invocation, Session};
+use crate::error::Result;
 use crate::firing::forecast_from;
 use crate::model::document::DocumentRef;
 use crate::model::timer::Timer;
@@ -41,21 +41,18 @@ struct Entry<'a> {
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store_to_read()?;
-        let (_, zone, clock) = invocation.times(&store)?;
+        let session = invocation.open_to_read()?;
+        let Session { store, zone, .. } = &session;
         let id = store.timer_id(&self.name)?;
         let timer = store.timer(id)?;
-        let given = self.reference.as_deref().map(|text| zone.parse_time(text));
-        let given = given
-            .transpose()
-            .map_err(|reason| Error::invalid("--reference", reason))?;
+        let given = session.time("--reference", self.reference.as_deref())?;
         let from = match (given, self.document) {
             (Some(given), _) => Some(given),
             (None, Some(doc)) => {
                 let document = store.document_id(&DocumentRef::Key(doc))?;
-                forecast_from(&store, (id, &timer), document, (zone, clock.now()))?
+                forecast_from(store, (id, &timer), document, session.when())?
             }
-            (None, None) => Some(clock.now()),
+            (None, None) => Some(session.now()),
         };
         let most = match (self.limit, invocation.out.json) {
             (Some(limit), _) => limit,
@@ -63,7 +60,7 @@ impl Args {
             (None, false) => SHOWN,
         };
         let levels = 0..timer.levels().min(most);
-        let entries = levels.filter_map(|level| entry(&timer, &zone, from, level));
+        let entries = levels.filter_map(|level| entry(&timer, zone, from, level));
         let entries: Vec<_> = entries.collect();
         if invocation.out.json {
             return invocation.out.json(&entries);
@@ -72,7 +69,7 @@ impl Args {
             Some(_) => "outside the years 0000 to 9999",
             None => "waits for a date",
         };
-        print(invocation, &zone, no_date, &entries)?;
+        print(invocation, zone, no_date, &entries)?;
         match timer.levels() - timer.levels().min(most) {
             0 => Ok(()),
             more => invocation.out.line(format!("and {more} more: --limit")),

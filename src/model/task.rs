@@ -3,54 +3,109 @@
 //! `WAITING → TO_RUN → RUNNING → COMPLETED | FAILED | INTERRUPTED`, and `CANCELLED` from the first three. A restart
 //! takes any ended task back to `TO_RUN`.
 
+use std::fmt;
+
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::model::document::DocumentRef;
-use crate::model::words::words;
 use crate::time::Timestamp;
 
-words! {
-    /// Where a task is in its life.
-    Status, "status" {
-        /// It follows another task that is not completed yet.
-        Waiting = "WAITING",
-        /// It runs as soon as its time has come and a place is free.
-        ToRun = "TO_RUN",
-        /// A worker has claimed it.
-        Running = "RUNNING",
-        /// Its method came to its end, with or without having logged errors.
-        Completed = "COMPLETED",
-        /// Its method said that it could not come to its end.
-        Failed = "FAILED",
-        /// Its method never got to say: it was killed, or stopped, or its worker died.
-        Interrupted = "INTERRUPTED",
-        /// Somebody decided that it shall not run.
-        Cancelled = "CANCELLED",
+/// Where a task is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[value(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// It follows another task that is not completed yet.
+    Waiting,
+    /// It runs as soon as its time has come and a slot is free.
+    ToRun,
+    /// A worker has claimed it.
+    Running,
+    /// Its method came to its end, with or without having logged errors.
+    Completed,
+    /// Its method said that it could not come to its end.
+    Failed,
+    /// Its method never got to say: it was killed, or stopped, or its worker died.
+    Interrupted,
+    /// Somebody decided that it shall not run.
+    Cancelled,
+}
+
+impl Status {
+    /// The name that it is stored and shown by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "WAITING",
+            Self::ToRun => "TO_RUN",
+            Self::Running => "RUNNING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Interrupted => "INTERRUPTED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// Whether it is over, one way or another.
+    pub fn is_ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::ToRun | Self::Running)
     }
 }
 
-words! {
-    /// How much a log entry, or an entry of a document's history, matters.
-    Severity, "level" {
-        /// Something went wrong.
-        Error = "error",
-        /// Something may be wrong.
-        Warning = "warning",
-        /// Something happened.
-        Info = "info",
+/// How much a log entry, or an entry of a document's history, matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something went wrong.
+    Error,
+    /// Something may be wrong.
+    Warning,
+    /// Something happened.
+    Info,
+}
+
+impl Severity {
+    /// The name that it is stored and shown by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
     }
 }
 
-words! {
-    /// What was asked of the worker of a running task.
-    Stop, "stop" {
-        /// End it; it is then `INTERRUPTED`.
-        Stop = "stop",
-        /// End it; it is then `CANCELLED`.
-        Cancel = "cancel",
+/// What was asked of the worker of a running task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Stop {
+    /// End it; it is then `INTERRUPTED`.
+    Stop,
+    /// End it; it is then `CANCELLED`.
+    Cancel,
+}
+
+impl Stop {
+    /// The name that it is stored by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -181,13 +236,6 @@ fn keys_only<S: Serializer>(hidden: &Option<Json>, serializer: S) -> Result<S::O
         .as_ref()
         .map(|hidden| hide(&hidden.value()))
         .serialize(serializer)
-}
-
-impl Status {
-    /// Whether it is over, one way or another.
-    pub fn is_ended(self) -> bool {
-        !matches!(self, Self::Waiting | Self::ToRun | Self::Running)
-    }
 }
 
 impl Task {

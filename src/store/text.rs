@@ -1,7 +1,10 @@
 //! Texts as other programs may have written them.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{Row, RowIndex};
+use clap::ValueEnum;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Row, RowIndex, ToSql};
+
+use crate::model::task::{Severity, Status, Stop};
 
 /// A text of which bytes that are no UTF-8, Latin-1 say, are read as U+FFFD: SQLite takes any bytes for a text, and one
 /// such row must not keep the others from being read.
@@ -34,3 +37,25 @@ pub(super) fn text_or_null(
     let found: Option<Text> = row.get(column)?;
     Ok(found.map(|Text(text)| text))
 }
+
+/// Stores enums by their names.
+macro_rules! store_as_text {
+    ($($name:ty),+) => { $(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.as_str().into())
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let text = value.as_str()?;
+                let mut all = Self::value_variants().iter().copied();
+                let known = all.find(|known| known.as_str() == text);
+                known.ok_or_else(|| FromSqlError::Other(format!("'{text}' is no {}", stringify!($name)).into()))
+            }
+        }
+    )+ };
+}
+
+store_as_text!(Status, Severity, Stop);

@@ -306,6 +306,8 @@ fn what_is_called_wrongly_exits_with_2_and_one_line() {
         &["config", "set", "task.timeout"],
         &["--now", "noon", "status"],
         &["--now", "2026-02-30", "method", "list"],
+        &["timer", "attach", "t", "1", "--reference", "tomorrow"],
+        &["timer", "purge", "--older-than", "-1d"],
         &["status", "--max-age", "soon"],
         &["status", "--max-age", "0"],
         &["doc", "set", "contract"],

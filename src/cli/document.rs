@@ -1,10 +1,10 @@
 //! `runner doc`
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::output::or_dash;
-use super::{Exit, Invocation, values};
+use super::{Invocation, Session, attachment, values};
 use crate::error::Result;
 use crate::firing;
 use crate::firing::attach::{self, AttachmentView};
@@ -13,7 +13,6 @@ use crate::model::document::{
     Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument, add, change,
     change_state,
 };
-use crate::store::Store;
 use crate::time::Zone;
 
 #[derive(Debug, clap::Subcommand)]
@@ -90,153 +89,124 @@ struct Shown {
     timers: Vec<AttachmentView>,
 }
 
+impl Shown {
+    /// With the dates as they are now.
+    fn new(session: &Session, document: Document) -> Result<Self> {
+        firing::settle_to_show(&session.store, document.id, session.when())?;
+        let timers = session.store.attachments_of(document.id)?.into_iter();
+        Ok(Self {
+            document,
+            timers: timers.map(|row| row.with_delta(&session.zone)).collect(),
+        })
+    }
+}
+
 impl Command {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         match self {
-            Self::Add(new) => new.run(invocation)?,
-            Self::Set(set) => set.run(invocation)?,
+            Self::Add(new) => new.run(invocation),
+            Self::Set(set) => set.run(invocation),
             Self::State { doc, state } => {
-                let store = invocation.store()?;
-                let (_, _, clock) = invocation.times(&store)?;
-                store.transact(|store| {
+                let session = invocation.open()?;
+                session.store.transact(|store| {
                     let id = store.document_id(&DocumentRef::Key(doc))?;
-                    change_state(store, id, &state, clock.now())
-                })?;
+                    change_state(store, id, &state, session.now())
+                })
             }
-            Self::Show { doc } => show(invocation, doc)?,
-            Self::List(list) => list.run(invocation)?,
-            Self::History { doc } => history(invocation, doc)?,
-            Self::Delete { doc } => delete(invocation, doc)?,
+            Self::Show { doc } => show(invocation, doc),
+            Self::List(list) => list.run(invocation),
+            Self::History { doc } => history(invocation, doc),
+            Self::Delete { doc } => delete(invocation, doc),
         }
-        Ok(Exit::Done)
     }
 }
 
 impl Add {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store()?;
-        let attributes = values::object(
-            "--attributes",
-            self.attributes.as_deref(),
-            "-a",
-            &self.attribute,
-        )?;
-        let attributes = attributes.map(|given| without_cleared(given, &self.attribute));
         let new = NewDocument {
+            attributes: self.attributes()?,
             key: self.key,
             family: self.family,
             title: self.title,
             state: self.state,
-            attributes: attributes.unwrap_or_else(|| Json::from(&Value::Object(Map::new()))),
         };
-        let (_, _, clock) = invocation.times(&store)?;
-        let id = store.transact(|store| add(store, &new, clock.now()))?;
+        let session = invocation.open()?;
+        let id = session
+            .store
+            .transact(|store| add(store, &new, session.now()))?;
         invocation.id(id)
     }
-}
 
-/// The attributes without those that a pair gives an empty value, which clears one.
-fn without_cleared(attributes: Json, pairs: &[String]) -> Json {
-    let keys = pairs.iter().filter_map(|pair| pair.split_once('='));
-    let keys: Vec<&str> = keys
-        .map(|(key, _)| key.strip_suffix(':').unwrap_or(key))
-        .collect();
-    match attributes.value() {
-        Value::Object(mut object) if !keys.is_empty() => {
-            object.retain(|key, value| value.as_str() != Some("") || !keys.contains(&key.as_str()));
-            Json::from(&Value::Object(object))
+    fn attributes(&self) -> Result<Json> {
+        let whole = self.attributes.as_deref();
+        if let (Some(whole), []) = (whole, self.attribute.as_slice()) {
+            return values::json("--attributes", whole);
         }
-        _ => attributes,
+        let mut object = values::object("--attributes", whole, "-a")?;
+        for (key, value) in values::pairs("-a", &self.attribute)? {
+            match value.as_str() {
+                Some("") => object.shift_remove(&key),
+                _ => object.insert(key, value),
+            };
+        }
+        Ok(Json::from(&Value::Object(object)))
     }
 }
 
 impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store()?;
-        let mut given = Map::new();
-        values::add_pairs("attribute", &mut given, &self.attributes)?;
-        let attributes = given.iter().map(|(name, value)| {
-            let value = (value.as_str() != Some("")).then(|| Json::from(value));
-            (name.clone(), value)
+        let attributes = values::pairs("attribute", &self.attributes)?;
+        let attributes = attributes.into_iter().map(|(name, value)| {
+            let value = (value.as_str() != Some("")).then(|| Json::from(&value));
+            (name, value)
         });
         let changes = Changes {
             family: self.family,
             title: self.title,
             attributes: attributes.collect(),
         };
-        let (_, zone, clock) = invocation.times(&store)?;
-        store.transact(|store| {
+        let session = invocation.open()?;
+        session.store.transact(|store| {
             let id = store.document_id(&DocumentRef::Key(self.doc))?;
-            change(store, id, changes, (zone, clock.now()))
+            change(store, id, changes, session.when())
         })
     }
 }
 
-/// What hangs on a document, with its dates as they are now.
-fn timers(store: &Store, document: i64, zone: &Zone) -> Result<Vec<AttachmentView>> {
-    let timers = store.attachments_of(document)?.into_iter();
-    Ok(timers
-        .map(|attachment| attachment.with_delta(zone))
-        .collect())
-}
-
 fn show(invocation: &Invocation, doc: String) -> Result<()> {
-    let store = invocation.store_to_read()?;
-    let (_, zone, clock) = invocation.times(&store)?;
-    let id = store.document_id(&DocumentRef::Key(doc))?;
-    firing::settle_to_show(&store, id, (zone, clock.now()))?;
-    let timers = timers(&store, id, &zone)?;
-    let document = store.document(id)?;
-    if invocation.out.json {
-        return invocation.out.json(&Shown { document, timers });
-    }
+    let session = invocation.open_to_read()?;
+    let id = session.store.document_id(&DocumentRef::Key(doc))?;
+    let mut shown = Shown::new(&session, session.store.document(id)?)?;
     let out = &invocation.out;
-    for (name, value) in [
-        ("id", document.id.to_string()),
-        ("key", or_dash(document.key)),
-        ("family", document.family),
-        ("title", document.title),
-        ("state", document.state),
-        ("created_at", zone.show(document.created_at)),
-        ("updated_at", zone.show(document.updated_at)),
-    ] {
-        out.line(format!("{name:<14} {value}"))?;
+    if out.json {
+        return out.json(&shown);
     }
-    for (name, value) in document
-        .attributes
-        .value()
-        .as_object()
-        .into_iter()
-        .flatten()
-    {
-        let value = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        out.line(format!("  {name:<12} {value}"))?;
+    let attributes = shown.document.attributes.value();
+    shown.document.attributes = Json::from(&Value::Null);
+    out.fields(&shown.document, &session.zone)?;
+    for (name, value) in attributes.as_object().into_iter().flatten() {
+        let text = value.as_str().map(str::to_owned);
+        let text = text.unwrap_or_else(|| value.to_string());
+        out.line(format!("  {name:<12} {text}"))?;
     }
-    if !timers.is_empty() {
+    if !shown.timers.is_empty() {
         out.line("")?;
     }
-    super::timer_list::print_attachments(invocation, &zone, timers)
+    attachment::print(invocation, &session.zone, &shown.timers)
 }
 
 impl List {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store_to_read()?;
-        let (_, zone, clock) = invocation.times(&store)?;
-        let filter = DocumentFilter {
+        let session = invocation.open_to_read()?;
+        let documents = session.store.documents(&DocumentFilter {
             family: self.family,
             state: self.state,
             title: self.title,
             limit: self.limit,
-        };
-        let documents = store.documents(&filter)?;
+        })?;
         if invocation.out.json {
-            let shown = documents.into_iter().map(|document| {
-                firing::settle_to_show(&store, document.id, (zone, clock.now()))?;
-                let timers = timers(&store, document.id, &zone)?;
-                Ok(Shown { document, timers })
-            });
+            let shown = documents.into_iter();
+            let shown = shown.map(|document| Shown::new(&session, document));
             return invocation.out.json(&shown.collect::<Result<Vec<_>>>()?);
         }
         let rows = documents.into_iter().map(|document| {
@@ -246,7 +216,7 @@ impl List {
                 document.family,
                 document.state,
                 document.title,
-                zone.show(document.updated_at),
+                session.zone.show(document.updated_at),
             ]
         });
         invocation
@@ -256,16 +226,15 @@ impl List {
 }
 
 fn history(invocation: &Invocation, doc: String) -> Result<()> {
-    let store = invocation.store_to_read()?;
-    let id = store.document_id(&DocumentRef::Key(doc))?;
-    let history = store.history(id)?;
-    if invocation.out.json {
-        return invocation.out.json(&history);
+    let session = invocation.open_to_read()?;
+    let id = session.store.document_id(&DocumentRef::Key(doc))?;
+    let history = session.store.history(id)?;
+    let out = &invocation.out;
+    if out.json {
+        return out.json(&history);
     }
-    let zone = store.settings()?.zone()?;
-    history
-        .iter()
-        .try_for_each(|entry| invocation.out.line(history_text(&zone, entry)))
+    let mut entries = history.iter();
+    entries.try_for_each(|entry| out.line(history_text(&session.zone, entry)))
 }
 
 fn history_text(zone: &Zone, entry: &HistoryEntry) -> String {
@@ -279,12 +248,11 @@ fn history_text(zone: &Zone, entry: &HistoryEntry) -> String {
 }
 
 fn delete(invocation: &Invocation, doc: String) -> Result<()> {
-    let store = invocation.store()?;
-    let (_, _, clock) = invocation.times(&store)?;
-    store.transact(|store| {
+    let session = invocation.open()?;
+    session.store.transact(|store| {
         let id = store.document_id(&DocumentRef::Key(doc))?;
         for hanging in store.hanging_on(id, None)? {
-            attach::detach(store, &hanging, clock.now())?;
+            attach::detach(store, &hanging, session.now())?;
         }
         store.delete_document(id)
     })

@@ -1,0 +1,133 @@
+//! `runner timer attach`, `detach` and `next`: what hangs on documents.
+
+use super::output::{confirm, or_dash};
+use super::{Invocation, Session, firing::Filter};
+use crate::error::{Error, Result};
+use crate::firing::attach::{AttachmentView, NewAttachment, attach, detach, detach_matching};
+use crate::firing::settle_all;
+use crate::model::document::DocumentRef;
+use crate::time::Zone;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Attach {
+    name: String,
+    /// The document's id or key
+    doc: String,
+    /// Count from this date, whatever the document's attributes say
+    #[arg(long, value_name = "TIME")]
+    reference: Option<String>,
+    /// Who attaches it: all of one origin can be detached at once
+    #[arg(long, value_name = "O")]
+    origin: Option<String>,
+    /// If it is attached already, start it over
+    #[arg(long)]
+    reset: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Detach {
+    /// The timer
+    #[arg(required_unless_present_any = ["all", "title"])]
+    name: Option<String>,
+    /// The document's id or key
+    #[arg(required_unless_present_any = ["all", "title"])]
+    doc: Option<String>,
+    /// All timers of this document
+    #[arg(long, value_name = "DOC", conflicts_with_all = ["name", "doc", "title"])]
+    all: Option<String>,
+    /// Only those that were attached by this origin
+    #[arg(long, value_name = "O", requires = "all", conflicts_with_all = ["name", "doc", "title"])]
+    origin: Option<String>,
+    /// All timers of all documents whose title has this in it; prints how many
+    #[arg(long = "match", value_name = "TEXT", conflicts_with_all = ["name", "doc"])]
+    title: Option<String>,
+    /// Do not ask
+    #[arg(long, requires = "title")]
+    yes: bool,
+}
+
+impl Attach {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let session = invocation.open()?;
+        let reference_at = session.time("--reference", self.reference.as_deref())?;
+        let id = session.store.transact(|store| {
+            let new = NewAttachment {
+                timer: store.timer_id(&self.name)?,
+                document: store.document_id(&DocumentRef::Key(self.doc))?,
+                origin: self.origin.as_deref(),
+                reference_at,
+            };
+            attach(store, &new, self.reset, session.when())
+        })?;
+        invocation.id(id)
+    }
+}
+
+impl Detach {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        if self.title.as_deref() == Some("") {
+            return Err(Error::usage(
+                "--match",
+                "it is empty, and every title has that in it; say what the titles have in them",
+            ));
+        }
+        let session = invocation.open()?;
+        if let Some(title) = &self.title {
+            return detach_all(invocation, &session, title, self.yes);
+        }
+        session.store.transact(|store| {
+            let document = self.all.or(self.doc).unwrap_or_default();
+            let document = store.document_id(&DocumentRef::Key(document))?;
+            let hanging = match &self.name {
+                Some(name) => {
+                    let timer = store.timer_id(name)?;
+                    Vec::from_iter(store.find_attachment(timer, document)?)
+                }
+                None => store.hanging_on(document, self.origin.as_deref())?,
+            };
+            let mut hanging = hanging.iter();
+            hanging.try_for_each(|row| detach(store, row, session.now()))
+        })
+    }
+}
+
+fn detach_all(invocation: &Invocation, session: &Session, title: &str, yes: bool) -> Result<()> {
+    let found = session.store.count_matching(title)?;
+    let question = format!("detach {found} timers from documents with '{title}' in their title?");
+    if found > 0 && !yes && !confirm(&question) {
+        return Ok(());
+    }
+    let detached = detach_matching(&session.store, title, session.now())?;
+    invocation.count("detached", detached)
+}
+
+/// `runner timer next`
+pub(super) fn next(invocation: &Invocation, filter: &Filter) -> Result<()> {
+    let session = invocation.open_to_read()?;
+    settle_all(&session.store, session.when(), drop)?;
+    let next = session
+        .store
+        .next_attachments(filter.title.as_deref(), filter.limit)?;
+    let next = next.into_iter().map(|row| row.with_delta(&session.zone));
+    print(invocation, &session.zone, &next.collect::<Vec<_>>())
+}
+
+pub(super) fn print(invocation: &Invocation, zone: &Zone, rows: &[AttachmentView]) -> Result<()> {
+    let headings = ["DUE", "TIMER", "LEVEL", "DOC", "TITLE", "ORIGIN", "ERROR"];
+    invocation.out.list(rows, headings, |row| {
+        let due = row.due_at.map(|due| zone.show(due));
+        let error = row.last_error.clone().unwrap_or_default();
+        [
+            due.unwrap_or_else(|| "waits for a date".to_owned()),
+            row.timer.clone(),
+            row.level.to_string(),
+            row.document.to_string(),
+            row.title.clone(),
+            or_dash(row.origin.as_ref()),
+            match row.attempts {
+                0 => error,
+                attempts => format!("{error} ({attempts} attempts)"),
+            },
+        ]
+    })
+}
