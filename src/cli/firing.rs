@@ -75,7 +75,7 @@ impl Purge {
             return Ok(());
         }
         let mut purged = 0;
-        let drop = |store: &Store| store.drop_old(Kept::Firings, before, i64::MAX, DROPPED_AT_ONCE);
+        let drop = |store: &Store| store.drop_old(Kept::Firings, before, DROPPED_AT_ONCE);
         loop {
             match session.store.transact(drop)? {
                 0 => return invocation.count("purged", purged),

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result, one_line};
+use crate::mail::alerts::{self, Alert};
 use crate::model::issue::Issue;
 use crate::model::settings::Settings;
 use crate::outbox::Post;
-use crate::report::{self, Told};
 use crate::store::Store;
 use crate::time::Zone;
 
@@ -149,7 +149,7 @@ pub(super) fn complain(message: &impl Display) {
 
 /// Prints a line on standard error for each thing that went wrong.
 pub(super) fn complain_of(issues: &[Issue]) {
-    let sentences = issues.iter().map(|issue| &issue.sentence);
+    let sentences = issues.iter().map(|issue| &issue.message);
     sentences.for_each(complain);
 }
 
@@ -216,13 +216,13 @@ pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Mails the errors of a run that nobody watches. When the mail cannot go out they go to standard error with all their
-/// detail, so that cron's own mail carries them.
-pub(super) fn mail_errors(post: &mut Post<'_>, issues: &[Issue], failure: Option<&Error>) {
-    if let Told::NotMailed { why, detail } = report::tell(post, issues, failure) {
+/// When the mail with the errors of a run could not go out, they go to standard error with all their detail, so that
+/// cron's own mail carries them.
+pub(super) fn complain_of_alert(alert: &Alert) {
+    if let Alert::Failed { why, detail } = alert {
         complain(&format!("these errors could not be mailed: {why}"));
         // When even this cannot be written there is nobody left to tell.
-        let _ = io::stderr().write_all(harmless(&detail).as_bytes());
+        let _ = io::stderr().write_all(harmless(detail).as_bytes());
     }
 }
 
@@ -232,10 +232,10 @@ pub(super) fn mail_troubles(
     (settings, clock): (&Settings, &Clock),
     issues: &[Issue],
 ) -> Result<()> {
-    if is_watched() || issues.is_empty() || !report::is_wanted(settings)? {
+    if is_watched() || issues.is_empty() || !alerts::is_wanted(settings)? {
         return Ok(());
     }
     let mut post = Post::new(store, clock, settings);
-    mail_errors(&mut post, issues, None);
+    complain_of_alert(&alerts::send(&mut post, issues));
     post.close()
 }

@@ -12,7 +12,7 @@ use crate::model::task::Status;
 use crate::outbox::MailStatus;
 use crate::store::Store;
 use crate::store::mail::BEFORE_ALL;
-use crate::tick::last_tick;
+use crate::tick::note::last_tick;
 use crate::time::{Duration, Timestamp, Zone};
 
 #[derive(Debug, clap::Args)]

@@ -206,7 +206,7 @@ fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
 fn open_recovered(invocation: &Invocation) -> Result<Session> {
     let session = invocation.open()?;
     let recovered = recover(&session.store, &session.clock, &invocation.functions)?;
-    let issues = interruptions(&recovered);
+    let issues = interruptions(&recovered, &session.zone);
     if !issues.is_empty() {
         complain_of(&issues);
         // The way out of mails may be a command in the database, which is not run for who may not run its tasks.

@@ -32,10 +32,10 @@ impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let store = invocation.store_to_run()?;
         let (settings, zone, clock) = invocation.times(&store)?;
-        let mut issues = interruptions(&recover(&store, &clock, &invocation.functions)?);
+        let mut issues = interruptions(&recover(&store, &clock, &invocation.functions)?, &zone);
         let mut outcome = Outcome::default();
-        let done = self.run_task(invocation, &store, (&settings, zone, &clock), &mut outcome);
-        issues.extend(troubles_of(&outcome));
+        let done = self.run_task(invocation, &store, (&settings, &zone, &clock), &mut outcome);
+        issues.extend(troubles_of(&outcome, &zone));
         complain_of(&issues);
         mail_troubles(&store, (&settings, &clock), &issues)?;
         done?;
@@ -50,7 +50,7 @@ impl Args {
         &self,
         invocation: &Invocation,
         store: &Store,
-        (settings, zone, clock): (&Settings, Zone, &Clock),
+        (settings, zone, clock): (&Settings, &Zone, &Clock),
         outcome: &mut Outcome,
     ) -> Result<()> {
         let task = store.task(self.id)?;
@@ -62,7 +62,7 @@ impl Args {
         let ctx = invocation.context(&store, clock, settings, &shutdown);
         let done;
         (*outcome, done) = if self.debug.as_deref() == Some("1") {
-            let live = Live::new(invocation, zone);
+            let live = Live::new(invocation, *zone);
             let mut show = |_: i64, event: Event<'_>| live.show(&event);
             let ran = drain::drain(ctx, wanted, Some(&mut show));
             live.end();

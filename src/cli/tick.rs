@@ -1,20 +1,47 @@
 //! `runner tick`
 
+use serde::Serialize;
+
 use super::{Exit, Invocation, output};
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::model::summary::Summary;
 use crate::outbox::Post;
-use crate::report;
+use crate::rehearsal::rehearse;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::stamp::Stamp;
-use crate::tick::{quiet_tick, rehearse, stamped_tick};
+use crate::tick::note::{Note, Stamp};
+use crate::tick::run_tick;
+use crate::time::Timestamp;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// A tick as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    now: Timestamp,
+    #[serde(flatten)]
+    summary: &'a Summary,
+    elapsed_ms: u64,
+    /// In a rehearsal: what it would do, a sentence each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would: Option<&'a [String]>,
+}
+
+impl<'a> Report<'a> {
+    fn new(clock: &Clock, summary: &'a Summary, would: Option<&'a [String]>) -> Self {
+        Self {
+            now: clock.start(),
+            summary,
+            elapsed_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+            would,
+        }
+    }
 }
 
 impl Args {
@@ -29,14 +56,24 @@ impl Args {
             None => Stamp::of(&files, &clock),
             Some(_) => None,
         };
-        match stamp.and_then(|stamp| quiet_tick(&files, &clock, stamp)) {
-            Some(report) if invocation.out.json => {
-                invocation.out.json(&report).map(|()| Exit::Done)
-            }
-            Some(_) => Ok(Exit::Done),
-            None => whole_tick(invocation, &Store::open(files.path())?, stamp),
+        if let Some(stamp) = &stamp
+            && Note::is_quiet(&files, &clock, stamp)
+        {
+            log::info!(
+                "nothing has become due, and nobody has written to the database since the last tick"
+            );
+            return quiet(invocation, &clock);
         }
+        whole_tick(invocation, &Store::open(files.path())?, stamp)
     }
+}
+
+fn quiet(invocation: &Invocation, clock: &Clock) -> Result<Exit> {
+    if invocation.out.json {
+        let nothing = Summary::default();
+        invocation.out.json(&Report::new(clock, &nothing, None))?;
+    }
+    Ok(Exit::Done)
 }
 
 fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> Result<Exit> {
@@ -44,48 +81,49 @@ fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> R
     // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
     let clock = invocation.clock(&settings.zone().unwrap_or_default())?;
     let shutdown = Shutdown::default();
-    let mut post = Post::new(store, &clock, &settings);
+    let mut outbox = Post::new(store, &clock, &settings);
     let ctx = invocation.context(store, &clock, &settings, &shutdown);
-    let (report, done) = stamped_tick(ctx, &mut post, stamp);
-    let failure = done.err().map(|error| error.of_database(&invocation.db));
-    if invocation.out.json && failure.is_none() {
-        invocation.out.json(&report)?;
+    let ended = run_tick(ctx, &mut outbox, stamp, output::is_watched());
+    if invocation.out.json && ended.failure.is_none() {
+        invocation
+            .out
+            .json(&Report::new(&clock, &ended.summary, None))?;
     }
-    // Who wants it to leave does not wait for a mail to be sent.
-    let may_mail = !output::is_watched() && !shutdown.is_requested();
-    if may_mail && report::is_wanted(&settings)? {
-        output::mail_errors(&mut post, &report.errors, failure.as_ref());
-    } else {
-        output::complain_of(&report.errors);
-        failure.iter().for_each(output::complain);
+    match &ended.alert {
+        Some(alert) => output::complain_of_alert(alert),
+        None => output::complain_of(&ended.summary.errors),
     }
-    let settled = match failure.is_none() && !shutdown.is_requested() {
-        true => report::settle(store, &report.errors),
-        false => Ok(()),
-    };
-    let ended = post.close().and(settled);
-    match (failure, report.errors.is_empty()) {
+    let closed = outbox.close();
+    if ended.failure.is_some() {
         // A database that failed the tick may fail its end too; the next tick puts that in order.
-        (Some(_), _) => Ok(Exit::Failed),
-        (None, false) => ended.map(|()| Exit::Failed),
-        (None, true) => ended.map(|()| Exit::Done),
+        return Ok(Exit::Failed);
+    }
+    closed.map(|()| exit(&ended.summary))
+}
+
+fn exit(summary: &Summary) -> Exit {
+    if summary.errors.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
     }
 }
 
 fn rehearsed(invocation: &Invocation, store: &Store) -> Result<Exit> {
     let settings = store.settings()?;
     let clock = invocation.clock(&settings.zone().unwrap_or_default())?;
-    let report = rehearse(store, &clock, &settings, &invocation.functions)?;
-    match invocation.out.json {
-        true => invocation.out.json(&report)?,
-        false => {
-            let mut would = report.would.iter().flatten();
-            would.try_for_each(|sentence| invocation.out.line(sentence))?;
-        }
+    let shutdown = Shutdown::default();
+    let ctx = invocation.context(store, &clock, &settings, &shutdown);
+    let mut summary = Summary::default();
+    let would = rehearse(ctx, &mut summary)?;
+    if invocation.out.json {
+        let report = Report::new(&clock, &summary, Some(&would));
+        invocation.out.json(&report)?;
+    } else {
+        would
+            .iter()
+            .try_for_each(|sentence| invocation.out.line(sentence))?;
     }
-    output::complain_of(&report.errors);
-    Ok(match report.errors.is_empty() {
-        true => Exit::Done,
-        false => Exit::Failed,
-    })
+    output::complain_of(&summary.errors);
+    Ok(exit(&summary))
 }

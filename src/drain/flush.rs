@@ -33,7 +33,7 @@ struct End {
     again_at: Option<Timestamp>,
     /// The level of a timer is done by it.
     fired: bool,
-    /// The attachment and the level of a timer that wait for it still.
+    /// The attachment that waits for it still, and how often its level has failed.
     level: Option<(i64, u32)>,
 }
 

@@ -81,7 +81,8 @@ pub struct Problem {
     pub error: String,
     /// When it is tried again, if it is.
     pub again_at: Option<Timestamp>,
-    /// The attachment and the level of a timer that wait for it, and so for another task if it is not tried again.
+    /// The attachment that waits for it, and so for another task if it is not tried again, and how often its level has
+    /// failed.
     pub level: Option<(i64, u32)>,
 }
 

@@ -138,6 +138,7 @@ pub(super) fn settle_alone(
         document: row.document,
         level: row.level,
         error: format!("its date cannot be computed anew: {error}"),
+        is_first: row.attempts == 0,
         is_final: false,
     }))
 }

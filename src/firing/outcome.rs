@@ -20,6 +20,8 @@ pub struct Problem {
     pub level: u32,
     /// What went wrong.
     pub error: String,
+    /// Whether its level has not failed before.
+    pub is_first: bool,
     /// Whether its level was skipped because of it.
     pub is_final: bool,
 }

@@ -329,6 +329,7 @@ impl Pass<'_> {
             document: row.document,
             level: row.level,
             error,
+            is_first: row.attempts == 0,
             is_final,
         })
     }

@@ -8,6 +8,7 @@
 //! [`Address`]. No password leaves a [`Transport`] but to its server: it is in no sentence, no `Debug`, no argument.
 
 mod address;
+pub(crate) mod alerts;
 mod bounds;
 mod deadline;
 mod file;

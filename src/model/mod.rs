@@ -4,6 +4,7 @@ pub mod document;
 pub mod issue;
 pub mod method;
 pub mod settings;
+pub mod summary;
 pub mod task;
 pub mod timer;
 pub(crate) mod words;

@@ -94,10 +94,10 @@ impl<'a> Post<'a> {
         }
         round.fired = std::mem::take(&mut self.fired);
         if let Some(why) = self.down.clone() {
-            round.issues.push(Issue::new(
-                Subject::Mailing,
-                format!("mail does not go out: {why}"),
-            ));
+            round.issues.push(Issue {
+                subject: Subject::Transport,
+                ..Issue::of_run(format!("mail does not go out: {why}"))
+            });
             self.tell_waiting(&why)?;
         }
         Ok(round)

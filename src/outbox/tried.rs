@@ -117,22 +117,25 @@ impl Tried {
 
     pub(super) fn issue(&self, error: &SendError, now: Timestamp) -> Issue {
         let mail = &self.claim.mail;
-        let level = self.claim.attachment.zip(mail.timer_level);
-        let about = match level {
-            Some((attachment, level)) => Subject::Level { attachment, level },
+        let subject = match self.claim.attachment {
+            Some(attachment) => Subject::Level {
+                attachment,
+                task: None,
+            },
             None => Subject::Mail(mail.id),
         };
         let is_final = self.next(error.kind, now) == Next::GivenUp;
         let end = if is_final { "; it is given up" } else { "" };
-        let sentence = format!(
+        let message = format!(
             "mail {} ({}) to {}: {error}{end}",
             mail.id,
             mail.subject,
             mail.recipients()
         );
         Issue {
-            about,
-            sentence,
+            subject,
+            message,
+            is_news: mail.attempts == 0 || is_final,
             is_final,
         }
     }

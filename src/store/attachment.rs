@@ -282,14 +282,14 @@ impl Store {
         Ok(())
     }
 
-    /// The attachment and its level, when it waits for this task.
+    /// The attachment and how often its level has failed, when it waits for this task.
     ///
     /// # Errors
     /// SQLite's.
     pub fn level_waiting_for(&self, attachment: i64, task: i64) -> Result<Option<(i64, u32)>> {
-        let sql = "SELECT id, level FROM attachment WHERE id = ?1 AND task_id = ?2";
+        let sql = "SELECT id, attempts FROM attachment WHERE id = ?1 AND task_id = ?2";
         self.find(sql, [attachment, task], |row| {
-            Ok((row.get("id")?, row.get("level")?))
+            Ok((row.get("id")?, row.get("attempts")?))
         })
     }
 }

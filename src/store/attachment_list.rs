@@ -38,6 +38,15 @@ impl Store {
         self.list(&sql, [document], attachment)
     }
 
+    /// An attachment as it is shown, if it is there.
+    pub(crate) fn find_attachment_view(&self, id: i64) -> Result<Option<AttachmentView>> {
+        self.find(
+            &format!("{SHOWN} WHERE attachment.id = ?1"),
+            [id],
+            attachment,
+        )
+    }
+
     /// What fires next, the soonest first, and after it what waits for a date.
     ///
     /// # Errors

@@ -103,11 +103,6 @@ impl Files {
         Ok(Some(text))
     }
 
-    /// Whether such a file is there.
-    pub(crate) fn has_beside(&self, ending: &str) -> bool {
-        self.beside(ending).symlink_metadata().is_ok()
-    }
-
     /// Refuses a database with several names: SQLite keeps a log beside each of them, and what it writes by one ruins what
     /// it knows by another.
     ///

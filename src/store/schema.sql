@@ -53,6 +53,7 @@ CREATE TABLE history (
     timer_level INTEGER
 ) STRICT;
 CREATE INDEX history_document ON history (document_id);
+CREATE INDEX history_at ON history (at);
 
 CREATE TABLE timer (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -114,6 +115,7 @@ CREATE TABLE firing (
     sent        TEXT,
     result      TEXT
 ) STRICT;
+CREATE INDEX firing_at ON firing (at);
 CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
 
 CREATE TABLE task (
@@ -152,6 +154,7 @@ CREATE INDEX task_deferred ON task (run_at) WHERE deferred = 1;
 CREATE INDEX task_running ON task (worker_id) WHERE status = 'RUNNING';
 CREATE INDEX task_unfinished ON task (status) WHERE
     status = 'WAITING' OR status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED';
+CREATE INDEX task_ended ON task (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX task_after ON task (after_id) WHERE after_id IS NOT NULL;
 CREATE INDEX task_signature ON task (signature) WHERE signature IS NOT NULL;
 CREATE INDEX task_document ON task (document_id) WHERE document_id IS NOT NULL;
@@ -214,17 +217,9 @@ CREATE TABLE mail (
 ) STRICT;
 CREATE INDEX mail_queued ON mail (id, run_at) WHERE status = 'queued';
 CREATE INDEX mail_sending ON mail (worker_id) WHERE status = 'sending';
+CREATE INDEX mail_over ON mail (created_at) WHERE status = 'sent' OR status = 'failed';
 CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed';
 CREATE INDEX mail_attachment ON mail (attachment_id) WHERE attachment_id IS NOT NULL;
-
--- The errors that somebody was told of and that persist: they are told again when they are given up.
-CREATE TABLE reported (
-    subject TEXT    NOT NULL,                        -- 'task', 'mail' or 'attachment', else an error of the tick's own
-    id      INTEGER NOT NULL DEFAULT 0,              -- of that task, mail or attachment
-    level   INTEGER NOT NULL DEFAULT 0,              -- of that attachment
-    since   TEXT    NOT NULL,
-    PRIMARY KEY (subject, id, level)
-) STRICT, WITHOUT ROWID;
 
 -- What an INSERT by any program needs besides the defaults.
 CREATE TRIGGER task_inserted AFTER INSERT ON task

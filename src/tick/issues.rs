@@ -1,23 +1,21 @@
 //! What went wrong with tasks, as sentences.
 
 use crate::drain::{Outcome, Problem};
-use crate::model::issue::{Issue, Subject};
+use crate::model::issue::{Issue, Kind, Subject};
 use crate::model::task::Status;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Zone};
 use crate::worker::Recovered;
 
 /// What went wrong in a run of tasks.
-pub fn issues(outcome: &Outcome) -> Vec<Issue> {
+pub fn issues(outcome: &Outcome, zone: &Zone) -> Vec<Issue> {
     let problems = outcome.problems.iter().map(|problem| Issue {
-        about: about(problem.task, problem.level),
-        sentence: sentence(problem),
+        subject: subject(problem.task, problem.level),
+        message: sentence(problem, zone),
+        is_news: is_news(problem.attempt, problem.level, problem.again_at) || problem.is_final(),
         is_final: problem.is_final(),
     });
     let more = (outcome.more_problems > 0).then(|| more_tasks(outcome));
-    let errors = outcome
-        .errors
-        .iter()
-        .map(|error| Issue::new(Subject::Run, error));
+    let errors = outcome.errors.iter().map(Issue::of_run);
     problems.chain(more).chain(errors).collect()
 }
 
@@ -31,43 +29,52 @@ fn more_tasks(outcome: &Outcome) -> Issue {
         "tasks failed or were"
     };
     Issue {
-        about: Subject::MoreTasks(more),
-        sentence: format!("{more} more {tasks} interrupted: 'runner task list' shows which"),
-        is_final: outcome.more_final > 0,
+        subject: Subject::More(Kind::Task, more),
+        message: format!("{more} more {tasks} interrupted: 'runner task list' shows which"),
+        is_news: outcome.more_final > 0,
+        is_final: false,
     }
 }
 
+/// Whether it is the first failure of a task, or of the level that waits for it.
+fn is_news(attempt: u32, level: Option<(i64, u32)>, again_at: Option<Timestamp>) -> bool {
+    let told = u32::from(again_at.is_none());
+    attempt == 1 && level.is_none_or(|(_, attempts)| attempts <= told)
+}
+
 /// What is not given up as a task is tried again by the level that waits for it.
-fn about(task: i64, level: Option<(i64, u32)>) -> Subject {
+fn subject(task: i64, level: Option<(i64, u32)>) -> Subject {
     match level {
-        Some((attachment, level)) => Subject::Method {
-            task,
+        Some((attachment, _)) => Subject::Level {
             attachment,
-            level,
+            task: Some(task),
         },
         None => Subject::Task(task),
     }
 }
 
 /// What was found of runs that died.
-pub fn interruptions(recovered: &[Recovered]) -> Vec<Issue> {
-    recovered.iter().map(interruption).collect()
+pub fn interruptions(recovered: &[Recovered], zone: &Zone) -> Vec<Issue> {
+    let interrupted = recovered.iter();
+    interrupted.map(|found| interruption(found, zone)).collect()
 }
 
-fn interruption(found: &Recovered) -> Issue {
-    let again = again(found.again_at);
+fn interruption(found: &Recovered, zone: &Zone) -> Issue {
+    let again = again(found.again_at, zone);
+    let is_final = found.again_at.is_none() && found.level.is_none();
     Issue {
-        about: about(found.task, found.level),
-        sentence: format!(
+        subject: subject(found.task, found.level),
+        message: format!(
             "task {} ({}) was interrupted: its runner died{again}",
             found.task, found.method
         ),
-        is_final: found.again_at.is_none() && found.level.is_none(),
+        is_news: is_news(found.attempt, found.level, found.again_at) || is_final,
+        is_final,
     }
 }
 
 /// What became of an attempt, as a sentence.
-fn sentence(problem: &Problem) -> String {
+fn sentence(problem: &Problem, zone: &Zone) -> String {
     let how = match problem.status {
         Status::Interrupted => "was interrupted",
         _ => "failed",
@@ -80,11 +87,11 @@ fn sentence(problem: &Problem) -> String {
     } = problem;
     format!(
         "task {task} ({method}) {how}: {error}{}",
-        again(problem.again_at)
+        again(problem.again_at, zone)
     )
 }
 
-fn again(at: Option<Timestamp>) -> String {
-    at.map(|at| format!("; it is tried again at {at}"))
+fn again(at: Option<Timestamp>, zone: &Zone) -> String {
+    at.map(|at| format!("; it is tried again at {}", zone.show(at)))
         .unwrap_or_default()
 }

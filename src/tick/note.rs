@@ -1,78 +1,205 @@
-//! What a tick leaves behind, in a file of its own beside the database: a tick that finds nothing to do writes nothing to
-//! the database.
+//! What a tick leaves behind in a file of its own beside the database, `FILE-tick`: a tick that finds nothing to do writes
+//! nothing to the database, and the next ones need not even open it (docs/guarantees.md, “Quiet ticks”).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::boot;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::model::issue::{Issue, Subject};
+use crate::store::Store;
 use crate::store::file::Files;
-use crate::store::stamp::Stamp;
 use crate::time::Timestamp;
 
-/// What the name of the file ends with.
 const TICK_FILE: &str = "-tick";
+/// How much of the file is read, in bytes: more than any note of ours has.
+const MAX_NOTE: u64 = 1 << 16;
+/// How many errors are noted, and how much of each, in characters.
+const MAX_ERRORS: usize = 20;
+const MAX_ERROR: usize = 500;
 
-/// How long a time, a stamp, and a note, which is two times and a stamp, are as text.
-const TIME: usize = 19;
-const STAMP: usize = 16;
-const NOTE: u64 = (TIME + 1 + TIME + 1 + STAMP + 1) as u64;
+/// What a lasting error of the way out of all mails is noted as, whatever the server says each time.
+const TRANSPORT: &str = "mail does not go out";
 
-/// When a tick came to its end, and what it found.
-#[derive(Debug)]
-pub(super) struct Note {
-    /// When that was.
-    pub(super) at: Timestamp,
-    /// Until when nothing is due while the database is as it was.
-    pub(super) quiet: Option<(Timestamp, Stamp)>,
+/// File systems count time in steps of up to two seconds: a file must have been changed longer ago than this for its time
+/// to tell the next change from that one.
+const MTIME_STEP: Duration = Duration::from_secs(3);
+
+const HOUR: i64 = 3600;
+
+/// What the last tick has noted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Note {
+    /// When it came to its end, in seconds since 1970.
+    ended_at: Option<i64>,
+    /// The errors of the run itself: they are told again when they come back.
+    errors: Vec<String>,
+    quiet: Option<Quiet>,
 }
 
-impl Note {
-    pub(super) fn write(&self, files: &Files) -> Result<()> {
-        let at = self.at.to_sql();
-        let text = match &self.quiet {
-            Some((until, stamp)) => format!("{at} {} {stamp}\n", until.to_sql()),
-            None => format!("{at} {:width$}\n", "", width = TIME + 1 + STAMP),
-        };
-        let mut how = OpenOptions::new();
-        // The text is as long as the one before it; to cut the file first would cost more than all the rest.
-        how.write(true).create(true).truncate(false);
-        let write = |mut file: File| {
-            file.write_all(text.as_bytes())?;
-            match file.metadata()?.len() > NOTE {
-                true => file.set_len(NOTE),
-                false => Ok(()),
-            }
-        };
-        files
-            .open_beside(TICK_FILE, &mut how)
-            .and_then(write)
-            .map_err(|source| Error::io(&files.beside(TICK_FILE), source))
-    }
+/// Until when nothing is due, in seconds since 1970, while the database's file is the same.
+#[derive(Debug, Serialize, Deserialize)]
+struct Quiet {
+    until: i64,
+    file: Stamp,
+}
 
-    /// What the last tick left, if there was one.
-    pub(super) fn read(files: &Files) -> io::Result<Option<Self>> {
-        let text = files.read_beside(TICK_FILE, NOTE)?;
-        Ok(text.and_then(|text| Self::parse(&text)))
-    }
+/// What the system says of a database's file: while that is the same, nobody has written to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    /// A machine that lost its power may have lost the times of files, and not what was written to them.
+    boot: String,
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    /// Whoever puts a copy in its place may give it the time of the other one, but not this.
+    changed: (i64, i64),
+}
 
-    fn parse(text: &str) -> Option<Self> {
-        let (at, rest) = text.split_at_checked(TIME)?;
-        let quiet = rest.get(1..).and_then(|rest| {
-            let (until, stamp) = rest.split_at_checked(TIME)?;
-            Some((Timestamp::from_sql(until)?, Stamp::parse(stamp.trim())?))
-        });
+impl Stamp {
+    /// Of a database that nobody has open and nobody has written to a moment ago. None of another, and where the clock
+    /// is not the system's.
+    pub(crate) fn of(files: &Files, clock: &Clock) -> Option<Self> {
+        // First: whoever closes the database changes its file before these are gone.
+        let is_there = |ending: &&str| files.beside(ending).symlink_metadata().is_ok();
+        if ["-wal", "-shm", "-journal"].iter().any(is_there) {
+            return None;
+        }
+        let file = fs::metadata(files.beside("")).ok()?;
+        if clock.since(file.modified().ok()?)? <= MTIME_STEP {
+            return None;
+        }
         Some(Self {
-            at: Timestamp::from_sql(at)?,
-            quiet,
+            boot: boot::id()?,
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
         })
     }
 }
 
+impl Note {
+    /// What the last tick has noted; nothing where it cannot be read.
+    pub(crate) fn read(files: &Files) -> Self {
+        let read = files.read_beside(TICK_FILE, MAX_NOTE);
+        Self::parse(read.ok().flatten()).unwrap_or_default()
+    }
+
+    fn parse(text: Option<String>) -> Option<Self> {
+        serde_json::from_str(&text?).ok()
+    }
+
+    fn write(&self, files: &Files) -> Result<()> {
+        let mut text =
+            serde_json::to_string(self).map_err(|error| io_error(files, error.into()))?;
+        text.push('\n');
+        let mut how = OpenOptions::new();
+        // It is cut after it is written: to cut it first would cost more than all the rest.
+        how.write(true).create(true).truncate(false);
+        let write = |mut file: File| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        };
+        files
+            .open_beside(TICK_FILE, &mut how)
+            .and_then(write)
+            .map_err(|source| io_error(files, source))
+    }
+
+    /// Notes the end of a tick that has no need to look at the database, if this is one: the last tick has noted that
+    /// nothing is due yet, and nobody has written since. Once an hour a tick looks in any case.
+    pub(crate) fn is_quiet(files: &Files, clock: &Clock, now: &Stamp) -> bool {
+        let mut note = Self::read(files);
+        let at = clock.start().unix();
+        let is_quiet = note.quiet.as_ref().is_some_and(|quiet| {
+            quiet.file == *now && at < quiet.until && quiet.until <= end_of_hour(at)
+        });
+        if !is_quiet || note.ended_at.is_none_or(|last| last > at) {
+            return false;
+        }
+        note.ended_at = Some(at);
+        // A tick that cannot note its end says so with all that it takes to tell of errors.
+        note.write(files).is_ok()
+    }
+
+    /// Lets what this note names be no news.
+    pub(crate) fn mark_known(&self, issues: &mut [Issue]) {
+        for issue in issues {
+            if let Some(name) = name(issue) {
+                issue.is_news = !self.errors.contains(&name);
+            }
+        }
+    }
+
+    /// Notes a tick that has met these issues, and when it ended if it has come to its end.
+    pub(crate) fn replace(
+        &self,
+        store: &Store,
+        issues: &[Issue],
+        ended_at: Option<Timestamp>,
+        quiet: Option<(Timestamp, Stamp)>,
+    ) -> Result<()> {
+        let mut errors: Vec<String> = issues.iter().filter_map(name).take(MAX_ERRORS).collect();
+        // In the pause of a mail nobody tries whether the server is there again.
+        let transport = TRANSPORT.to_owned();
+        if self.errors.contains(&transport)
+            && !errors.contains(&transport)
+            && store.has_failing_mail().unwrap_or(true)
+        {
+            errors.push(transport);
+        }
+        let note = Self {
+            ended_at: ended_at.map(Timestamp::unix).or(self.ended_at),
+            errors,
+            quiet: quiet.map(|(until, file)| Quiet {
+                until: until.unix(),
+                file,
+            }),
+        };
+        note.write(store.files())
+    }
+}
+
+/// What an error of the run itself is noted as.
+fn name(issue: &Issue) -> Option<String> {
+    match issue.subject {
+        Subject::Run => Some(issue.message.chars().take(MAX_ERROR).collect()),
+        Subject::Transport => Some(TRANSPORT.to_owned()),
+        _ => None,
+    }
+}
+
+/// Until when no tick has anything to do unless somebody writes to the database, where nothing is due now.
+pub(crate) fn quiet_until(store: &Store, now: Timestamp) -> Result<Option<Timestamp>> {
+    let times = [
+        Timestamp::from_unix(end_of_hour(now.unix())),
+        store.next_due()?,
+    ];
+    Ok(times.into_iter().flatten().min())
+}
+
+fn end_of_hour(time: i64) -> i64 {
+    (time.div_euclid(HOUR) + 1) * HOUR
+}
+
+fn io_error(files: &Files, source: io::Error) -> Error {
+    Error::io(&files.beside(TICK_FILE), source)
+}
+
 /// When the last tick came to its end, if one did.
-///
-/// # Errors
-/// When the file that says so may not be read.
-pub fn last_tick(files: &Files) -> Result<Option<Timestamp>> {
-    let note = Note::read(files).map_err(|source| Error::io(&files.beside(TICK_FILE), source))?;
-    Ok(note.map(|note| note.at))
+pub(crate) fn last_tick(files: &Files) -> Result<Option<Timestamp>> {
+    let text = files
+        .read_beside(TICK_FILE, MAX_NOTE)
+        .map_err(|source| io_error(files, source))?;
+    let ended_at = Note::parse(text).and_then(|note| note.ended_at);
+    Ok(ended_at.and_then(Timestamp::from_unix))
 }

@@ -21,9 +21,12 @@ pub struct Recovered {
     pub task: i64,
     /// Its method.
     pub method: String,
+    /// Which attempt it was.
+    pub attempt: u32,
     /// When it is tried again, if it is.
     pub again_at: Option<Timestamp>,
-    /// The attachment and the level of a timer that wait for it, and so for another task if it is not tried again.
+    /// The attachment that waits for it, and so for another task if it is not tried again, and how often its level has
+    /// failed.
     pub level: Option<(i64, u32)>,
 }
 
@@ -140,6 +143,7 @@ fn interrupt(
         recovered.push(Recovered {
             task: id,
             method: task.method,
+            attempt,
             again_at,
             level,
         });

@@ -12,11 +12,12 @@ use runner::firing::fire_by_hand;
 use runner::functions::{Functions, Task};
 use runner::handler::record::Event;
 use runner::model::settings::Settings;
+use runner::model::summary::Summary;
 use runner::model::task::{NewTask, Progress, Severity, Status};
-use runner::outbox::Post;
+use runner::rehearsal::rehearse;
 use runner::shutdown::Shutdown;
 use runner::store::Store;
-use runner::tick::{Report, rehearse, tick};
+use runner::tick::tick;
 use runner::time::Zone;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -73,7 +74,7 @@ impl Program {
     }
 
     /// What a whole tick came to.
-    fn tick(&self) -> Report {
+    fn tick(&self) -> Summary {
         let (clock, settings) = (Clock::system(), Settings::default());
         let shutdown = Shutdown::default();
         let ctx = Context {
@@ -83,10 +84,7 @@ impl Program {
             functions: &self.functions,
             shutdown: &shutdown,
         };
-        let mut post = Post::new(&self.store, &clock, &settings);
-        let (report, done) = tick(ctx, &mut post);
-        done.unwrap();
-        report
+        tick(ctx).unwrap()
     }
 
     /// What any program does to the database with plain SQL.
@@ -231,7 +229,15 @@ fn a_timer_starts_a_function_as_it_starts_a_handler() {
     let program = Program::new(|task| Ok(task.document()["title"].clone()));
     program.hang("NULL");
     let (clock, settings) = (Clock::system(), Settings::default());
-    let rehearsed = rehearse(&program.store, &clock, &settings, &program.functions).unwrap();
+    let (shutdown, mut rehearsed) = (Shutdown::default(), Summary::default());
+    let ctx = Context {
+        store: &program.store,
+        clock: &clock,
+        settings: &settings,
+        functions: &program.functions,
+        shutdown: &shutdown,
+    };
+    rehearse(ctx, &mut rehearsed).unwrap();
     assert_eq!(
         (rehearsed.fired, rehearsed.errors.len()),
         (0, 0),

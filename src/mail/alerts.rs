@@ -1,0 +1,166 @@
+//! The mail that tells of a run's errors (docs/mail.md, “Errors by mail”): one a run, with the detail of what is new. An
+//! error that persists is told when it starts and when it is given up.
+
+use crate::error::{Error, Result, one_line};
+use crate::mail::{Letter, parse_list};
+use crate::model::issue::{Issue, Subject, cut};
+use crate::model::settings::{ERRORS_TO, Settings};
+use crate::outbox::{Post, sender};
+use crate::store::Store;
+use crate::time::Zone;
+
+/// How many lines of a task's log are told.
+const MAX_LOG_LINES: u32 = 20;
+/// How much of one line is told, in characters.
+const MAX_LINE: usize = 2000;
+/// How long a subject may be, in characters.
+const MAX_SUBJECT: usize = 150;
+
+/// What became of a run's errors.
+#[derive(Debug)]
+pub(crate) enum Alert {
+    /// There is nothing that was not told before.
+    NoNews,
+    Sent,
+    /// The mail could not go out.
+    Failed {
+        why: String,
+        /// What it would have said.
+        detail: String,
+    },
+}
+
+/// Whether errors of a run that nobody watches are mailed to somebody.
+pub(crate) fn is_wanted(settings: &Settings) -> Result<bool> {
+    Ok(!settings.text(ERRORS_TO)?.trim().is_empty())
+}
+
+/// Mails what is news among these issues.
+pub(crate) fn send(post: &mut Post<'_>, issues: &[Issue]) -> Alert {
+    let news: Vec<&Issue> = issues.iter().filter(|issue| issue.is_news).collect();
+    if news.is_empty() {
+        return Alert::NoNews;
+    }
+    let detail = detail(post, &news);
+    match mail(post, subject(&news), &detail) {
+        Ok(()) => Alert::Sent,
+        Err(why) => Alert::Failed { why, detail },
+    }
+}
+
+fn mail(post: &mut Post<'_>, subject: String, detail: &str) -> Result<(), String> {
+    let letter = letter(post.settings, subject, detail).map_err(|error| error.to_string())?;
+    match post.send_now(&letter) {
+        Ok((_, answer)) => answer.map(drop),
+        // The outbox is out of reach; the server may not be.
+        Err(_) => post.send_unrecorded(&letter).map(drop),
+    }
+}
+
+fn letter(settings: &Settings, subject: String, detail: &str) -> Result<Letter> {
+    let to = parse_list(settings.text(ERRORS_TO)?)
+        .map_err(|error| Error::invalid(format!("setting {ERRORS_TO}"), error.to_string()))?;
+    Ok(Letter {
+        from: sender(settings)?,
+        to,
+        cc: Vec::new(),
+        bcc: Vec::new(),
+        subject,
+        body: detail.to_owned(),
+        html: None,
+    })
+}
+
+fn subject(news: &[&Issue]) -> String {
+    let subject = match news {
+        [one] => format!("runner: {}", one.message),
+        all => {
+            let count: u64 = all.iter().map(|issue| issue.count()).sum();
+            format!("runner: {count} errors")
+        }
+    };
+    cut(&one_line(&subject), MAX_SUBJECT)
+}
+
+/// The errors with all that helps to understand them.
+fn detail(post: &Post<'_>, news: &[&Issue]) -> String {
+    let zone = post.settings.zone().unwrap_or_default();
+    let mut lines = vec![
+        format!("Database: {}", post.store.files().beside("").display()),
+        format!("Time:     {}", zone.show(post.clock.now())),
+    ];
+    for issue in news {
+        lines.push(String::new());
+        lines.push(issue.message.clone());
+        // What the database cannot tell is left out: the error itself matters more.
+        lines.extend(more_about(post.store, issue.subject, &zone).unwrap_or_default());
+    }
+    let lines = lines
+        .iter()
+        .map(|line| cut(&one_line(line), MAX_LINE) + "\n");
+    lines.collect()
+}
+
+fn more_about(store: &Store, subject: Subject, zone: &Zone) -> Result<Vec<String>> {
+    match subject {
+        Subject::Task(task) => about_task(store, task, zone),
+        Subject::Mail(mail) => {
+            let mail = store.mail(mail)?;
+            let written = zone.show(mail.created_at);
+            let attempts = mail.attempts;
+            Ok(vec![format!(
+                "  written at {written}, attempts so far: {attempts}"
+            )])
+        }
+        Subject::Level { attachment, task } => {
+            let mut lines = about_level(store, attachment, zone)?;
+            if let Some(task) = task {
+                lines.extend(about_task(store, task, zone)?);
+            }
+            Ok(lines)
+        }
+        Subject::Transport | Subject::More(..) | Subject::Run => Ok(Vec::new()),
+    }
+}
+
+fn about_level(store: &Store, attachment: i64, zone: &Zone) -> Result<Vec<String>> {
+    let found = store.find_attachment_view(attachment)?;
+    let line = found.map(|level| {
+        let due = level
+            .due_at
+            .map(|due| format!(", due at {}", zone.show(due)));
+        format!(
+            "  timer {}, level {}, on document {} ({}){}",
+            level.timer,
+            level.level,
+            level.document,
+            level.title,
+            due.unwrap_or_default()
+        )
+    });
+    Ok(line.into_iter().collect())
+}
+
+/// The log of a task is masked as it is stored: no hidden value is in it.
+fn about_task(store: &Store, id: i64, zone: &Zone) -> Result<Vec<String>> {
+    let task = store.task(id)?;
+    let signature = task.signature.map(|text| format!(", signature {text}"));
+    let mut lines = vec![format!(
+        "  {} {}, attempt {}{}",
+        task.method,
+        task.status,
+        task.attempt,
+        signature.unwrap_or_default()
+    )];
+    for entry in store.last_logs(id, MAX_LOG_LINES)? {
+        let details = entry.details.as_ref().map(|details| details.text());
+        lines.push(format!(
+            "    {} {:<7} {} {}",
+            zone.show(entry.at),
+            entry.level,
+            entry.message,
+            details.unwrap_or_default()
+        ));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,42 @@
+//! What is kept no longer: rows older than the settings `keep.tasks` and `keep.history` say.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::store::Store;
+use crate::store::retention::{DROPPED_AT_ONCE, Kept};
+use crate::time::Timestamp;
+
+/// What was dropped: the kind and how many.
+pub(crate) type Dropped = Vec<(Kept, usize)>;
+
+/// Drops what is old, some in each transaction, for as long as nobody asks the run to end.
+pub(crate) fn prune(ctx: Context<'_>) -> Result<Dropped> {
+    let zone = ctx.settings.zone()?;
+    let (tasks, history) = (ctx.settings.keep_tasks()?, ctx.settings.keep_history()?);
+    let mut dropped = Dropped::new();
+    for (kept, keep) in [
+        (Kept::Tasks, tasks),
+        (Kept::History, history),
+        (Kept::Firings, history),
+        (Kept::Mails, history),
+    ] {
+        let before = keep.and_then(|keep| zone.add(ctx.clock.now(), &-keep));
+        if let Some(before) = before {
+            dropped.push((kept, drop_older(ctx, kept, before)?));
+        }
+    }
+    Ok(dropped)
+}
+
+fn drop_older(ctx: Context<'_>, kept: Kept, before: Timestamp) -> Result<usize> {
+    let mut dropped = 0;
+    while !ctx.shutdown.is_requested() && ctx.store.has_old(kept, before)? {
+        let drop_some = |store: &Store| store.drop_old(kept, before, DROPPED_AT_ONCE);
+        match ctx.store.transact(drop_some)? {
+            // A trigger of an application may keep what is left.
+            0 => break,
+            some => dropped += some,
+        }
+    }
+    Ok(dropped)
+}

@@ -1,0 +1,210 @@
+//! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
+
+mod issues;
+pub(crate) mod note;
+
+pub use issues::{interruptions, issues};
+
+use crate::context::Context;
+use crate::drain::{self, Wanted};
+use crate::error::{Error, Result};
+use crate::firing;
+use crate::mail::alerts::{self, Alert};
+use crate::model::issue::{Issue, Kind, Subject};
+use crate::model::summary::Summary;
+use crate::outbox::Post;
+use crate::retention::prune;
+use crate::time::Timestamp;
+use crate::worker::recover;
+use note::{Note, Stamp, quiet_until};
+
+/// What became of a tick.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What it did, and what went wrong: the failure of the tick as a whole too.
+    pub(crate) summary: Summary,
+    /// Why it has failed as a whole: what was committed before that is kept.
+    pub(crate) failure: Option<Error>,
+    /// What became of the errors, where they were to be mailed.
+    pub(crate) alert: Option<Alert>,
+}
+
+/// Does all that is due; what it did, and what went wrong.
+///
+/// # Errors
+/// When the database fails; what was committed before that is kept.
+pub fn tick(ctx: Context<'_>) -> Result<Summary> {
+    let mut outbox = Post::new(ctx.store, ctx.clock, ctx.settings);
+    let ended = run_tick(ctx, &mut outbox, None, true);
+    outbox.close()?;
+    match ended.failure {
+        Some(error) => Err(error),
+        None => Ok(ended.summary),
+    }
+}
+
+/// Does all that is due. The errors of a tick that nobody watches are mailed, if the settings say to whom.
+///
+/// With the stamp of the database's file from before it was opened, a tick that finds nothing to do notes until when
+/// others need not look.
+pub(crate) fn run_tick(
+    ctx: Context<'_>,
+    outbox: &mut Post<'_>,
+    stamp: Option<Stamp>,
+    is_watched: bool,
+) -> Ended {
+    let last = Note::read(ctx.store.files());
+    let mut summary = Summary::default();
+    let done = do_all(ctx, outbox, &mut summary)
+        .and_then(|quiet_until| record(ctx, &last, &summary, quiet_until.zip(stamp)));
+    let failure = done
+        .err()
+        .map(|error| error.of_database(ctx.store.files().path()));
+    if let Some(error) = &failure {
+        summary.report(Issue::of_run(error.to_string()));
+        // A note that cannot be written is a part of that failure, or told the next time.
+        let _ = last.replace(ctx.store, &summary.errors, None, None);
+    }
+    last.mark_known(&mut summary.errors);
+    Ended {
+        alert: alert(ctx, outbox, &summary, is_watched),
+        failure,
+        summary,
+    }
+}
+
+/// Until when nothing is due, where nothing was due now.
+fn do_all(
+    ctx: Context<'_>,
+    outbox: &mut Post<'_>,
+    summary: &mut Summary,
+) -> Result<Option<Timestamp>> {
+    let mut quiet = None;
+    if ctx.store.is_anything_due(ctx.clock.now())? {
+        take_turns(ctx, outbox, summary)?;
+    } else {
+        quiet = quiet_until(ctx.store, ctx.clock.now())?;
+    }
+    prune(ctx)?;
+    if ctx.shutdown.is_requested() {
+        let said = |issue: &Issue| issue.message.contains("was told to leave");
+        if !summary.errors.iter().any(said) {
+            let message = "the run was told to leave before it had done all that is due";
+            summary.report(Issue::of_run(message));
+        }
+    } else if !ctx.store.files().is_in_place() {
+        let message = "the database was moved or replaced while the tick ran, and what it did is in the file that was there before: move a database when nothing runs";
+        summary.report(Issue::of_run(message));
+    }
+    Ok(quiet)
+}
+
+/// Again and again, while anything came due by what was done.
+fn take_turns(ctx: Context<'_>, outbox: &mut Post<'_>, summary: &mut Summary) -> Result<()> {
+    ctx.shutdown.listen()?;
+    let recovered = recover(ctx.store, ctx.clock, ctx.functions)?;
+    summary.interrupted = recovered.len() as u64;
+    interruptions(&recovered, &ctx.settings.zone()?)
+        .into_iter()
+        .for_each(|issue| summary.report(issue));
+    loop {
+        let before = summary.progress();
+        fire(ctx, summary)?;
+        send(ctx, outbox, summary)?;
+        let may_go_on = run(ctx, summary)?;
+        if !may_go_on || ctx.shutdown.is_requested() || summary.progress() == before {
+            return Ok(());
+        }
+    }
+}
+
+fn fire(ctx: Context<'_>, summary: &mut Summary) -> Result<()> {
+    let should_continue = || !ctx.shutdown.is_requested();
+    let outcome = firing::fire_while(
+        ctx.store,
+        ctx.clock,
+        ctx.settings,
+        ctx.functions,
+        &should_continue,
+    )?;
+    add_fired(outcome, summary);
+    Ok(())
+}
+
+pub(crate) fn add_fired(outcome: firing::Outcome, summary: &mut Summary) {
+    summary.fired += outcome.fired;
+    summary.skipped += outcome.skipped;
+    for problem in &outcome.problems {
+        summary.report(Issue {
+            subject: Subject::Level {
+                attachment: problem.attachment,
+                task: None,
+            },
+            message: problem.to_string(),
+            is_news: problem.is_first || problem.is_final,
+            is_final: problem.is_final,
+        });
+    }
+    if outcome.more_problems > 0 {
+        let more = outcome.more_problems;
+        let levels = if more == 1 { "level" } else { "levels" };
+        summary.errors.push(Issue {
+            subject: Subject::More(Kind::Level, more),
+            message: format!("{more} more {levels} failed: 'runner timer next' shows why"),
+            is_news: false,
+            is_final: false,
+        });
+    }
+}
+
+fn send(ctx: Context<'_>, outbox: &mut Post<'_>, summary: &mut Summary) -> Result<()> {
+    let sent = outbox.send_queued(&|| !ctx.shutdown.is_requested())?;
+    summary.mails_sent += sent.sent;
+    summary.mails_failed += sent.failed;
+    summary.fired += sent.fired;
+    sent.issues
+        .into_iter()
+        .for_each(|issue| summary.report(issue));
+    Ok(())
+}
+
+/// Runs tasks until none is pending; whether there may be more to run.
+fn run(ctx: Context<'_>, summary: &mut Summary) -> Result<bool> {
+    if ctx.shutdown.is_requested() || !ctx.store.has_ready_task(ctx.clock.now())? {
+        return Ok(true);
+    }
+    let (outcome, done) = drain::drain(ctx, Wanted::Pending, None);
+    summary.fired += outcome.fired;
+    summary.tasks.completed += outcome.completed;
+    summary.tasks.failed += outcome.failed;
+    summary.tasks.interrupted += outcome.interrupted;
+    issues(&outcome, &ctx.settings.zone()?)
+        .into_iter()
+        .for_each(|issue| summary.report(issue));
+    done.map(|()| !outcome.left && !outcome.parked)
+}
+
+/// Notes the end of a tick, unless it was told to leave before that.
+fn record(
+    ctx: Context<'_>,
+    last: &Note,
+    summary: &Summary,
+    quiet: Option<(Timestamp, Stamp)>,
+) -> Result<()> {
+    if ctx.shutdown.is_requested() || !ctx.store.files().is_in_place() {
+        return Ok(());
+    }
+    last.replace(ctx.store, &summary.errors, Some(ctx.clock.now()), quiet)
+}
+
+/// Who wants a tick to leave does not wait for a mail to be sent.
+fn alert(
+    ctx: Context<'_>,
+    outbox: &mut Post<'_>,
+    summary: &Summary,
+    is_watched: bool,
+) -> Option<Alert> {
+    let may_mail = !is_watched && !ctx.shutdown.is_requested();
+    let is_wanted = may_mail && alerts::is_wanted(ctx.settings).unwrap_or(false);
+    is_wanted.then(|| alerts::send(outbox, &summary.errors))
+}
