@@ -17,6 +17,6 @@ impl Args {
             true => Store::create_example(&invocation.db)?,
             false => Store::create(&invocation.db)?,
         };
-        Ok(())
+        invocation.suggest("the database is ready", "tick")
     }
 }

@@ -235,6 +235,17 @@ impl Invocation {
         }
     }
 
+    /// Says on a terminal what was done, and what to type next.
+    fn suggest(&self, done: &str, next: &str) -> Result<()> {
+        if self.out.json || self.quiet || !self.out.is_terminal() {
+            return Ok(());
+        }
+        let program = std::env::args().next().unwrap_or_default();
+        let db = self.db.display();
+        self.out
+            .line(format!("{done}; next: {program} --db {db} {next}"))
+    }
+
     /// Prints the id of what was made.
     fn id(&self, id: i64) -> Result<()> {
         match self.out.json {

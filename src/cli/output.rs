@@ -112,6 +112,11 @@ impl Output {
         Ok(())
     }
 
+    /// Whether a person reads what is printed.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.stdout.borrow().get_ref().is_terminal()
+    }
+
     /// With `--json`, the one value of a command that has printed nothing, so that every answer can be read in one way.
     pub(super) fn done(&self) -> Result<()> {
         match self.json && !self.has_printed.get() {
@@ -197,6 +202,15 @@ pub(super) fn indented(text: &str) -> String {
 /// A value that may be missing, for a table.
 pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// So many of something, unless there is none.
+pub(super) fn counted(count: impl Into<i128>, one: &str, many: &str) -> Option<String> {
+    match count.into() {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {many}")),
+    }
 }
 
 /// Asks a person, where there is one to ask; anything but yes is no. Nobody to ask is yes.

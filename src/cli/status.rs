@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::output::{Output, complain};
+use super::output::{Output, complain, counted};
 use super::{Exit, Invocation};
 use crate::error::Result;
 use crate::firing::settle_all;
@@ -85,51 +85,45 @@ impl Report {
 
     /// What somebody should look at, with the command that shows it.
     fn attention(&self) -> Vec<String> {
-        let count = |counts: &Counts, status| counts.get(status).and_then(Value::as_i64);
-        let failed = count(&self.tasks, Status::Failed.as_str());
-        let interrupted = count(&self.tasks, Status::Interrupted.as_str());
-        let mails = count(&self.mails, MailStatus::Failed.word());
+        let of = |counts: &Counts, status| counts.get(status).and_then(Value::as_i64).unwrap_or(0);
+        let failed = of(&self.tasks, Status::Failed.as_str());
+        let interrupted = of(&self.tasks, Status::Interrupted.as_str());
+        let mails = of(&self.mails, MailStatus::Failed.word());
         let Timers {
             failing, skipped, ..
         } = self.timers;
         let found = [
             (
-                failed,
-                "task failed",
-                "tasks failed",
+                counted(failed, "task failed", "tasks failed"),
                 "task list --status FAILED",
             ),
             (
-                interrupted,
-                "task was interrupted",
-                "tasks were interrupted",
+                counted(
+                    interrupted,
+                    "task was interrupted",
+                    "tasks were interrupted",
+                ),
                 "task list --status INTERRUPTED",
             ),
             (
-                mails,
-                "mail failed",
-                "mails failed",
+                counted(mails, "mail failed", "mails failed"),
                 "mail list --status failed",
             ),
-            (Some(failing), "timer fails", "timers fail", "timer next"),
+            (counted(failing, "timer fails", "timers fail"), "timer next"),
             (
-                Some(skipped),
-                "level was skipped",
-                "levels were skipped",
+                counted(skipped, "level was skipped", "levels were skipped"),
                 "timer skipped",
             ),
+            (
+                self.last_tick
+                    .is_none()
+                    .then(|| "no tick has run yet".to_owned()),
+                "crontab --install",
+            ),
         ];
-        let sentences =
-            found
-                .into_iter()
-                .filter_map(|(count, one, more, command)| match count.unwrap_or(0) {
-                    0 => None,
-                    1 => Some(format!("1 {one}: 'runner {command}'")),
-                    count => Some(format!("{count} {more}: 'runner {command}'")),
-                });
-        let never = "no tick has run yet: 'runner crontab --install'".to_owned();
-        sentences
-            .chain(self.last_tick.is_none().then_some(never))
+        let found = found.into_iter();
+        found
+            .filter_map(|(what, command)| Some(format!("{}: 'runner {command}'", what?)))
             .collect()
     }
 

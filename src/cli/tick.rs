@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Exit, Invocation, output};
+use super::output::{self, counted};
+use super::{Exit, Invocation};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::model::summary::Summary;
@@ -69,10 +70,11 @@ impl Args {
 }
 
 fn quiet(invocation: &Invocation, clock: &Clock) -> Result<Exit> {
+    let nothing = Summary::default();
     if invocation.out.json {
-        let nothing = Summary::default();
         invocation.out.json(&Report::new(clock, &nothing, None))?;
     }
+    say(invocation, &nothing)?;
     Ok(Exit::Done)
 }
 
@@ -89,6 +91,7 @@ fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> R
             .out
             .json(&Report::new(&clock, &ended.summary, None))?;
     }
+    say(invocation, &ended.summary)?;
     match &ended.alert {
         Some(alert) => output::complain_of_alert(alert),
         None => output::complain_of(&ended.summary.errors),
@@ -99,6 +102,25 @@ fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> R
         return Ok(Exit::Failed);
     }
     closed.map(|()| exit(&ended.summary))
+}
+
+/// A line of what it did, for a person at a terminal.
+fn say(invocation: &Invocation, summary: &Summary) -> Result<()> {
+    let tasks = &summary.tasks;
+    let done = [
+        counted(summary.fired, "level fired", "levels fired"),
+        counted(summary.skipped, "level skipped", "levels skipped"),
+        counted(summary.mails_sent, "mail sent", "mails sent"),
+        counted(summary.mails_failed, "mail failed", "mails failed"),
+        counted(tasks.completed, "task completed", "tasks completed"),
+        counted(tasks.failed, "task failed", "tasks failed"),
+        counted(tasks.interrupted, "task interrupted", "tasks interrupted"),
+    ];
+    let done: Vec<String> = done.into_iter().flatten().collect();
+    if done.is_empty() {
+        return invocation.suggest("nothing was due", "status");
+    }
+    invocation.suggest(&done.join(", "), "status")
 }
 
 fn exit(summary: &Summary) -> Exit {

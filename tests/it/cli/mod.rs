@@ -5,4 +5,5 @@ mod commands;
 mod contract;
 mod idle;
 mod shutdown;
+mod terminal;
 mod trust;

@@ -1,0 +1,55 @@
+//! What a person sees who tries it for the first time: on a terminal, each command says what it did and what comes next.
+
+use std::process::{Command, Stdio};
+
+use crate::kit::programs::is_installed;
+use crate::kit::runner::Home;
+
+/// Runs a shell command on a terminal of its own; what it printed. Nothing where there is no script(1).
+fn on_a_terminal(home: &Home, command: &str) -> Option<String> {
+    if !is_installed("script") {
+        return None;
+    }
+    let output = Command::new("script")
+        .args(["-qec", command, "/dev/null"])
+        .current_dir(home.folder())
+        .env("TZ", "UTC")
+        .env_remove("RUNNER_DB")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
+    assert!(output.status.success(), "{command}\n{text}");
+    Some(text)
+}
+
+#[test]
+fn a_newcomers_first_commands_say_what_they_did_and_what_to_type_next() {
+    let home = Home::without_database();
+    let runner = env!("CARGO_BIN_EXE_runner");
+    let first = format!("{runner} --db e.db init --example && {runner} --db e.db tick");
+    let Some(shown) = on_a_terminal(&home, &first) else {
+        return;
+    };
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(
+        lines[0],
+        format!("the database is ready; next: {runner} --db e.db tick")
+    );
+    assert!(
+        lines[1].contains(" tasks completed")
+            && lines[1].ends_with(&format!("; next: {runner} --db e.db status")),
+        "{shown}"
+    );
+    assert_eq!(lines.len(), 2, "{shown}");
+    let again = on_a_terminal(&home, &format!("{runner} --db e.db tick")).unwrap();
+    assert!(again.starts_with("nothing was due; next: "), "{again}");
+}
+
+#[test]
+fn on_a_terminal_too_a_tick_is_silent_when_it_is_told_to_be() {
+    let home = Home::new();
+    let runner = env!("CARGO_BIN_EXE_runner");
+    let shown = on_a_terminal(&home, &format!("{runner} -q tick"));
+    assert_eq!(shown.unwrap_or_default(), "");
+}
