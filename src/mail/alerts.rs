@@ -1,4 +1,4 @@
-//! The mail that tells of a run's errors (docs/mail.md, “Errors by mail”): one a run, with the detail of what is new. An
+//! The mail that tells of a run's errors (`docs/mail.md`, “Error mail”): one a run, with the detail of what is new. An
 //! error that persists is told when it starts and when it is given up.
 
 use crate::error::{Error, Result, one_line};

@@ -1,5 +1,5 @@
 //! What a tick leaves behind in a file of its own beside the database, `FILE-tick`: a tick that finds nothing to do writes
-//! nothing to the database, and the next ones need not even open it (docs/guarantees.md, “Quiet ticks”).
+//! nothing to the database, and the next ones need not even open it (`docs/guarantees.md`, “Idle ticks”).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

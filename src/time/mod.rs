@@ -1,4 +1,4 @@
-//! Times, durations and time zones: how they are written, read and counted (`docs/timers.md`, "Times and durations").
+//! Times, durations and time zones: how they are written, read and counted (`docs/administration.md`, "Times and durations").
 //!
 //! A [`Timestamp`] is a moment in UTC. A [`Zone`] turns it into local time and back, and adds a [`Duration`] to it by
 //! the calendar. What time it is now, [`crate::clock::Clock`] says.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::kit::programs::{Bin, is_installed};
@@ -169,25 +169,32 @@ fn fits(shown: &str, line: &str) -> bool {
 
 /// Whether an example stands in the library's own documentation, where it is compiled.
 fn is_in_the_library(example: &str) -> bool {
-    fn sources(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
-        entries
-            .flat_map(|path| match path.is_dir() {
-                true => sources(&path),
-                false => vec![fs::read_to_string(path).unwrap()],
-            })
-            .collect()
-    }
-    sources(Path::new("src")).iter().any(|source| {
-        let comments: Vec<&str> = source
-            .lines()
-            .filter_map(|line| line.strip_prefix("//!").or(line.strip_prefix("///")))
-            .map(|line| line.strip_prefix(' ').unwrap_or(line))
-            .collect();
+    sources().iter().any(|(_, source)| {
+        let comments: Vec<&str> = source.lines().filter_map(comment).collect();
         comments.join("\n").contains(example)
     })
+}
+
+fn comment(line: &str) -> Option<&str> {
+    let text = line.trim_start().strip_prefix("//")?;
+    let text = text.trim_start_matches(['/', '!']);
+    Some(text.strip_prefix(' ').unwrap_or(text))
+}
+
+/// The files of the library, with their paths.
+fn sources() -> Vec<(PathBuf, String)> {
+    fn add(folder: &Path, sources: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => add(&path, sources),
+                false => sources.push((path.clone(), fs::read_to_string(path).unwrap())),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    add(Path::new("src"), &mut found);
+    found
 }
 
 fn page(file: &str) -> &'static str {
@@ -221,6 +228,28 @@ fn every_link_leads_to_a_file_and_a_heading() {
                         .lines()
                         .any(|line| anchor(line) == Some(heading.into())),
                 "{name}: {link}"
+            );
+        }
+    }
+}
+
+/// Comments point to the manual like this: `docs/timers.md`, "Levels".
+#[test]
+fn every_heading_that_the_code_points_to_is_there() {
+    for (path, source) in sources() {
+        let comments: Vec<&str> = source.lines().filter_map(comment).collect();
+        for reference in comments.join(" ").split("docs/").skip(1) {
+            let (file, rest) = reference.split_once(".md").unwrap();
+            let page = page(&format!("docs/{file}.md"));
+            let rest = rest.trim_start_matches(['`', ',', ' ']);
+            let Some(heading) = rest.strip_prefix(['"', '“']) else {
+                continue;
+            };
+            let heading = heading.split(['"', '”']).next().unwrap();
+            let is_there = |line: &str| line.trim_start_matches('#') == format!(" {heading}");
+            assert!(
+                page.lines().any(is_there),
+                "{path:?}: docs/{file}.md, {heading}"
             );
         }
     }
@@ -291,7 +320,7 @@ fn every_table_is_documented_and_every_column_that_is_named_exists() {
         "SELECT group_concat(name, ' ') FROM sqlite_schema \
           WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*'",
     );
-    for table in tables.split(' ').filter(|table| *table != "reported") {
+    for table in tables.split(' ') {
         let query = format!("SELECT group_concat(name, ' ') FROM pragma_table_info('{table}')");
         let columns: String = home.sql_value(&query);
         let columns: BTreeSet<&str> = columns.split(' ').collect();
