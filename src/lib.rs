@@ -57,7 +57,6 @@ pub mod handler;
 pub mod json;
 pub mod mail;
 pub mod model;
-pub mod outbox;
 pub mod rehearsal;
 pub(crate) mod retention;
 pub mod shutdown;

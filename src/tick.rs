@@ -10,9 +10,9 @@ use crate::drain::{self, Wanted};
 use crate::error::{Error, Result};
 use crate::firing;
 use crate::mail::alerts::{self, Alert};
+use crate::mail::outbox::Outbox;
 use crate::model::issue::{Issue, Kind, Subject};
 use crate::model::summary::Summary;
-use crate::outbox::Post;
 use crate::retention::prune;
 use crate::time::Timestamp;
 use crate::worker::recover;
@@ -34,7 +34,7 @@ pub(crate) struct Ended {
 /// # Errors
 /// When the database fails; what was committed before that is kept.
 pub fn tick(ctx: Context<'_>) -> Result<Summary> {
-    let mut outbox = Post::new(ctx.store, ctx.clock, ctx.settings);
+    let mut outbox = Outbox::new(ctx.store, ctx.clock, ctx.settings);
     let ended = run_tick(ctx, &mut outbox, None, true);
     outbox.close()?;
     match ended.failure {
@@ -49,7 +49,7 @@ pub fn tick(ctx: Context<'_>) -> Result<Summary> {
 /// others need not look.
 pub(crate) fn run_tick(
     ctx: Context<'_>,
-    outbox: &mut Post<'_>,
+    outbox: &mut Outbox<'_>,
     stamp: Option<Stamp>,
     is_watched: bool,
 ) -> Ended {
@@ -76,7 +76,7 @@ pub(crate) fn run_tick(
 /// Until when nothing is due, where nothing was due now.
 fn do_all(
     ctx: Context<'_>,
-    outbox: &mut Post<'_>,
+    outbox: &mut Outbox<'_>,
     summary: &mut Summary,
 ) -> Result<Option<Timestamp>> {
     let mut quiet = None;
@@ -100,7 +100,7 @@ fn do_all(
 }
 
 /// Again and again, while anything came due by what was done.
-fn take_turns(ctx: Context<'_>, outbox: &mut Post<'_>, summary: &mut Summary) -> Result<()> {
+fn take_turns(ctx: Context<'_>, outbox: &mut Outbox<'_>, summary: &mut Summary) -> Result<()> {
     ctx.shutdown.listen()?;
     let recovered = recover(ctx.store, ctx.clock, ctx.functions)?;
     summary.interrupted = recovered.len() as u64;
@@ -110,7 +110,7 @@ fn take_turns(ctx: Context<'_>, outbox: &mut Post<'_>, summary: &mut Summary) ->
     loop {
         let before = summary.progress();
         fire(ctx, summary)?;
-        send(ctx, outbox, summary)?;
+        outbox.send_queued(ctx.shutdown, summary)?;
         let may_go_on = run(ctx, summary)?;
         if !may_go_on || ctx.shutdown.is_requested() || summary.progress() == before {
             return Ok(());
@@ -157,17 +157,6 @@ pub(crate) fn add_fired(outcome: firing::Outcome, summary: &mut Summary) {
     }
 }
 
-fn send(ctx: Context<'_>, outbox: &mut Post<'_>, summary: &mut Summary) -> Result<()> {
-    let sent = outbox.send_queued(&|| !ctx.shutdown.is_requested())?;
-    summary.mails_sent += sent.sent;
-    summary.mails_failed += sent.failed;
-    summary.fired += sent.fired;
-    sent.issues
-        .into_iter()
-        .for_each(|issue| summary.report(issue));
-    Ok(())
-}
-
 /// Runs tasks until none is pending; whether there may be more to run.
 fn run(ctx: Context<'_>, summary: &mut Summary) -> Result<bool> {
     if ctx.shutdown.is_requested() || !ctx.store.has_ready_task(ctx.clock.now())? {
@@ -200,7 +189,7 @@ fn record(
 /// Who wants a tick to leave does not wait for a mail to be sent.
 fn alert(
     ctx: Context<'_>,
-    outbox: &mut Post<'_>,
+    outbox: &mut Outbox<'_>,
     summary: &Summary,
     is_watched: bool,
 ) -> Option<Alert> {

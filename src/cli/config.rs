@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Invocation;
 use super::values::body;
 use crate::error::Result;
+use crate::mail;
 use crate::model::settings::{self, Settings};
 use crate::store::Store;
 
@@ -40,6 +41,7 @@ impl Command {
                 let given = body(&value)?;
                 let value = given.trim_end_matches(['\r', '\n']);
                 settings::check(&key, value)?;
+                mail::check_setting(&key, value)?;
                 change(&invocation.store()?, &key, |store| {
                     store.set_setting(&key, value)
                 })

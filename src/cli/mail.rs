@@ -1,11 +1,12 @@
 //! `runner mail`: the outbox.
 
 use super::output::or_dash;
-use super::template::print_mail;
+use super::template::print_content;
 use super::{Exit, Invocation, values};
 use crate::error::{Error, Result};
-use crate::mail::{Address, Letter};
-use crate::outbox::{self, Mail, MailStatus, Post};
+use crate::mail;
+use crate::mail::outbox::Outbox;
+use crate::model::email::{Content, Email, EmailStatus};
 use crate::store::Store;
 use crate::time::Zone;
 
@@ -44,7 +45,7 @@ impl Command {
     }
 }
 
-fn list(invocation: &Invocation, status: Option<MailStatus>, limit: Option<u32>) -> Result<()> {
+fn list(invocation: &Invocation, status: Option<EmailStatus>, limit: Option<u32>) -> Result<()> {
     let store = invocation.store_to_read()?;
     let mails = store.mails(status, limit)?;
     if invocation.out.json {
@@ -57,7 +58,7 @@ fn list(invocation: &Invocation, status: Option<MailStatus>, limit: Option<u32>)
             mail.status.to_string(),
             zone.show(mail.sent_at.unwrap_or(mail.created_at)),
             mail.recipients(),
-            mail.subject,
+            mail.content.subject,
             or_dash(mail.last_error),
         ]
     });
@@ -78,19 +79,10 @@ fn show(invocation: &Invocation, id: i64) -> Result<()> {
         invocation.out.line(format!("{name:<11} {value}"))?;
     }
     invocation.out.line("")?;
-    let list = |addresses: &outbox::Addresses| addresses.0.join(", ");
-    let (to, cc, bcc) = (list(&mail.to), list(&mail.cc), list(&mail.bcc));
-    let fields = [
-        ("From", mail.from.as_str()),
-        ("To", &to),
-        ("Cc", &cc),
-        ("Bcc", &bcc),
-        ("Subject", &mail.subject),
-    ];
-    print_mail(invocation, &fields, &mail.body, mail.html.as_deref())
+    print_content(invocation, &mail.content)
 }
 
-fn circumstances(mail: &Mail, zone: &Zone) -> Vec<(&'static str, String)> {
+fn circumstances(mail: &Email, zone: &Zone) -> Vec<(&'static str, String)> {
     let level = mail.timer.as_ref().zip(mail.timer_level);
     let all = [
         ("id", Some(mail.id.to_string())),
@@ -119,7 +111,7 @@ fn retry(store: &Store, id: i64) -> Result<()> {
         match store.retry_mail(id)? {
             true => Ok(()),
             false => Err(mail.refuse(match mail.status {
-                MailStatus::Sending => "it is being sent",
+                EmailStatus::Sending => "it is being sent",
                 _ => "it is sent already",
             })),
         }
@@ -129,34 +121,29 @@ fn retry(store: &Store, id: i64) -> Result<()> {
 fn test(invocation: &Invocation, address: &str) -> Result<()> {
     let store = invocation.store_to_run()?;
     let (settings, zone, clock) = invocation.times(&store)?;
-    let to: Address = address
-        .parse()
-        .map_err(|error| Error::invalid("mail test", format!("{error}")))?;
+    let to = mail::parse(address).map_err(|reason| Error::invalid("mail test", reason))?;
     let (database, now) = (store.files().beside(""), zone.show(clock.now()));
-    let letter = Letter {
-        from: outbox::sender(&settings)?,
-        to: vec![to],
-        cc: Vec::new(),
-        bcc: Vec::new(),
+    let content = Content {
+        from: mail::default_sender(&settings)?,
+        to: vec![to.to_string()],
         subject: "Test mail from runner".to_owned(),
         body: format!(
             "This is a test.\n\nDatabase: {}\nTime:     {now}\n",
             database.display()
         ),
-        html: None,
+        ..Content::default()
     };
-    let way = outbox::transport(&store, &settings)?.redacted();
-    let mut post = Post::new(&store, &clock, &settings);
-    let (id, answer) = post.send_now(&letter)?;
-    post.close()?;
-    let accepted = answer.map_err(|why| Error::invalid(format!("mail to {address}"), why))?;
-    match invocation.out.json {
-        true => invocation.out.json(&serde_json::json!({
-            "id": id, "transport": way, "answer": accepted.answer,
+    let transport = mail::transport(&store, &settings)?.shown().to_owned();
+    let mut outbox = Outbox::new(&store, &clock, &settings);
+    let sent = outbox.send_now(&content)?;
+    outbox.close()?;
+    let (id, delivery) = sent.map_err(|why| Error::invalid(format!("mail to {address}"), why))?;
+    let out = &invocation.out;
+    match out.json {
+        true => out.json(&serde_json::json!({
+            "id": id, "transport": transport, "answer": delivery.answer,
         })),
         false if invocation.quiet => Ok(()),
-        false => invocation
-            .out
-            .line(format!("accepted by {way}: {}", accepted.answer)),
+        false => out.line(format!("accepted by {transport}: {}", delivery.answer)),
     }
 }

@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::error::{Error, Result, one_line};
 use crate::mail::alerts::{self, Alert};
+use crate::mail::outbox::Outbox;
 use crate::model::issue::Issue;
 use crate::model::settings::Settings;
-use crate::outbox::Post;
 use crate::store::Store;
 use crate::time::Zone;
 
@@ -249,7 +249,7 @@ pub(super) fn mail_troubles(
     if is_watched() || issues.is_empty() || !alerts::is_wanted(settings)? {
         return Ok(());
     }
-    let mut post = Post::new(store, clock, settings);
-    complain_of_alert(&alerts::send(&mut post, issues));
-    post.close()
+    let mut outbox = Outbox::new(store, clock, settings);
+    complain_of_alert(&alerts::send(&mut outbox, issues));
+    outbox.close()
 }

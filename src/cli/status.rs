@@ -8,8 +8,8 @@ use super::output::{Output, complain, counted};
 use super::{Exit, Invocation};
 use crate::error::Result;
 use crate::firing::settle_all;
+use crate::model::email::EmailStatus;
 use crate::model::task::Status;
-use crate::outbox::MailStatus;
 use crate::store::Store;
 use crate::store::mail::BEFORE_ALL;
 use crate::tick::note::last_tick;
@@ -88,7 +88,7 @@ impl Report {
         let of = |counts: &Counts, status| counts.get(status).and_then(Value::as_i64).unwrap_or(0);
         let failed = of(&self.tasks, Status::Failed.as_str());
         let interrupted = of(&self.tasks, Status::Interrupted.as_str());
-        let mails = of(&self.mails, MailStatus::Failed.word());
+        let mails = of(&self.mails, EmailStatus::Failed.word());
         let Timers {
             failing, skipped, ..
         } = self.timers;
@@ -179,7 +179,11 @@ fn count_tasks(store: &Store) -> Result<Counts> {
 
 /// Those that were sent grow without end, and are not counted.
 fn count_mails(store: &Store) -> Result<Counts> {
-    let statuses = [MailStatus::Queued, MailStatus::Sending, MailStatus::Failed];
+    let statuses = [
+        EmailStatus::Queued,
+        EmailStatus::Sending,
+        EmailStatus::Failed,
+    ];
     let counts = statuses.map(|status| Ok((status.to_string(), store.count_mails(status)?.into())));
     counts.into_iter().collect()
 }

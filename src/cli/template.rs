@@ -3,9 +3,9 @@
 use super::values::body;
 use super::{Exit, Invocation};
 use crate::error::{Error, Result};
-use crate::mail::{Letter, Template};
+use crate::mail::{Occasion, compose};
 use crate::model::document::DocumentRef;
-use crate::outbox::{self, Occasion};
+use crate::model::email::{Content, Template};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -145,7 +145,7 @@ fn show(invocation: &Invocation, name: &str) -> Result<()> {
 }
 
 /// The fields that say something, then the bodies.
-pub(super) fn print_mail(
+fn print_mail(
     invocation: &Invocation,
     fields: &[(&str, &str)],
     body: &str,
@@ -193,27 +193,22 @@ fn preview(invocation: &Invocation, name: &str, document: String) -> Result<()> 
         level,
         due_at: due_at.unwrap_or(clock.now()),
     };
-    let letter = outbox::compose(&store, &template, document, &occasion)?;
+    let content = compose(&store, &template, document, &occasion)?;
     match invocation.out.json {
-        true => invocation.out.json(&letter),
-        false => print_letter(invocation, &letter),
+        true => invocation.out.json(&content),
+        false => print_content(invocation, &content),
     }
 }
 
-fn print_letter(invocation: &Invocation, letter: &Letter) -> Result<()> {
-    let list = |addresses: &[crate::mail::Address]| {
-        let texts = addresses.iter().map(ToString::to_string);
-        texts.collect::<Vec<_>>().join(", ")
-    };
+/// What a mail says.
+pub(super) fn print_content(invocation: &Invocation, content: &Content) -> Result<()> {
+    let [to, cc, bcc] = [&content.to, &content.cc, &content.bcc].map(|list| list.join(", "));
     let fields = [
-        ("From", letter.from.to_string()),
-        ("To", list(&letter.to)),
-        ("Cc", list(&letter.cc)),
-        ("Bcc", list(&letter.bcc)),
-        ("Subject", letter.subject.clone()),
+        ("From", content.from.as_str()),
+        ("To", &to),
+        ("Cc", &cc),
+        ("Bcc", &bcc),
+        ("Subject", &content.subject),
     ];
-    let fields = fields
-        .each_ref()
-        .map(|(name, value)| (*name, value.as_str()));
-    print_mail(invocation, &fields, &letter.body, letter.html.as_deref())
+    print_mail(invocation, &fields, &content.body, content.html.as_deref())
 }

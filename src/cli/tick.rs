@@ -6,8 +6,8 @@ use super::output::{self, counted};
 use super::{Exit, Invocation};
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::mail::outbox::Outbox;
 use crate::model::summary::Summary;
-use crate::outbox::Post;
 use crate::rehearsal::rehearse;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -83,7 +83,7 @@ fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> R
     // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
     let clock = invocation.clock(&settings.zone().unwrap_or_default())?;
     let shutdown = Shutdown::default();
-    let mut outbox = Post::new(store, &clock, &settings);
+    let mut outbox = Outbox::new(store, &clock, &settings);
     let ctx = invocation.context(store, &clock, &settings, &shutdown);
     let ended = run_tick(ctx, &mut outbox, stamp, output::is_watched());
     if invocation.out.json && ended.failure.is_none() {

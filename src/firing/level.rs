@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use super::FiringStatus;
 use super::ending::{Ending, call_off, end_level, without_mails, words_of, words_of_all};
 use crate::error::Result;
+use crate::mail::{self, Cause};
 use crate::model::document::state_words;
 use crate::model::method::Methods;
 use crate::model::task::{Severity, Status};
 use crate::model::timer::{Action, Timer};
-use crate::outbox::{self, Cause};
 use crate::store::Store;
 use crate::store::attachment::Attachment;
 use crate::store::task::TaskRow;
@@ -106,7 +106,7 @@ impl Firing<'_> {
             level: row.level,
             due_at: row.due_at.unwrap_or(self.when.1),
         };
-        let mail = outbox::queue(self.store, &cause, self.when.1)?;
+        let mail = mail::queue(self.store, &cause, self.when.1)?;
         let message = format!("mail {mail} queued from template {template}");
         self.tell(row.document, row.level, Severity::Info, &message)?;
         Ok(mail)

@@ -1,206 +1,69 @@
-//! Mail addresses and lists of them, in the plain part of RFC 5322's grammar.
+//! Mail addresses and lists of them.
 
-use std::fmt::{self, Display, Formatter};
-use std::str::FromStr;
+use lettre::message::Mailbox;
 
-use serde::{Deserialize, Serialize};
-
-use super::Invalid;
-
-/// Longest display name, in characters: beyond it a header line could pass the 998 bytes that SMTP allows.
-const NAME_LIMIT: usize = 200;
-
-/// What a display name holds only between quotes, since it means something in a list of addresses.
-pub(super) const SPECIALS: &[char] = &['(', ')', '<', '>', '[', ']', ':', ';', '@', '\\', ',', '"'];
-
-/// One address, with or without a display name: `ann@example.org`, `Ann <ann@example.org>`, `"Doe, Ann" <…>`.
+/// Reads one address, with or without a display name: `ann@example.org`, `Ann <ann@example.org>`, `"Doe, Ann" <…>`.
 ///
-/// Reading one refuses control characters anywhere, more than one address, comments and quoted local parts, and a
-/// local part that starts with `-`, which a mail program would take for an option. As JSON it is that text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Address {
-    name: Option<String>,
-    mail: lettre::Address,
+/// Refused is what a header could not carry, a control character anywhere, and a local part that starts with `-`, which
+/// a mail program would take for an option.
+pub(crate) fn parse(text: &str) -> Result<Mailbox, String> {
+    refuse_controls(text)?;
+    let refused = |reason: &str| format!("address {text:?}: {reason}");
+    let mailbox: Mailbox = text.parse().map_err(|_| {
+        refused("it must look like ann@example.org or Ann <ann@example.org>, with quotes around a name that has a sign like , or @")
+    })?;
+    if mailbox.email.user().starts_with('-') {
+        return Err(refused(
+            "it starts with “-”, as an option of a mail program does",
+        ));
+    }
+    Ok(mailbox)
 }
 
-impl Address {
-    /// The bare address: `ann@example.org`.
-    #[must_use]
-    pub fn mail(&self) -> &str {
-        self.mail.as_ref()
-    }
-
-    /// The display name without its quotes, if there is one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// The address as the envelope and the headers take it: beside a local part in ASCII, a domain beyond it has its
-    /// ASCII form, which any server takes.
-    pub(super) fn bare(&self) -> lettre::Address {
-        let (user, domain) = (self.mail.user(), self.mail.domain());
-        if !user.is_ascii() || domain.is_ascii() {
-            return self.mail.clone();
-        }
-        idna::domain_to_ascii(domain)
-            .ok()
-            .and_then(|domain| lettre::Address::new(user, domain).ok())
-            .unwrap_or_else(|| self.mail.clone())
-    }
+/// Reads addresses with commas between them; none at all is an empty list.
+pub(crate) fn parse_list(text: &str) -> Result<Vec<Mailbox>, String> {
+    refuse_controls(text)?;
+    split(text).map(parse).collect()
 }
 
-impl FromStr for Address {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let text = text.trim_matches(' ');
-        let read = || {
-            refuse_controls(text)?;
-            let named = text.strip_suffix('>').map(|rest| rest.rsplit_once('<'));
-            let (name, mail) = match named {
-                Some(split) => split.ok_or_else(|| Invalid::new("a “<” is missing"))?,
-                None => ("", text),
-            };
-            Ok(Self {
-                name: read_name(name)?,
-                mail: read_mail(mail)?,
-            })
-        };
-        read().map_err(|reason: Invalid| reason.about(&format!("address {text:?}")))
-    }
-}
-
-pub(super) fn refuse_controls(text: &str) -> Result<(), Invalid> {
+fn refuse_controls(text: &str) -> Result<(), String> {
     if text.contains(char::is_control) {
-        return Err(Invalid::new("it holds a control character"));
+        return Err(format!("address {text:?}: it holds a control character"));
     }
     Ok(())
 }
 
-/// Reads words and quoted strings up to the `<`; `None` when there is nothing.
-fn read_name(text: &str) -> Result<Option<String>, Invalid> {
-    let mut name = String::new();
-    let mut quoting = Quoting::default();
-    for letter in text.chars() {
-        match quoting.step(letter) {
-            Role::Mark => {}
-            Role::Plain if SPECIALS.contains(&letter) => {
-                return Err(Invalid::new(format!(
-                    "a name with {letter:?} needs quotes around it"
-                )));
-            }
-            Role::Plain | Role::Quoted => name.push(letter),
+/// The items between the commas of a list, without the blanks around them and without empty ones. A comma between quotes,
+/// or within a `{{…}}` or `{%…%}` of a template, separates nothing.
+pub(super) fn split(list: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped, mut braces) = (false, false, 0_u32);
+    let mut previous = ' ';
+    let is_separator = move |letter: char| {
+        match (previous, letter) {
+            _ if escaped => {}
+            ('{', '{' | '%') => braces += 1,
+            ('}' | '%', '}') => braces = braces.saturating_sub(1),
+            (_, '"') if braces == 0 => quoted = !quoted,
+            _ => {}
         }
-    }
-    quoting.closed()?;
-    let name = name.trim();
-    if name.chars().count() > NAME_LIMIT {
-        return Err(Invalid::new(format!(
-            "its name is longer than {NAME_LIMIT} characters"
-        )));
-    }
-    Ok(Some(name.to_owned()).filter(|name| !name.is_empty()))
-}
-
-fn read_mail(text: &str) -> Result<lettre::Address, Invalid> {
-    if text.starts_with('-') {
-        return Err(Invalid::new(
-            "it starts with “-”, as an option of a mail program does",
-        ));
-    }
-    if text.contains(|letter: char| letter.is_whitespace() || letter == '"') {
-        return Err(Invalid::new(
-            "it must be one address, like ann@example.org or Ann <ann@example.org>",
-        ));
-    }
-    text.parse()
-        .map_err(|_| Invalid::new("it must look like ann@example.org or Ann <ann@example.org>"))
-}
-
-impl Display for Address {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            None => out.write_str(self.mail()),
-            Some(name) if name.contains(SPECIALS) => {
-                write!(out, "\"{}\" <{}>", escape(name), self.mail())
-            }
-            Some(name) => write!(out, "{name} <{}>", self.mail()),
-        }
-    }
-}
-
-/// The text as it stands inside a quoted string.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
-}
-
-impl TryFrom<String> for Address {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
-
-impl From<Address> for String {
-    fn from(address: Address) -> Self {
-        address.to_string()
-    }
-}
-
-/// Where a reader stands with regard to quoted strings.
-#[derive(Debug, Default)]
-pub(super) struct Quoting {
-    pub(super) inside: bool,
-    escaped: bool,
-}
-
-/// What a letter is for: structure, text of a quoted string, or text outside of one.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    Mark,
-    Quoted,
-    Plain,
-}
-
-impl Quoting {
-    pub(super) fn step(&mut self, letter: char) -> Role {
-        if std::mem::take(&mut self.escaped) {
-            return Role::Quoted;
-        }
-        match letter {
-            '"' => self.inside = !self.inside,
-            '\\' if self.inside => self.escaped = true,
-            _ if self.inside => return Role::Quoted,
-            _ => return Role::Plain,
-        }
-        Role::Mark
-    }
-
-    fn closed(&self) -> Result<(), Invalid> {
-        if self.inside {
-            return Err(Invalid::new("a closing quote is missing"));
-        }
-        Ok(())
-    }
+        escaped = quoted && letter == '\\' && !escaped;
+        previous = letter;
+        letter == ',' && !quoted && braces == 0
+    };
+    list.split(is_separator)
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::Address;
-
-    fn read(text: &str) -> (Option<String>, String) {
-        let address: Address = text.parse().unwrap();
-        (address.name().map(str::to_owned), address.mail().to_owned())
-    }
+    use super::{parse, parse_list, split};
 
     #[test]
     fn an_address_may_have_a_name() {
-        for (text, name, mail) in [
+        for (text, name, email) in [
             ("ann@example.org", None, "ann@example.org"),
             (" <ann@example.org> ", None, "ann@example.org"),
             ("Ann <ann@example.org>", Some("Ann"), "ann@example.org"),
@@ -217,9 +80,10 @@ mod tests {
             ("root@localhost", None, "root@localhost"),
             ("élodie@exemple.fr", None, "élodie@exemple.fr"),
         ] {
+            let address = parse(text).unwrap();
             assert_eq!(
-                read(text),
-                (name.map(str::to_owned), mail.to_owned()),
+                (address.name.as_deref(), address.email.as_ref()),
+                (name, email),
                 "{text}"
             );
         }
@@ -253,7 +117,7 @@ mod tests {
             "a\u{85}@example.org",
             "a@exam ple.org",
         ] {
-            let refusal = text.parse::<Address>().unwrap_err().to_string();
+            let refusal = parse(text).unwrap_err();
             assert!(
                 refusal.contains(": ") && !refusal.contains('\n'),
                 "{text:?}: {refusal}"
@@ -262,22 +126,49 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_text_in_json() {
-        let address: Address = serde_json::from_str(r#""\"Doe, J\" <j@example.org>""#).unwrap();
+    fn a_list_has_commas_between_its_addresses() {
+        let list = r#"ann@example.org, "Doe, J" <j@example.org>,, Bob <b@example.org>,"#;
+        let list = parse_list(list).unwrap();
+        let emails: Vec<&str> = list.iter().map(|address| address.email.as_ref()).collect();
         assert_eq!(
-            serde_json::to_string(&address).unwrap(),
-            r#""\"Doe, J\" <j@example.org>""#
+            emails,
+            ["ann@example.org", "j@example.org", "b@example.org"]
         );
-        assert!(serde_json::from_str::<Address>(r#""j""#).is_err());
+        assert_eq!(parse_list("  ").unwrap(), []);
+        let refusal = parse_list("ann@example.org, nobody").unwrap_err();
+        assert!(refusal.contains("nobody"), "{refusal}");
+    }
+
+    #[test]
+    fn a_comma_between_quotes_or_braces_separates_nothing() {
+        for (list, items) in [
+            (r#""a, \", b" <x@y>, c"#, vec![r#""a, \", b" <x@y>"#, "c"]),
+            (
+                r#"{{ a|join(", ") }}, {{ b }}"#,
+                vec![r#"{{ a|join(", ") }}"#, "{{ b }}"],
+            ),
+            (
+                "{% if a in (1, 2) %}b{% endif %},c",
+                vec!["{% if a in (1, 2) %}b{% endif %}", "c"],
+            ),
+        ] {
+            assert_eq!(split(list).collect::<Vec<_>>(), items);
+        }
     }
 
     proptest! {
         #[test]
         fn what_is_shown_reads_back_the_same(name in "\\PC{0,30}", user in "[a-z0-9é.!#$&'*+/=?^_`{|}~]{1,20}") {
             let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-            if let Ok(address) = format!("\"{quoted}\" <{user}@example.org>").parse::<Address>() {
-                prop_assert_eq!(address.to_string().parse::<Address>().unwrap(), address.clone());
+            if let Ok(address) = parse(&format!("\"{quoted}\" <{user}@example.org>")) {
+                let shown = address.to_string();
+                prop_assert_eq!(parse(&shown).unwrap().to_string(), shown);
             }
+        }
+
+        #[test]
+        fn no_text_makes_reading_panic(text in "\\PC*") {
+            let _ = parse_list(&text);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The mail that tells of a run's errors (`docs/mail.md`, “Error mail”): one a run, with the detail of what is new. An
 //! error that persists is told when it starts and when it is given up.
 
+use super::outbox::Outbox;
+use super::{default_sender, parse_list};
 use crate::error::{Error, Result, one_line};
-use crate::mail::{Letter, parse_list};
+use crate::model::email::Content;
 use crate::model::issue::{Issue, Subject, cut};
 use crate::model::settings::{ERRORS_TO, Settings};
-use crate::outbox::{Post, sender};
 use crate::store::Store;
 use crate::time::Zone;
 
@@ -36,38 +37,36 @@ pub(crate) fn is_wanted(settings: &Settings) -> Result<bool> {
 }
 
 /// Mails what is news among these issues.
-pub(crate) fn send(post: &mut Post<'_>, issues: &[Issue]) -> Alert {
+pub(crate) fn send(outbox: &mut Outbox<'_>, issues: &[Issue]) -> Alert {
     let news: Vec<&Issue> = issues.iter().filter(|issue| issue.is_news).collect();
     if news.is_empty() {
         return Alert::NoNews;
     }
-    let detail = detail(post, &news);
-    match mail(post, subject(&news), &detail) {
+    let detail = detail(outbox, &news);
+    match mail(outbox, subject(&news), &detail) {
         Ok(()) => Alert::Sent,
         Err(why) => Alert::Failed { why, detail },
     }
 }
 
-fn mail(post: &mut Post<'_>, subject: String, detail: &str) -> Result<(), String> {
-    let letter = letter(post.settings, subject, detail).map_err(|error| error.to_string())?;
-    match post.send_now(&letter) {
-        Ok((_, answer)) => answer.map(drop),
+fn mail(outbox: &mut Outbox<'_>, subject: String, detail: &str) -> Result<(), String> {
+    let content = content(outbox.settings, subject, detail).map_err(|error| error.to_string())?;
+    match outbox.send_now(&content) {
+        Ok(sent) => sent.map(drop),
         // The outbox is out of reach; the server may not be.
-        Err(_) => post.send_unrecorded(&letter).map(drop),
+        Err(_) => outbox.send_unrecorded(&content).map(drop),
     }
 }
 
-fn letter(settings: &Settings, subject: String, detail: &str) -> Result<Letter> {
+fn content(settings: &Settings, subject: String, detail: &str) -> Result<Content> {
     let to = parse_list(settings.text(ERRORS_TO)?)
-        .map_err(|error| Error::invalid(format!("setting {ERRORS_TO}"), error.to_string()))?;
-    Ok(Letter {
-        from: sender(settings)?,
-        to,
-        cc: Vec::new(),
-        bcc: Vec::new(),
+        .map_err(|reason| Error::invalid(format!("setting {ERRORS_TO}"), reason))?;
+    Ok(Content {
+        from: default_sender(settings)?,
+        to: to.iter().map(ToString::to_string).collect(),
         subject,
         body: detail.to_owned(),
-        html: None,
+        ..Content::default()
     })
 }
 
@@ -83,17 +82,17 @@ fn subject(news: &[&Issue]) -> String {
 }
 
 /// The errors with all that helps to understand them.
-fn detail(post: &Post<'_>, news: &[&Issue]) -> String {
-    let zone = post.settings.zone().unwrap_or_default();
+fn detail(outbox: &Outbox<'_>, news: &[&Issue]) -> String {
+    let zone = outbox.settings.zone().unwrap_or_default();
     let mut lines = vec![
-        format!("Database: {}", post.store.files().beside("").display()),
-        format!("Time:     {}", zone.show(post.clock.now())),
+        format!("Database: {}", outbox.store.files().beside("").display()),
+        format!("Time:     {}", zone.show(outbox.clock.now())),
     ];
     for issue in news {
         lines.push(String::new());
         lines.push(issue.message.clone());
         // What the database cannot tell is left out: the error itself matters more.
-        lines.extend(more_about(post.store, issue.subject, &zone).unwrap_or_default());
+        lines.extend(more_about(outbox.store, issue.subject, &zone).unwrap_or_default());
     }
     let lines = lines
         .iter()

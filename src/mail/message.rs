@@ -1,149 +1,136 @@
-//! A mail on its way out, and its form on the wire.
+//! A mail in its form on the wire, with the envelope that it travels in.
 
 use std::time::{Duration, SystemTime};
 
 use lettre::address::Envelope;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0, MessageId};
-use lettre::message::{MessageBuilder, MultiPart};
+use lettre::message::header::{Cc, ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0, To};
+use lettre::message::{Mailbox, Mailboxes, MessageBuilder, MultiPart};
 
-use super::header::{address_header, text_header};
-use super::{Address, Invalid, Letter};
+use super::address;
+use crate::model::email::{Content, Email};
+use crate::time::Timestamp;
 
-/// The last second that a date header can show: 9999-12-31 23:59:59.
-const LAST_DATE: u64 = 253_402_300_799;
+/// Longest line of a header with an encoded word in it (RFC 2047), in bytes.
+const LINE_LIMIT: usize = 76;
+
+/// Longest line that servers must take (RFC 5321), in bytes.
+const MAX_LINE: usize = 998;
 
 /// Longest Message-ID, in bytes: it is also the name of a file.
-const MESSAGE_ID_LIMIT: usize = 240;
+const MAX_MESSAGE_ID: usize = 240;
 
-/// Longest word of a subject, in bytes: a header is folded between words, and a line has at most 998.
-const WORD_LIMIT: usize = 900;
-
-/// One mail, as its row of the outbox holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// `<left@right>`, the same over all retries, so that a receiver can tell a repeat.
-    pub message_id: String,
-    /// When it was written, in seconds since 1970 UTC: the same over all retries too.
-    pub date: i64,
-    /// What it says.
-    pub letter: Letter,
+/// A mail as it is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// The Message-ID without its `<>`.
+    pub(super) id: String,
+    /// From whom and to whom, each recipient once.
+    pub(super) envelope: Envelope,
+    /// Headers and body, in lines that end in CRLF.
+    pub(super) bytes: Vec<u8>,
 }
 
-impl Outgoing {
-    /// The message with its headers, in lines that end in CRLF: UTF-8 text, and the HTML as its alternative. `Bcc`
-    /// is left out, and `Auto-Submitted` keeps vacation notices from answering.
-    ///
-    /// # Errors
-    ///
-    /// When a field can't be a header as it is: a control character in the subject, a Message-ID of another form, a
-    /// date out of range, nobody to send to.
-    pub fn rfc5322(&self) -> Result<Vec<u8>, Invalid> {
-        let builder = self.headers()?;
-        let message = match &self.letter.html {
+impl Message {
+    /// The message of a row of the outbox: Message-ID and date are the row's, and so the same over all retries.
+    pub(crate) fn of(email: &Email) -> Result<Self, String> {
+        Self::new(&email.content, &email.message_id, email.created_at)
+    }
+
+    /// UTF-8 text, with the HTML as its alternative. `Bcc` is left out, and `Auto-Submitted` keeps vacation notices from
+    /// answering. What can't be a header as it is, is refused.
+    pub(crate) fn new(
+        content: &Content,
+        message_id: &str,
+        date: Timestamp,
+    ) -> Result<Self, String> {
+        let id = bare_id(message_id)?.to_owned();
+        let from = address::parse(&content.from)?;
+        let [to, cc, bcc] = [&content.to, &content.cc, &content.bcc].map(|list| parse_all(list));
+        let (to, cc) = (to?, cc?);
+        let envelope = envelope(&from, to.iter().chain(&cc).chain(&bcc?))?;
+        let mut builder = MessageBuilder::new()
+            .envelope(envelope.clone())
+            .message_id(Some(message_id.to_owned()))
+            .date(system_time(date))
+            .from(from);
+        if !to.is_empty() {
+            builder = builder.header(To::from(Mailboxes::from(to)));
+        }
+        if !cc.is_empty() {
+            builder = builder.header(Cc::from(Mailboxes::from(cc)));
+        }
+        let auto_submitted = HeaderName::new_from_ascii_str("Auto-Submitted");
+        let builder = builder
+            .subject(checked_subject(&content.subject)?)
+            .raw_header(HeaderValue::new(
+                auto_submitted,
+                "auto-generated".to_owned(),
+            ));
+        let body = with_crlf(&content.body);
+        let message = match &content.html {
             None => builder
                 .header(MIME_VERSION_1_0)
                 .header(ContentType::TEXT_PLAIN)
-                .body(lines(&self.letter.body)),
-            Some(html) => builder.multipart(MultiPart::alternative_plain_html(
-                lines(&self.letter.body),
-                lines(html),
-            )),
-        };
-        Ok(message
-            .map_err(|error| Invalid::new(error.to_string()))?
-            .formatted())
-    }
-
-    /// Whether it can be a message: all that [`Outgoing::rfc5322`] could refuse.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn check(&self) -> Result<(), Invalid> {
-        self.headers().map(drop)
-    }
-
-    fn headers(&self) -> Result<MessageBuilder, Invalid> {
-        let mut builder = MessageBuilder::new()
-            .envelope(self.envelope()?)
-            .header(MessageId::from(self.checked_id()?.to_owned()))
-            .date(self.written_at()?)
-            .raw_header(address_header(
-                "From",
-                std::slice::from_ref(&self.letter.from),
-            )?);
-        for (name, list) in [("To", &self.letter.to), ("Cc", &self.letter.cc)] {
-            if !list.is_empty() {
-                builder = builder.raw_header(address_header(name, list)?);
+                .body(body),
+            Some(html) => {
+                builder.multipart(MultiPart::alternative_plain_html(body, with_crlf(html)))
             }
-        }
-        let name = HeaderName::new_from_ascii_str("Auto-Submitted");
-        let builder = builder.raw_header(text_header("Subject", self.checked_subject()?)?);
-        Ok(builder.raw_header(HeaderValue::new(name, "auto-generated".to_owned())))
-    }
-
-    fn envelope(&self) -> Result<Envelope, Invalid> {
-        let recipients = self.letter.recipients();
-        let recipients = recipients.into_iter().map(Address::bare).collect();
-        Envelope::new(Some(self.letter.from.bare()), recipients)
-            .map_err(|_| Invalid::new("there is nobody to send to"))
-    }
-
-    fn written_at(&self) -> Result<SystemTime, Invalid> {
-        let seconds = u64::try_from(self.date)
-            .ok()
-            .filter(|seconds| *seconds <= LAST_DATE);
-        let seconds = seconds.ok_or_else(|| Invalid::new("its date is out of range"))?;
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-    }
-
-    fn checked_subject(&self) -> Result<&str, Invalid> {
-        let subject = self.letter.subject.as_str();
-        if subject.contains(char::is_control) {
-            return Err(Invalid::new("its subject holds a control character"));
-        }
-        if subject.split(' ').any(|word| word.len() > WORD_LIMIT) {
-            return Err(Invalid::new(format!(
-                "its subject has a word of more than {WORD_LIMIT} bytes"
-            )));
-        }
-        Ok(subject)
-    }
-
-    fn checked_id(&self) -> Result<&str, Invalid> {
-        self.id_without_brackets().map(|_| self.message_id.as_str())
-    }
-
-    /// The Message-ID without its `<>`.
-    pub(super) fn id_without_brackets(&self) -> Result<&str, Invalid> {
-        let bare = self
-            .message_id
-            .strip_prefix('<')
-            .and_then(|rest| rest.strip_suffix('>'));
-        let plain = |id: &&str| {
-            id.chars()
-                .all(|letter| letter.is_ascii_graphic() && !"<>\"\\()".contains(letter))
         };
-        let two = |id: &&str| {
-            id.split_once('@')
-                .is_some_and(|(left, right)| !left.is_empty() && !right.is_empty())
-        };
-        bare.filter(plain)
-            .filter(two)
-            .filter(|id| id.len() <= MESSAGE_ID_LIMIT)
-            .ok_or_else(|| {
-                Invalid::new(format!(
-                    "the Message-ID {:?} is not of the form <left@right>",
-                    self.message_id
-                ))
-            })
+        let message = message.map_err(|error| error.to_string())?;
+        Ok(Self {
+            id,
+            envelope,
+            bytes: fold_headers(&message.formatted())?,
+        })
     }
 }
 
+fn parse_all(addresses: &[String]) -> Result<Vec<Mailbox>, String> {
+    addresses.iter().map(|text| address::parse(text)).collect()
+}
+
+fn envelope<'a>(
+    from: &Mailbox,
+    recipients: impl Iterator<Item = &'a Mailbox>,
+) -> Result<Envelope, String> {
+    let mut all = Vec::new();
+    for mailbox in recipients {
+        if !all.contains(&mailbox.email) {
+            all.push(mailbox.email.clone());
+        }
+    }
+    Envelope::new(Some(from.email.clone()), all)
+        .map_err(|_| "there is nobody to send to".to_owned())
+}
+
+/// A date before 1970, which the header's type can't hold, is shown as that.
+fn system_time(date: Timestamp) -> SystemTime {
+    let seconds = u64::try_from(date.unix()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn checked_subject(subject: &str) -> Result<&str, String> {
+    if subject.contains(char::is_control) {
+        return Err("its subject holds a control character".to_owned());
+    }
+    Ok(subject)
+}
+
+/// The Message-ID without its `<>`. One of another form than `<left@right>` could end the header.
+fn bare_id(message_id: &str) -> Result<&str, String> {
+    let bare = message_id
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'));
+    let is_plain = |letter: char| letter.is_ascii_graphic() && !"<>\"\\()".contains(letter);
+    bare.filter(|id| id.chars().all(is_plain) && id.len() <= MAX_MESSAGE_ID)
+        .filter(|id| !id.starts_with('@') && !id.ends_with('@') && id.contains('@'))
+        .ok_or_else(|| format!("the Message-ID {message_id:?} is not of the form <left@right>"))
+}
+
 /// The text with one kind of line end, that of the last line too, and no NUL: servers disagree on what a bare CR means,
-/// and few take a NUL. It is CRLF from here on, since the library puts in those that are missing one by one, at a cost
-/// that grows with the square of the text.
-fn lines(text: &str) -> String {
+/// and few take a NUL. It is CRLF from here on, since lettre puts in those that are missing one by one, at a cost that
+/// grows with the square of the text.
+fn with_crlf(text: &str) -> String {
     let mut lines = text
         .replace("\r\n", "\n")
         .replace('\r', "\n")
@@ -154,44 +141,87 @@ fn lines(text: &str) -> String {
     lines.replace('\n', "\r\n")
 }
 
+/// Folds what lettre leaves on one line: a list of addresses, and an address after an encoded name.
+fn fold_headers(message: &[u8]) -> Result<Vec<u8>, String> {
+    let end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let (head, body) = message.split_at(end.unwrap_or(message.len()));
+    let head: Vec<String> = String::from_utf8_lossy(head)
+        .split("\r\n")
+        .map(fold)
+        .collect();
+    let head = head.join("\r\n");
+    let mut name = "";
+    for line in head.split("\r\n") {
+        if !line.starts_with(' ') {
+            (name, _) = line.split_once(':').unwrap_or_default();
+        }
+        if line.len() > MAX_LINE {
+            let name = name.to_lowercase();
+            return Err(format!(
+                "its {name} has a word of more than {MAX_LINE} bytes"
+            ));
+        }
+    }
+    Ok([head.as_bytes(), body].concat())
+}
+
+/// Breaks a line before the blanks that go before a word, where the line would become too long.
+fn fold(line: &str) -> String {
+    let mut folded = String::new();
+    let (mut length, mut blanks) = (0, 0);
+    for (number, word) in line.split(' ').enumerate() {
+        blanks += usize::from(number > 0);
+        if word.is_empty() {
+            continue;
+        }
+        // A header's name and its first word stay together: not all programs take a first line that is empty.
+        if number > 1 && length > 0 && length + blanks + word.len() > LINE_LIMIT {
+            folded.push_str("\r\n");
+            length = 0;
+        }
+        folded.extend(std::iter::repeat_n(' ', blanks));
+        folded.push_str(word);
+        length += blanks + word.len();
+        blanks = 0;
+    }
+    folded
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::Outgoing;
-    use crate::mail::{Address, Letter};
+    use super::Message;
+    use crate::model::email::Content;
+    use crate::time::Timestamp;
 
-    fn mail() -> Outgoing {
-        Outgoing {
-            message_id: "<7.abc@runner.example.org>".into(),
-            date: 1_775_804_400,
-            letter: letter(),
-        }
-    }
+    const ID: &str = "<7.abc@runner.example.org>";
 
-    fn letter() -> Letter {
-        Letter {
-            from: "Runner <runner@example.org>".parse().unwrap(),
-            to: vec!["ann@example.org".parse().unwrap()],
-            cc: vec![],
-            bcc: vec![],
+    fn content() -> Content {
+        Content {
+            from: "Runner <runner@example.org>".into(),
+            to: vec!["ann@example.org".into()],
             subject: "Hello".into(),
             body: "Hello\n".into(),
-            html: None,
+            ..Content::default()
         }
     }
 
-    fn with(letter: Letter) -> Outgoing {
-        Outgoing { letter, ..mail() }
+    fn date() -> Timestamp {
+        Timestamp::from_unix(1_775_804_400).unwrap()
     }
 
-    fn text(mail: &Outgoing) -> String {
-        String::from_utf8(mail.rfc5322().unwrap()).unwrap()
+    fn build(content: &Content) -> Result<Message, String> {
+        Message::new(content, ID, date())
+    }
+
+    fn text(content: &Content) -> String {
+        String::from_utf8(build(content).unwrap().bytes).unwrap()
     }
 
     #[test]
     fn a_plain_mail_has_the_headers_that_a_mail_needs() {
-        let text = text(&mail());
+        let text = text(&content());
         for header in [
             "Message-ID: <7.abc@runner.example.org>\r\n",
             "Date: Fri, 10 Apr 2026 07:00:00 +0000\r\n",
@@ -210,26 +240,20 @@ mod tests {
     #[test]
     fn the_last_line_of_a_body_ends_as_the_others_do() {
         for body in ["One\nTwo", "One\nTwo\n", "One\r\nTwo\r\n"] {
-            let mail = with(Letter {
-                body: body.into(),
-                ..letter()
-            });
-            assert!(text(&mail).ends_with("\r\n\r\nOne\r\nTwo\r\n"), "{body:?}");
+            let body = body.to_owned();
+            let text = text(&Content { body, ..content() });
+            assert!(text.ends_with("\r\n\r\nOne\r\nTwo\r\n"), "{text:?}");
         }
     }
 
     #[test]
     fn html_is_the_alternative_of_the_text_and_bcc_is_not_shown() {
-        let bcc: Vec<Address> = vec![
-            "secret@example.org".parse().unwrap(),
-            "ann@example.org".parse().unwrap(),
-        ];
-        let mail = with(Letter {
+        let content = Content {
             html: Some("<p>Hello</p>".into()),
-            bcc,
-            ..letter()
-        });
-        let text = text(&mail);
+            bcc: vec!["secret@example.org".into(), "ann@example.org".into()],
+            ..content()
+        };
+        let text = text(&content);
         assert!(
             text.contains("multipart/alternative") && text.contains("text/html; charset=utf-8"),
             "{text}"
@@ -238,118 +262,108 @@ mod tests {
             !text.contains("secret") && !text.to_lowercase().contains("bcc"),
             "{text}"
         );
-        let all: Vec<_> = mail
-            .letter
-            .recipients()
-            .into_iter()
-            .map(Address::mail)
+        let message = build(&content).unwrap();
+        let all: Vec<_> = message
+            .envelope
+            .to()
+            .iter()
+            .map(ToString::to_string)
             .collect();
         assert_eq!(all, ["ann@example.org", "secret@example.org"]);
     }
 
     #[test]
     fn what_cannot_be_a_header_is_refused() {
-        let date = |date| Outgoing { date, ..mail() };
-        let id = |id: &str| Outgoing {
-            message_id: id.into(),
-            ..mail()
-        };
-        let subject = |subject: &str| {
-            with(Letter {
-                subject: subject.into(),
-                ..letter()
-            })
+        for id in [
+            "7@x",
+            "<7>",
+            "<@x>",
+            "<x@>",
+            "<a@b\r\nBcc: c@d>",
+            "<a b@c>",
+            &format!("<{}@x>", "a".repeat(300)),
+        ] {
+            assert!(Message::new(&content(), id, date()).is_err(), "{id}");
+        }
+        let subject = |subject: &str| Content {
+            subject: subject.to_owned(),
+            ..content()
         };
         for wrong in [
-            date(-1),
-            date(i64::MAX),
-            id("7@x"),
-            id("<7>"),
-            id("<@x>"),
-            id("<a@b\r\nBcc: c@d>"),
-            id("<a b@c>"),
-            id(&format!("<{}@x>", "a".repeat(300))),
             subject("a\r\nBcc: b@c"),
             subject("a\0"),
             subject(&"a".repeat(2000)),
-            with(Letter {
+            Content {
+                from: format!("{} <a@x.org>", "a".repeat(2000)),
+                ..content()
+            },
+            Content {
                 to: vec![],
-                ..letter()
-            }),
+                ..content()
+            },
         ] {
-            assert!(wrong.rfc5322().is_err(), "{wrong:?}");
+            assert!(build(&wrong).is_err(), "{wrong:?}");
         }
     }
 
     #[test]
-    fn many_recipients_are_folded_one_address_a_line() {
-        let list: Vec<Address> = (0..100)
-            .map(|number| format!("recipient-{number}@example.org").parse().unwrap())
+    fn a_list_of_many_recipients_is_folded_between_them() {
+        let list: Vec<_> = (0..100)
+            .map(|number| format!("recipient-{number}@example.org"))
             .collect();
-        let text = text(&with(Letter {
+        let text = text(&Content {
             to: list.clone(),
-            cc: list,
-            ..letter()
-        }));
-        assert!(text.lines().all(|line| line.len() <= 78), "{text}");
-        assert!(text.contains("To: recipient-0@example.org,\r\n recipient-1@example.org,\r\n"));
-        assert!(text.contains("Cc: recipient-0@example.org,\r\n recipient-1@example.org,\r\n"));
+            cc: list.clone(),
+            ..content()
+        });
+        assert!(text.lines().all(|line| line.len() <= 76), "{text}");
+        let unfolded = text.replace("\r\n ", " ");
+        for name in ["To", "Cc"] {
+            let header = format!("\r\n{name}: {}\r\n", list.join(", "));
+            assert!(unfolded.contains(&header), "{text}");
+        }
     }
 
     #[test]
-    fn what_looks_encoded_is_encoded_so_that_it_cannot_decode_into_something_else() {
-        let trick = "=?utf-8?q?From_your_bank?=";
-        let text = text(&with(Letter {
-            subject: format!("Subject {trick}"),
-            from: format!("\"{trick}\" <a@example.org>").parse().unwrap(),
-            to: vec![format!("{trick} <a@example.org>").parse().unwrap()],
-            ..letter()
-        }));
-        assert!(!text.contains(trick), "{text}");
-        let encoded = "=?utf-8?b?QWJvdXQgPT91dGYtOD9xP0Zyb21feW91cl9iYW5rPz0=?=";
-        assert!(text.contains(encoded), "{text}");
+    fn an_address_after_a_long_encoded_name_is_on_a_line_of_its_own() {
+        let name = "Élodie Durand de la Très-Haute-Montagne";
+        let text = text(&Content {
+            from: format!("{name} <elodie.durand@very-long-department-name.example.org>"),
+            ..content()
+        });
+        let from = text.split_once("\r\nFrom: ").unwrap().1;
+        assert!(
+            from.contains("?=\r\n <elodie.durand@very-long-department-name.example.org>\r\n"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.len() <= 76), "{text}");
     }
 
     #[test]
     fn a_body_of_a_million_lines_is_made_within_seconds() {
         let began = std::time::Instant::now();
-        let mail = with(Letter {
-            body: "a\n".repeat(1_000_000),
-            ..letter()
-        });
-        assert!(mail.rfc5322().unwrap().len() > 3_000_000);
+        let body = "a\n".repeat(1_000_000);
+        let message = build(&Content { body, ..content() }).unwrap();
+        assert!(message.bytes.len() > 3_000_000);
         assert!(began.elapsed().as_secs() < 20);
-    }
-
-    #[test]
-    fn a_domain_beyond_ascii_goes_out_in_its_ascii_form() {
-        let to: Address = "Ann <ann@bücher.example>".parse().unwrap();
-        assert_eq!(to.to_string(), "Ann <ann@bücher.example>");
-        let text = text(&with(Letter {
-            to: vec![to],
-            ..letter()
-        }));
-        assert!(
-            text.contains("To: Ann <ann@xn--bcher-kva.example>\r\n"),
-            "{text}"
-        );
     }
 
     proptest! {
         #[test]
         fn any_text_goes_out_in_ascii_lines_of_bearable_length_with_no_header_added(
             subject in "\\PC{0,300}", name in "\\PC{0,100}", body in "[a-z.é\\x00-\\x1f€\u{1f600}]{0,2000}",
-            recipients in proptest::collection::vec("(\"[a-zé ,=?]{0,80}\" )?<[a-z]{1,60}@([a-zü]{1,40}\\.){1,4}org>", 1..60),
+            recipients in proptest::collection::vec("(\"[a-zé ,=?]{0,80}\" )?<[a-z]{1,60}@([a-z]{1,40}\\.){1,4}org>", 1..60),
         ) {
             let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-            let from = format!("\"{quoted}\" <runner@example.org>").parse().unwrap();
-            let to: Vec<Address> = recipients.iter().filter_map(|text| text.parse().ok()).collect();
-            prop_assume!(!to.is_empty());
-            let text = text(&with(Letter { from, to: to.clone(), cc: to, subject, html: Some(body.clone()), body, ..letter() }));
+            let from = format!("\"{quoted}\" <runner@example.org>");
+            let text = text(&Content { from, to: recipients.clone(), cc: recipients, subject, html: Some(body.clone()), body, ..content() });
             prop_assert!(text.is_ascii());
             prop_assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
-            prop_assert!(text.split("\r\n").all(|line| line.len() <= 998));
             let (head, _) = text.split_once("\r\n\r\n").unwrap();
+            for line in head.split("\r\n") {
+                prop_assert!(line.len() <= if line.contains("=?utf-8?b?") { 76 } else { 998 }, "{}", line);
+                prop_assert!(!line.trim().is_empty());
+            }
             let headers = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t'])).count();
             prop_assert_eq!(headers, 9);
         }

@@ -1,54 +1,58 @@
-//! Mail: addresses, templates, messages, and the three ways out (`design`, “Mail”).
+//! Mail: a template filled from a document becomes a row of the outbox ([`crate::model::email::Email`]), the row a message,
+//! and the message a delivery by one of three transports.
 //!
-//! Nothing here knows of the database: the caller keeps the outbox, renders a [`Template`] to a [`Letter`] for it, and
-//! hands each row as an [`Outgoing`] to a [`Sender`]. What comes back says what to do with the row: [`Accepted`], or a
-//! [`SendError`] whose [`Failure`] tells a refusal from a pause and from a server that is not there.
-//!
-//! Two rules hold everywhere. No value of a document can add a header or a recipient: see [`Template`] and
-//! [`Address`]. No password leaves a [`Transport`] but to its server: it is in no sentence, no `Debug`, no argument.
+//! Two rules hold everywhere. No value of a document can add a header or a recipient: see the modules `template` and
+//! `address`. No password leaves a transport but to its server: it is in no error, no `Debug`, no argument.
 
 mod address;
 pub(crate) mod alerts;
-mod bounds;
-mod deadline;
-mod file;
-mod fill;
-mod header;
-mod letter;
-mod list;
-mod login;
+mod folder;
 mod message;
-mod pinned;
-mod sender;
+pub mod outbox;
 mod sendmail;
-mod server;
-mod session;
 mod smtp;
 mod template;
-mod tls;
 mod transport;
-mod wire;
 
-pub use address::Address;
-pub use letter::Letter;
-pub use list::parse_list;
-pub use message::Outgoing;
-pub use sender::{Accepted, Failure, SendError, Sender};
-pub use template::Template;
-pub use transport::{Limits, Transport};
+use std::env::{self, VarError};
+use std::path::Path;
 
-/// Why an address, a template, a message or a transport can't be taken: one sentence for its author.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(String);
+pub(crate) use address::{parse, parse_list};
+pub(crate) use template::{Cause, Occasion, compose, default_sender, queue};
+pub(crate) use transport::Transport;
 
-impl Invalid {
-    fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
-    }
+use crate::error::{Error, Result};
+use crate::model::settings::{ERRORS_TO, MAIL_FROM, MAIL_TRANSPORT, Settings};
+use crate::store::Store;
 
-    /// The same sentence, with the thing it is about in front.
-    fn about(self, thing: &str) -> Self {
-        Self(format!("{thing}: {self}"))
-    }
+/// The environment variable that goes before the setting `mail.transport`, so that a password need not be in the
+/// database at all.
+const TRANSPORT_VARIABLE: &str = "RUNNER_MAIL_TRANSPORT";
+
+/// Whether a setting about mail may have this value.
+pub(crate) fn check_setting(key: &str, value: &str) -> Result<()> {
+    let checked = match key {
+        MAIL_TRANSPORT => Transport::parse(value, Path::new("")).map(drop),
+        MAIL_FROM if !value.is_empty() => parse(value).map(drop),
+        ERRORS_TO => parse_list(value).map(drop),
+        _ => Ok(()),
+    };
+    checked.map_err(|reason| Error::invalid(format!("setting {key}"), reason))
+}
+
+/// How mail leaves: what the environment says, else the setting. What is relative in it is relative to the folder of
+/// the database.
+pub(crate) fn transport(store: &Store, settings: &Settings) -> Result<Transport> {
+    let (source, text) = match env::var(TRANSPORT_VARIABLE) {
+        Ok(text) if !text.is_empty() => (TRANSPORT_VARIABLE.to_owned(), text),
+        Err(VarError::NotUnicode(_)) => {
+            return Err(Error::invalid(TRANSPORT_VARIABLE, "it is no text"));
+        }
+        _ => {
+            let text = settings.text(MAIL_TRANSPORT)?.to_owned();
+            (format!("setting {MAIL_TRANSPORT}"), text)
+        }
+    };
+    Transport::parse(&text, &store.files().folder())
+        .map_err(|reason| Error::invalid(source, reason))
 }

@@ -1,147 +1,190 @@
-//! Where mail goes out, as the setting `mail.transport` or `RUNNER_MAIL_TRANSPORT` says it.
+//! How mail goes out, as the setting `mail.transport` or the variable `RUNNER_MAIL_TRANSPORT` says it.
 
 use std::fmt::{self, Debug, Formatter};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
-use super::Invalid;
-use super::server::Server;
+use super::message::Message;
+use super::smtp::{Server, Smtp};
+use super::{folder, sendmail};
+use crate::model::settings::hide_password;
 
 /// The program that `sendmail:` without a path means.
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 
-/// How long a mail may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Until the server's machine accepts the connection.
-    pub connect: Duration,
-    /// For one mail as a whole, the opening of the connection included: a server that drips can't stretch it.
-    pub send: Duration,
+/// How long one mail may take as a whole, unless the transport says else.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest message of an error, in characters; a server's answer may be much longer.
+const MAX_REASON: usize = 500;
+
+/// A mail that was taken over by the next hand, for all of its recipients or for some.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// What the server answered (`250 2.0.0 Ok: queued as 4F1B`), or where the mail now is.
+    pub(crate) answer: String,
+    /// The recipients that the server refused, while it took the mail for the others.
+    pub(crate) refused: Vec<Refusal>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+/// A recipient that a server refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The bare address.
+    pub(crate) address: String,
+    /// The server's code and words.
+    pub(crate) reason: String,
+}
+
+impl Delivery {
+    pub(super) fn to_all(answer: &str) -> Self {
         Self {
-            connect: Duration::from_secs(5),
-            send: Duration::from_secs(30),
+            answer: presentable(answer),
+            refused: Vec::new(),
         }
     }
 }
 
-/// A way out for mail, with the secrets that it needs.
-///
-/// - `smtp://[user:password@]host[:port]`: port 25, or 587 with a login. STARTTLS is used when the server offers it.
-/// - `smtps://…`: TLS from the first byte, port 465.
-/// - `sendmail:[PATH]`: the local mail program, `/usr/sbin/sendmail` unless a path says else.
-/// - `file:FOLDER`: a folder of `.eml` files.
-///
-/// User, password and parameters are percent-decoded. Parameters of `smtp://` and `smtps://`, after a `?` and with `&`
-/// between them:
-///
-/// - `tls=required`: no mail without STARTTLS; `tls=none`: never STARTTLS (a local server with a certificate of its
-///   own making). Whatever they say, a certificate that does not fit ends the attempt, and **a login is sent in the
-///   clear to a loopback address alone**.
-/// - `ca=FILE`: trust the certificates in this PEM file, and not the system's.
-/// - `timeout=SECONDS`: for one mail as a whole, 30 when not given.
-#[derive(Clone)]
-pub struct Transport {
-    pub(super) way: Way,
-    pub(super) limits: Limits,
-    redacted: String,
+/// What to do with a mail that did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// This mail is refused, and will be each time: the server's 5xx, a message that can't be built.
+    Refused,
+    /// This mail did not go out now: the server's 4xx, a dropped connection, an answer that makes no sense. A mail
+    /// whose connection broke after its last line may have been accepted all the same.
+    Transient,
+    /// No mail goes out now: the server can't be reached, does not greet, does not answer, does not prove who it is,
+    /// or does not take the login. Others need not be tried in this tick.
+    Unreachable,
 }
 
-/// The three ways out.
-#[derive(Clone)]
-pub(super) enum Way {
-    Smtp(Server),
+/// Why a mail did not go out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct DeliveryError {
+    pub(crate) kind: Failure,
+    /// One line for a person, with the server's own code and words; never a password.
+    pub(crate) reason: String,
+}
+
+impl DeliveryError {
+    pub(super) fn new(kind: Failure, reason: &str) -> Self {
+        Self {
+            kind,
+            reason: presentable(reason),
+        }
+    }
+
+    pub(super) fn refused(reason: &str) -> Self {
+        Self::new(Failure::Refused, reason)
+    }
+
+    pub(super) fn transient(reason: &str) -> Self {
+        Self::new(Failure::Transient, reason)
+    }
+
+    pub(super) fn unreachable(reason: &str) -> Self {
+        Self::new(Failure::Unreachable, reason)
+    }
+}
+
+/// One line of bounded length, whatever the other side sent.
+pub(super) fn presentable(text: &str) -> String {
+    let line = text.replace(char::is_control, " ");
+    let mut shown: String = line.chars().take(MAX_REASON).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    shown.trim().to_owned()
+}
+
+/// Does the work in a thread; `None` when that takes too long. The thread is left behind then: it ends with its work, or
+/// with the program.
+pub(super) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new()
+        // Nobody may be waiting any more.
+        .spawn(move || drop(sender.send(work())))
+        .ok()?;
+    receiver.recv_timeout(limit).ok()
+}
+
+/// A way out for mail, with the secrets that it needs.
+///
+/// - `smtp://[user:password@]host[:port]` and `smtps://…`: a server, see [`Server::parse`].
+/// - `sendmail:[PATH]`: the local mail program, `/usr/sbin/sendmail` unless a path says else.
+/// - `file:FOLDER`: a folder of `.eml` files.
+pub(crate) struct Transport {
+    route: Route,
+    shown: String,
+}
+
+enum Route {
+    Smtp(Box<Smtp>),
     Sendmail(PathBuf),
     Folder(PathBuf),
 }
 
 impl Transport {
-    /// Reads one.
+    /// Reads one, and connects to nothing yet. Paths are taken from the folder unless they are absolute; the name of a
+    /// mail program without a `/` is looked for in `PATH`, and stays.
     ///
-    /// # Errors
-    ///
-    /// What is wrong, in words that quote nothing of the text: any part of it may belong to a password.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// An error quotes nothing of the text: any part of it may belong to a password.
+    pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, String> {
         let text = text.trim();
-        let unknown =
-            "a mail transport is smtp://host, smtps://host, sendmail:[PATH] or file:FOLDER";
-        let (scheme, rest) = text.split_once(':').ok_or_else(|| Invalid::new(unknown))?;
-        let mut limits = Limits::default();
-        let way = match scheme {
-            "smtp" | "smtps" => {
-                let rest = rest
-                    .strip_prefix("//")
-                    .ok_or_else(|| wrong("it starts with smtp:// or smtps://"))?;
-                Way::Smtp(Server::read(scheme, rest, &mut limits)?)
+        let route = match text.split_once(':') {
+            Some(("smtp" | "smtps", _)) => {
+                Route::Smtp(Box::new(Smtp::new(Server::parse(text, folder)?)))
             }
-            "sendmail" => {
-                Way::Sendmail(PathBuf::from(if rest.is_empty() { SENDMAIL } else { rest }))
+            Some(("sendmail", "")) => Route::Sendmail(PathBuf::from(SENDMAIL)),
+            Some(("sendmail", path)) if path.contains('/') => Route::Sendmail(folder.join(path)),
+            Some(("sendmail", name)) => Route::Sendmail(PathBuf::from(name)),
+            Some(("file", "")) => return Err("mail transport: file: needs a folder".to_owned()),
+            Some(("file", path)) => Route::Folder(folder.join(path)),
+            _ => {
+                return Err(
+                    "a mail transport is smtp://host, smtps://host, sendmail:[PATH] or file:FOLDER"
+                        .to_owned(),
+                );
             }
-            "file" if rest.is_empty() => return Err(wrong("file: needs a folder")),
-            "file" => Way::Folder(PathBuf::from(rest)),
-            _ => return Err(Invalid::new(unknown)),
         };
-        let redacted = redact(text, &way);
         Ok(Self {
-            way,
-            limits,
-            redacted,
+            route,
+            shown: hide_password(text),
         })
     }
 
-    /// The same way out with other limits.
-    #[must_use]
-    pub fn with_limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
-    }
-
-    /// The same way out, where the paths in it are taken from this folder unless they are absolute. The name of a mail
-    /// program without a `/` is looked for in `PATH`, and stays.
-    #[must_use]
-    pub fn within(mut self, folder: &Path) -> Self {
-        match &mut self.way {
-            Way::Smtp(server) => server.ca = server.ca.take().map(|ca| folder.join(ca)),
-            Way::Sendmail(program) if program.components().count() > 1 => {
-                *program = folder.join(&*program);
-            }
-            Way::Sendmail(_) => {}
-            Way::Folder(mails) => *mails = folder.join(&*mails),
-        }
-        self
-    }
-
     /// The text it was read from, with the password as `***`.
-    #[must_use]
-    pub fn redacted(&self) -> String {
-        self.redacted.clone()
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Hands over one mail.
+    pub(crate) fn send(&mut self, message: Message) -> Result<Delivery, DeliveryError> {
+        match &mut self.route {
+            Route::Smtp(smtp) => smtp.send(message),
+            Route::Sendmail(program) => sendmail::send(program, &message, TIMEOUT),
+            Route::Folder(folder) => folder::write(folder, &message),
+        }
+    }
+
+    /// Says goodbye to the server, if one is connected.
+    pub(crate) fn close(self) {
+        if let Route::Smtp(smtp) = self.route {
+            smtp.quit();
+        }
     }
 }
 
 impl Debug for Transport {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        out.debug_tuple("Transport").field(&self.redacted).finish()
+        out.debug_tuple("Transport").field(&self.shown).finish()
     }
-}
-
-pub(super) fn wrong(sentence: &str) -> Invalid {
-    Invalid::new(format!("mail transport: {sentence}"))
-}
-
-fn redact(text: &str, way: &Way) -> String {
-    let Way::Smtp(Server { login: Some(_), .. }) = way else {
-        return text.to_owned();
-    };
-    let shown = || {
-        let (address, parameters) = text.split_at(text.find('?').unwrap_or(text.len()));
-        let (before, host) = address.rsplit_once('@')?;
-        let (scheme, login) = before.split_once("//")?;
-        let (user, _) = login.split_once(':')?;
-        Some(format!("{scheme}//{user}:***@{host}{parameters}"))
-    };
-    shown().unwrap_or_else(|| "***".to_owned())
 }
 
 #[cfg(test)]
@@ -150,60 +193,26 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Transport, Way};
+    use super::{Route, Transport};
 
-    #[test]
-    fn the_local_ways_take_a_path() {
-        for (text, path) in [
-            ("sendmail:", "/usr/sbin/sendmail"),
-            ("sendmail:/opt/msmtp", "/opt/msmtp"),
-            ("file:out", "out"),
-        ] {
-            let (Way::Sendmail(found) | Way::Folder(found)) = Transport::parse(text).unwrap().way
-            else {
-                panic!("{text}")
-            };
-            assert_eq!(found, Path::new(path));
-        }
+    fn parse(text: &str) -> Result<Transport, String> {
+        Transport::parse(text, Path::new("/srv"))
     }
 
     #[test]
     fn paths_are_taken_from_a_folder_unless_they_are_absolute() {
         for (text, path) in [
             ("sendmail:", "/usr/sbin/sendmail"),
+            ("sendmail:/opt/msmtp", "/opt/msmtp"),
             ("sendmail:msmtp", "msmtp"),
             ("sendmail:bin/msmtp", "/srv/bin/msmtp"),
             ("file:out", "/srv/out"),
             ("file:/var/out", "/var/out"),
         ] {
-            let transport = Transport::parse(text).unwrap().within(Path::new("/srv"));
-            let (Way::Sendmail(found) | Way::Folder(found)) = transport.way else {
+            let (Route::Sendmail(found) | Route::Folder(found)) = parse(text).unwrap().route else {
                 panic!("{text}")
             };
             assert_eq!(found, Path::new(path));
-        }
-    }
-
-    #[test]
-    fn the_password_is_shown_by_nothing() {
-        for (text, shown) in [
-            (
-                "smtp://ann:hunter2@mail.example.org?tls=required",
-                "smtp://ann:***@mail.example.org?tls=required",
-            ),
-            (
-                "smtps://ann:hun@ter2:x@mail.example.org:99",
-                "smtps://ann:***@mail.example.org:99",
-            ),
-            (
-                "smtp://ann:hunter2@mail.example.org?ca=/x@y.pem",
-                "smtp://ann:***@mail.example.org?ca=/x@y.pem",
-            ),
-            ("smtp://localhost:25", "smtp://localhost:25"),
-        ] {
-            let transport = Transport::parse(text).unwrap();
-            assert_eq!(transport.redacted(), shown);
-            assert!(!format!("{transport:?}").contains("hun"));
         }
     }
 
@@ -218,10 +227,10 @@ mod tests {
             "smtp://ann@hunter2",
             "smtp://ann:@host",
             "smtp://ann:hunter2",
-            "smtp://ann:hunter2%@host",
             "smtp://ann:hunter2%0a@host",
             "smtp://ann:hunter2%ff@host",
             "smtp://ann:hunter2@host:0",
+            "smtp://ann:hunter2@host/path",
             "smtp://ann:hunter2@host?hunter2",
             "smtp://ann:hunter2@ho st",
             "smtps://host?tls=none",
@@ -229,7 +238,7 @@ mod tests {
             "smtp://host?ca=",
             "file:",
         ] {
-            let refusal = Transport::parse(text).unwrap_err().to_string();
+            let refusal = parse(text).unwrap_err();
             assert!(
                 refusal.contains("transport") && !refusal.contains("hunter2"),
                 "{text}: {refusal}"
@@ -240,7 +249,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_reading_panic(text in "(smtps?://)?\\PC*") {
-            let _ = Transport::parse(&text);
+            let _ = parse(&text);
         }
     }
 }

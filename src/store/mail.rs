@@ -1,75 +1,77 @@
 //! The outbox: queueing mails, claiming them for a worker, and what became of them.
 
+use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
 use rusqlite::{Params, Row, params};
 
 use crate::error::{OrNotFound, Result};
-use crate::mail::{Address, Letter};
-use crate::outbox::{Mail, MailStatus};
+use crate::model::email::{Content, Email, EmailStatus};
 use crate::store::Store;
-use crate::store::text::{text, text_or_null};
+use crate::store::text::{readable, text, text_or_null};
 use crate::time::Timestamp;
 
 /// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
-const DOMAIN_LIMIT: usize = 180;
+const MAX_DOMAIN: usize = 180;
 
 /// An id before those of all mails.
 pub const BEFORE_ALL: i64 = 0;
 
 /// A mail to be put into the outbox.
 #[derive(Debug)]
-pub struct NewMail<'a> {
-    /// What it says.
-    pub letter: &'a Letter,
+pub(crate) struct NewMail<'a> {
+    pub(crate) content: &'a Content,
     /// The template that was filled.
-    pub template: Option<&'a str>,
+    pub(crate) template: Option<&'a str>,
     /// The document that it was filled from.
-    pub document: Option<i64>,
-    /// The attachment, the timer's name and the level that it is a step of.
-    pub level: Option<(i64, &'a str, u32)>,
+    pub(crate) document: Option<i64>,
+    /// The level that it is a step of.
+    pub(crate) level: Option<Level<'a>>,
 }
 
-/// A mail that a worker has in hand.
+/// A level of a timer on a document.
 #[derive(Debug)]
-pub struct MailClaim {
-    /// The mail.
-    pub mail: Mail,
-    /// The worker.
-    pub worker: i64,
+pub(crate) struct Level<'a> {
+    pub(crate) attachment: i64,
+    /// The timer's name.
+    pub(crate) timer: &'a str,
+    pub(crate) level: u32,
+}
+
+/// A mail that a worker is sending.
+#[derive(Debug)]
+pub(crate) struct ClaimedMail {
+    pub(crate) email: Email,
+    pub(crate) worker: i64,
     /// The attachment whose level waits for it, if that hangs on its document still.
-    pub attachment: Option<i64>,
-    /// Whether it is of an attachment that hangs there no more.
-    pub is_unwanted: bool,
+    pub(crate) attachment: Option<i64>,
 }
 
 /// What becomes of a mail that did not go out.
 #[derive(Debug)]
-pub struct Unsent<'a> {
+pub(crate) struct Unsent<'a> {
     /// Why it did not.
-    pub error: &'a str,
+    pub(crate) error: &'a str,
     /// Whether it is tried again.
-    pub again: bool,
+    pub(crate) again: bool,
     /// Not before this.
-    pub not_before: Option<Timestamp>,
+    pub(crate) not_before: Option<Timestamp>,
 }
 
 /// The attachment of a mail that was taken back while it was being sent: ids begin at 1.
 const NO_ATTACHMENT: i64 = 0;
 
-const CLAIMED: &str =
-    "RETURNING (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment, *";
-
-/// Of an attachment whose date has changed, a mail waits until its dates are counted anew, which withdraws it.
-const QUEUED: &str = "FROM mail INDEXED BY mail_queued
+/// Mails that are to be sent now. Of an attachment whose date has changed, a mail waits until its dates are counted anew,
+/// which withdraws it.
+const READY: &str = "FROM mail INDEXED BY mail_queued
     WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)
       AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id AND needs_reschedule > 0)";
 
+const LIVE_ATTACHMENT: &str =
+    "(SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment";
+
 impl Store {
     /// Puts a mail into the outbox; its id. Its Message-ID is made here, once and for all.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn insert_mail(&self, mail: &NewMail<'_>, now: Timestamp) -> Result<i64> {
-        let letter = mail.letter;
+    pub(crate) fn insert_mail(&self, mail: &NewMail<'_>, now: Timestamp) -> Result<i64> {
+        let content = mail.content;
         self.execute(
             r#"INSERT INTO mail (template, document_id, attachment_id, timer, timer_level, "from", "to", cc, bcc, subject,
                                  body, html, created_at, message_id)
@@ -77,23 +79,23 @@ impl Store {
             params![
                 mail.template,
                 mail.document,
-                mail.level.map(|(attachment, ..)| attachment),
-                mail.level.map(|(_, timer, _)| timer),
-                mail.level.map(|(_, _, level)| level),
-                letter.from.to_string(),
-                list(&letter.to),
-                list(&letter.cc),
-                list(&letter.bcc),
-                letter.subject,
-                letter.body,
-                letter.html,
+                mail.level.as_ref().map(|level| level.attachment),
+                mail.level.as_ref().map(|level| level.timer),
+                mail.level.as_ref().map(|level| level.level),
+                content.from,
+                serde_json::json!(content.to).to_string(),
+                serde_json::json!(content.cc).to_string(),
+                serde_json::json!(content.bcc).to_string(),
+                content.subject,
+                content.body,
+                content.html,
                 now,
             ],
         )?;
         let id = self.last_id();
         self.execute(
             "UPDATE mail SET message_id = '<' || id || '.' || lower(hex(randomblob(12))) || '@' || ?2 || '>' WHERE id = ?1",
-            params![id, domain(&letter.from)],
+            params![id, domain(&content.from)],
         )?;
         Ok(id)
     }
@@ -102,30 +104,28 @@ impl Store {
     ///
     /// # Errors
     /// When there is none.
-    pub fn mail(&self, id: i64) -> Result<Mail> {
-        self.find("SELECT * FROM mail WHERE id = ?1", [id], mail)?
+    pub(crate) fn mail(&self, id: i64) -> Result<Email> {
+        self.find("SELECT * FROM mail WHERE id = ?1", [id], email)?
             .or_not_found("mail", id)
     }
 
     /// The mails of a status, or all, by id; the newest of them when there is a limit.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn mails(&self, status: Option<MailStatus>, limit: Option<u32>) -> Result<Vec<Mail>> {
+    pub(crate) fn mails(
+        &self,
+        status: Option<EmailStatus>,
+        limit: Option<u32>,
+    ) -> Result<Vec<Email>> {
         let limit = limit.map_or(-1, i64::from);
         let mut found = self.list(
             "SELECT * FROM mail WHERE ?1 IS NULL OR status = ?1 ORDER BY id DESC LIMIT ?2",
             params![status, limit],
-            mail,
+            email,
         )?;
         found.reverse();
         Ok(found)
     }
 
     /// The templates of the mails that were sent, of the last so many that an attachment's level has queued.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn sent_templates(&self, level: (i64, u32), queued: u32) -> Result<Vec<String>> {
         self.list(
             "SELECT template FROM (SELECT id, status, template FROM mail
@@ -137,28 +137,19 @@ impl Store {
     }
 
     /// How many mails are of this status.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn count_mails(&self, status: MailStatus) -> Result<i64> {
+    pub fn count_mails(&self, status: EmailStatus) -> Result<i64> {
         // The word itself, so that the index of that status alone serves.
         let sql = format!("SELECT count(*) AS mails FROM mail WHERE status = '{status}'");
         Ok(self.find(&sql, [], |row| row.get("mails"))?.unwrap_or(0))
     }
 
     /// Whether a mail with a greater id than this waits to be sent now.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn has_queued_mail(&self, after: i64, now: Timestamp) -> Result<bool> {
-        let sql = format!("SELECT 1 {QUEUED} LIMIT 1");
+        let sql = format!("SELECT 1 {READY} LIMIT 1");
         Ok(self.find(&sql, params![after, now], |_| Ok(()))?.is_some())
     }
 
     /// Whether a mail is still to be sent that did not go out before.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn has_failing_mail(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM mail INDEXED BY mail_queued
                     WHERE status = 'queued' AND last_error IS NOT NULL LIMIT 1";
@@ -167,9 +158,6 @@ impl Store {
 
     /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
     /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
         self.execute(
             "UPDATE mail SET status = 'failed', last_error = ?2 || coalesce('; before that: ' || last_error, '')
@@ -184,107 +172,92 @@ impl Store {
     }
 
     /// Whether a mail is being sent for this attachment right now.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn is_mailing(&self, attachment: i64) -> Result<bool> {
         let sql = "SELECT 1 FROM mail WHERE attachment_id = ?1 AND status = 'sending' LIMIT 1";
         Ok(self.find(sql, [attachment], |_| Ok(()))?.is_some())
     }
 
     /// Whether a mail counts for this attachment.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn is_mail_of(&self, mail: i64, attachment: i64) -> Result<bool> {
         let sql = "SELECT 1 FROM mail WHERE id = ?1 AND attachment_id = ?2";
         Ok(self.find(sql, [mail, attachment], |_| Ok(()))?.is_some())
     }
 
     /// Lets a mail stand for itself: no attachment's level waits for it.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn release_mail(&self, mail: i64) -> Result<()> {
         self.execute("UPDATE mail SET attachment_id = NULL WHERE id = ?1", [mail])?;
         Ok(())
     }
 
-    /// Claims the next mail after this id for a worker. Those on the way to it that no level asks for any more fail.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn claim_next_mail(
+    /// Claims the next mail after this id for a worker. Those on the way to it whose attachment is gone fail.
+    pub(crate) fn claim_next_mail(
         &self,
         after: i64,
         worker: i64,
         now: Timestamp,
-    ) -> Result<Option<MailClaim>> {
+    ) -> Result<Option<ClaimedMail>> {
         let sql = format!(
-            "UPDATE mail SET status = 'sending', worker_id = ?3
-              WHERE id = (SELECT id {QUEUED} ORDER BY id LIMIT 1) {CLAIMED}"
+            "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'sending'), worker_id = ?3,
+                             last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
+              WHERE id = (SELECT id {READY} ORDER BY id LIMIT 1) RETURNING {LIVE_ATTACHMENT}, *"
         );
         loop {
-            match self.find(&sql, params![after, now, worker], claim)? {
-                Some(claim) if claim.is_unwanted => self.requeue("id = ?1", [claim.mail.id])?,
-                claim => return Ok(claim),
-            };
+            let claim = self.find(&sql, params![after, now, worker], claimed)?;
+            if claim
+                .as_ref()
+                .is_none_or(|claim| claim.email.status == EmailStatus::Sending)
+            {
+                return Ok(claim);
+            }
         }
     }
 
     /// Claims this mail for a worker, if it is queued.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn claim_mail(&self, id: i64, worker: i64) -> Result<Option<MailClaim>> {
-        self.find(
-            &format!("UPDATE mail SET status = 'sending', worker_id = ?2 WHERE id = ?1 AND status = 'queued' {CLAIMED}"),
-            [id, worker],
-            claim,
-        )
+    pub(crate) fn claim_mail(&self, id: i64, worker: i64) -> Result<Option<ClaimedMail>> {
+        let sql = format!(
+            "UPDATE mail SET status = 'sending', worker_id = ?2
+              WHERE id = ?1 AND status = 'queued' RETURNING {LIVE_ATTACHMENT}, *"
+        );
+        self.find(&sql, [id, worker], claimed)
     }
 
-    /// Notes that a mail has gone out, if it is still in this worker's hand. Whether it was.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn finish_mail(&self, id: i64, worker: i64, now: Timestamp) -> Result<bool> {
-        let finished = self.execute(
-            &format!("UPDATE mail SET status = 'sent', sent_at = ?3, attempts = {COUNTED} + 1, last_error = NULL, run_at = NULL,
+    /// Notes that a mail has gone out, and to whom it has not, if it is still in this worker's hand. Whether it was.
+    pub(crate) fn finish_mail(
+        &self,
+        id: i64,
+        worker: i64,
+        refused: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let sql = format!(
+            "UPDATE mail SET status = 'sent', sent_at = ?4, attempts = {COUNTED} + 1, last_error = ?3, run_at = NULL,
                              worker_id = NULL
-              WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"),
-            params![id, worker, now],
-        )?;
+              WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"
+        );
+        let finished = self.execute(&sql, params![id, worker, refused, now])?;
         self.wake_attachment_of_mail(id)?;
         Ok(finished > 0)
     }
 
     /// Notes that a mail has not gone out, if it is still in this worker's hand. Whether it was.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn put_back_mail(&self, id: i64, worker: i64, unsent: &Unsent<'_>) -> Result<bool> {
-        let put_back = self.execute(
-            &format!("UPDATE mail SET status = iif(?3 AND NOT {UNWANTED}, 'queued', 'failed'), attempts = {COUNTED} + 1,
+    pub(crate) fn put_back_mail(&self, id: i64, worker: i64, unsent: &Unsent<'_>) -> Result<bool> {
+        let sql = format!(
+            "UPDATE mail SET status = iif(?3 AND NOT {UNWANTED}, 'queued', 'failed'), attempts = {COUNTED} + 1,
                              last_error = ?4, run_at = ?5, worker_id = NULL
-              WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"),
-            params![
-                id,
-                worker,
-                unsent.again,
-                unsent.error,
-                unsent.not_before
-            ],
-        )?;
+              WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"
+        );
+        let Unsent {
+            error,
+            again,
+            not_before,
+        } = unsent;
+        let put_back = self.execute(&sql, params![id, worker, again, error, not_before])?;
         self.wake_attachment_of_mail(id)?;
         Ok(put_back > 0)
     }
 
     /// Deletes a mail that has not gone out and that nobody comes back to, if it is still in this worker's hand. Whether
     /// it was.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn drop_unsent_mail(&self, id: i64, worker: i64) -> Result<bool> {
         let dropped = self.execute(
             "DELETE FROM mail WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'",
@@ -293,62 +266,40 @@ impl Store {
         Ok(dropped > 0)
     }
 
-    /// Mails with a greater id than this that wait to be sent now and whose last error is another one: their ids, and
-    /// the attachments whose levels wait for them.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn mails_to_tell(
+    /// Notes why all mails after this id wait that are to be sent now. Those for which that is news, each with the attachment
+    /// whose level waits for it.
+    pub(crate) fn mark_waiting_mails(
         &self,
         after: i64,
         error: &str,
         now: Timestamp,
-        most: u32,
     ) -> Result<Vec<(i64, Option<i64>)>> {
-        self.list(
-            &format!(
-                "SELECT id, (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment
-                 {QUEUED} AND last_error IS NOT ?3 ORDER BY id LIMIT ?4"
-            ),
-            params![after, now, error, most],
-            |row| Ok((row.get("id")?, row.get("live_attachment")?)),
-        )
-    }
-
-    /// Notes why a queued mail waits. Whether it is queued.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn tell_mail(&self, id: i64, error: &str) -> Result<bool> {
-        let told = self.execute(
-            "UPDATE mail SET last_error = ?2 WHERE id = ?1 AND status = 'queued'",
-            params![id, error],
-        )?;
-        self.wake_attachment_of_mail(id)?;
-        Ok(told > 0)
+        let sql = format!(
+            "UPDATE mail SET last_error = ?3 WHERE id IN (SELECT id {READY} AND last_error IS NOT ?3)
+             RETURNING id, {LIVE_ATTACHMENT}"
+        );
+        let marked: Vec<(i64, Option<i64>)> =
+            self.list(&sql, params![after, now, error], |row| {
+                Ok((row.get("id")?, row.get("live_attachment")?))
+            })?;
+        for (_, attachment) in &marked {
+            attachment.map_or(Ok(()), |attachment| self.wake_attachment(attachment))?;
+        }
+        Ok(marked)
     }
 
     /// Queues the mails that a dead worker had in hand, but for those that no level asks for any more.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn requeue_mails(&self, worker: i64) -> Result<usize> {
         self.requeue("status = 'sending' AND worker_id = ?1", [worker])
     }
 
     /// Whether a mail is in the hand of no worker: plain SQL has taken that off the list, or set the mail to sending.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn has_orphaned_mail(&self) -> Result<bool> {
         let sql = format!("SELECT 1 FROM mail WHERE {ORPHANED} LIMIT 1");
         Ok(self.find(&sql, [], |_| Ok(()))?.is_some())
     }
 
     /// Queues the mails that are in the hand of no worker, but for those that no level asks for any more.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn requeue_orphaned_mails(&self) -> Result<usize> {
         self.requeue(ORPHANED, [])
     }
@@ -356,7 +307,7 @@ impl Store {
     fn requeue(&self, which: &str, given: impl Params) -> Result<usize> {
         let sql = format!(
             "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'queued'), worker_id = NULL,
-                             last_error = iif({UNWANTED}, 'its timer does not ask for it any more', last_error)
+                             last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
               WHERE {which}"
         );
         self.execute(&sql, given)
@@ -364,9 +315,6 @@ impl Store {
 
     /// Queues a mail again that failed or pauses, as if it had never been tried. Its level is no longer waiting for it
     /// when it failed. Whether there was such a mail.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn retry_mail(&self, id: i64) -> Result<bool> {
         let retried = self.execute(
             "UPDATE mail SET attachment_id = iif(status = 'failed', NULL, attachment_id), status = 'queued', attempts = 0,
@@ -378,14 +326,13 @@ impl Store {
     }
 
     /// The mails that would be sent now, by id.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn ready_mails(&self, now: Timestamp) -> Result<Vec<Mail>> {
-        let sql = format!("SELECT * {QUEUED} AND NOT {UNWANTED} ORDER BY id");
-        self.list(&sql, params![BEFORE_ALL, now], mail)
+    pub(crate) fn ready_mails(&self, now: Timestamp) -> Result<Vec<Email>> {
+        let sql = format!("SELECT * {READY} AND NOT {UNWANTED} ORDER BY id");
+        self.list(&sql, params![BEFORE_ALL, now], email)
     }
 }
+
+const NOT_WANTED: &str = "its timer does not ask for it any more";
 
 /// What plain SQL put there may be too great to count on.
 const COUNTED: &str = "min(attempts, 1000000)";
@@ -397,52 +344,45 @@ const ORPHANED: &str =
 const UNWANTED: &str = "(attachment_id IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id))";
 
-fn list(addresses: &[Address]) -> String {
-    let texts = addresses.iter().map(Address::to_string);
-    serde_json::Value::from(texts.collect::<Vec<_>>()).to_string()
-}
-
 /// The right side of a Message-ID: the sender's domain, unless a header or a file's name could not carry it as it is.
-fn domain(from: &Address) -> &str {
-    let plain = |domain: &&str| {
-        domain.len() <= DOMAIN_LIMIT
-            && domain
-                .chars()
-                .all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter))
-    };
-    let domain = from.mail().rsplit_once('@').map(|(_, domain)| domain);
-    domain.filter(plain).unwrap_or("localhost")
+fn domain(from: &str) -> &str {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);
+    let domain = from.trim_end_matches('>').rsplit_once('@');
+    domain
+        .map(|(_, domain)| domain)
+        .filter(|domain| domain.len() <= MAX_DOMAIN && domain.chars().all(is_plain))
+        .unwrap_or("localhost")
 }
 
-fn claim(row: &Row<'_>) -> rusqlite::Result<MailClaim> {
-    let attachment: Option<i64> = row.get("live_attachment")?;
-    let asked_by: Option<i64> = row.get("attachment_id")?;
-    Ok(MailClaim {
-        mail: mail(row)?,
+fn claimed(row: &Row<'_>) -> rusqlite::Result<ClaimedMail> {
+    Ok(ClaimedMail {
+        email: email(row)?,
         worker: row.get("worker_id")?,
-        attachment,
-        is_unwanted: attachment.is_none() && asked_by.is_some(),
+        attachment: row.get("live_attachment")?,
     })
 }
 
 /// Reads a row whatever plain SQL has put there: one row must not keep the others from going out. What cannot be read
 /// shows when the mail is to be sent, and then it fails alone.
-fn mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
+fn email(row: &Row<'_>) -> rusqlite::Result<Email> {
     let (level, attempts): (Option<i64>, i64) = (row.get("timer_level")?, row.get("attempts")?);
-    Ok(Mail {
+    let addresses = |column| row.get(column).map(|Addresses(list)| list);
+    Ok(Email {
         id: row.get("id")?,
         status: row.get("status")?,
         template: text_or_null(row, "template")?,
         document: row.get("document_id")?,
         timer: text_or_null(row, "timer")?,
         timer_level: level.and_then(|level| u32::try_from(level).ok()),
-        from: text(row, "from")?,
-        to: row.get("to")?,
-        cc: row.get("cc")?,
-        bcc: row.get("bcc")?,
-        subject: text(row, "subject")?,
-        body: text(row, "body")?,
-        html: text_or_null(row, "html")?,
+        content: Content {
+            from: text(row, "from")?,
+            to: addresses("to")?,
+            cc: addresses("cc")?,
+            bcc: addresses("bcc")?,
+            subject: text(row, "subject")?,
+            body: text(row, "body")?,
+            html: text_or_null(row, "html")?,
+        },
         attempts: u32::try_from(attempts).unwrap_or(0),
         last_error: text_or_null(row, "last_error")?,
         run_at: row.get("run_at").unwrap_or_default(),
@@ -450,4 +390,20 @@ fn mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
         sent_at: row.get("sent_at").unwrap_or_default(),
         message_id: text(row, "message_id")?,
     })
+}
+
+/// The addresses of one field, as they are stored.
+struct Addresses(Vec<String>);
+
+impl FromSql for Addresses {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        // The table's check sees to it that this is an array; elements that are no texts are no addresses either.
+        let list: Vec<serde_json::Value> =
+            serde_json::from_str(&readable(value)?).unwrap_or_default();
+        let text = |value: &serde_json::Value| match value.as_str() {
+            Some(text) => text.to_owned(),
+            None => value.to_string(),
+        };
+        Ok(Self(list.iter().map(text).collect()))
+    }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Row, ToSql, named_params};
 
 use crate::error::{OrNotFound, Result};
-use crate::mail::Template;
+use crate::model::email::Template;
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;

@@ -1,8 +1,5 @@
 //! Databases with mails in their outbox.
 
-use runner::outbox::{self, Cause};
-use runner::store::Store;
-use runner::time::Timestamp;
 use serde_json::Value;
 
 use super::runner::Home;
@@ -30,8 +27,13 @@ pub fn add_mail(home: &Home, to: &str) {
     ));
 }
 
-/// A document with a timer whose first level sends the template 'reminder', and that mail in the outbox.
-pub fn add_reminder(home: &Home) -> i64 {
+/// A document with a timer, of which the next tick queues and sends a mail from the template 'reminder'.
+pub fn add_reminder(home: &Home) {
+    add_reminders(home, "mail=reminder");
+}
+
+/// The same with an action of this kind.
+pub fn add_reminders(home: &Home, action: &str) {
     home.ok([
         "template",
         "set",
@@ -48,29 +50,13 @@ pub fn add_reminder(home: &Home) -> i64 {
         "<b>{{ doc.title }}</b>",
     ]);
     home.sql(
-        r#"INSERT INTO document (title, state, attributes) VALUES ('A & B', 'late', '{"valider": ["ann@example.org"]}');
-           INSERT INTO timer (name) VALUES ('validation');
-           INSERT INTO timer_action (timer_id, position, mail) VALUES (1, 0, '["reminder"]');
-           INSERT INTO attachment (timer_id, document_id, needs_reschedule, step, pending_mails) VALUES (1, 1, 0, 1, 1)"#,
+        r#"INSERT INTO document (title, state, attributes) VALUES ('A & B', 'late', '{"valider": ["ann@example.org"]}')"#,
     );
-    queue_reminder(home)
-}
-
-/// Queues the mail of the first level, as its step does.
-pub fn queue_reminder(home: &Home) -> i64 {
-    let store = Store::open(&home.db()).unwrap();
-    let cause = Cause {
-        template: "reminder",
-        document: 1,
-        attachment: 1,
-        timer: "validation",
-        level: 0,
-        due_at: Timestamp::from_sql("2026-04-10 07:00:00").unwrap(),
-    };
-    let now = Timestamp::from_sql("2026-04-10 09:00:00").unwrap();
-    store
-        .transact(|store| outbox::queue(store, &cause, now))
-        .unwrap()
+    home.timer("validation", &[action]);
+    let reference = ["--reference", "2026-04-10T08:00"];
+    home.ok(["timer", "attach", "validation", "1"]
+        .into_iter()
+        .chain(reference));
 }
 
 /// A mail as JSON shows it.

@@ -45,10 +45,10 @@ pub enum Act {
     Keep,
     /// Sends an endless reply, a byte now and then.
     Drip,
-    /// Sends without end and without a newline.
-    Flood,
     /// Sends lines of one reply without end.
-    FloodLines,
+    Flood,
+    /// Answers with this and closes the connection, as a server does that has other things to do.
+    Close(&'static str),
 }
 
 /// A key and a certificate made for it, signed by itself.
@@ -437,8 +437,10 @@ impl<'a> Conversation<'a> {
     }
 
     fn take_recipient(&mut self, line: &str) -> io::Result<()> {
-        self.mail.to.push(between_brackets(line));
-        self.answer(Stage::Rcpt, "250 recipient ok")
+        if self.answer_if(Stage::Rcpt, "250 recipient ok", '2')? {
+            self.mail.to.push(between_brackets(line));
+        }
+        Ok(())
     }
 
     fn take_message(&mut self) -> io::Result<()> {
@@ -471,7 +473,7 @@ impl<'a> Conversation<'a> {
         let act = self.shared.script.act(Stage::Dot);
         let taken = match act {
             None | Some(Act::Drop | Act::Keep) => true,
-            Some(Act::Reply(text)) => text.starts_with('2'),
+            Some(Act::Reply(text) | Act::Close(text)) => text.starts_with('2'),
             Some(_) => false,
         };
         if taken {
@@ -504,10 +506,8 @@ impl<'a> Conversation<'a> {
                 self.send(b"2")?;
                 thread::sleep(Duration::from_millis(5));
             },
+            Act::Close(text) => self.say(text)?,
             Act::Flood => loop {
-                self.send(&[b'2'; 4096])?;
-            },
-            Act::FloodLines => loop {
                 self.send(b"250-and another thing\r\n")?;
             },
         }

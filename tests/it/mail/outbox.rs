@@ -1,11 +1,9 @@
 //! The outbox from outside: what arrives at a server, and what the database says of it (`design`, “Mail”).
-use crate::kit::documents::nine;
 use crate::kit::mime::{body, header, html};
-use crate::kit::outbox::{add_mail, add_reminder, home, home_with, mail, queue_reminder, tick};
+use crate::kit::outbox::{add_mail, add_reminder, add_reminders, home, home_with, mail, tick};
 use crate::kit::process::until;
 use crate::kit::runner::Home;
 use crate::kit::smtp::{Act, Script, Stage};
-use runner::outbox::{self, Cause};
 use runner::store::Store;
 use serde_json::{Value, json};
 
@@ -24,7 +22,7 @@ fn a_mail_of_a_level_arrives_as_its_template_says_and_the_document_remembers_it(
     assert_eq!(arrived.to, ["ann@example.org", "archive@example.org"]);
     assert_eq!(header(&arrived.data, "Subject"), "Relance : A & B");
     assert_eq!(header(&arrived.data, "Bcc"), "");
-    assert_eq!(body(&arrived.data).trim_end(), "late 2026-04-10 07:00:00");
+    assert_eq!(body(&arrived.data).trim_end(), "late 2026-04-10 08:00:00");
     assert_eq!(html(&arrived.data).unwrap().trim_end(), "<b>A &amp; B</b>");
     let row = mail(&home, "1");
     assert_eq!(row["message_id"], header(&arrived.data, "Message-ID"));
@@ -32,8 +30,9 @@ fn a_mail_of_a_level_arrives_as_its_template_says_and_the_document_remembers_it(
     assert_eq!(row["sent_at"], "2026-04-10T09:00:00Z");
     assert_eq!(row["to"], json!(["ann@example.org"]));
     assert_eq!(row["template"], "reminder");
-    let history: String = home
-        .sql_value("SELECT message FROM history WHERE message LIKE 'mail %' AND timer_level = 0");
+    let history: String = home.sql_value(
+        "SELECT message FROM history WHERE message LIKE 'mail ''reminder''%' AND timer_level = 0",
+    );
     for part in [
         "'reminder'",
         "Relance : A & B",
@@ -44,30 +43,30 @@ fn a_mail_of_a_level_arrives_as_its_template_says_and_the_document_remembers_it(
     }
 }
 
+/// A way out where nobody listens.
+fn nowhere() -> String {
+    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("smtp://{}", down.local_addr().unwrap())
+}
+
 #[test]
-fn a_mail_is_filled_when_it_is_queued_and_shares_the_fate_of_its_transaction() {
+fn a_mail_is_filled_when_it_is_queued_and_shares_the_fate_of_its_step() {
     let server = Script::accept().start();
-    let home = home(&server);
-    add_reminder(&home);
-    home.sql("UPDATE document SET state = 'changed since'");
-    let store = Store::open(&home.db()).unwrap();
-    let undone: runner::Result<()> = store.transact(|store| {
-        store.document_id(&runner::model::document::DocumentRef::Id(1))?;
-        let cause = Cause {
-            template: "reminder",
-            document: 1,
-            attachment: 1,
-            timer: "validation",
-            level: 1,
-            due_at: nine(),
-        };
-        outbox::queue(store, &cause, nine())?;
-        Err(runner::Error::invalid("the step", "fails after its mail"))
-    });
-    assert!(undone.is_err());
+    let home = home_with(&nowhere());
+    let set = |name, body| {
+        let rest = ["--to", "a@x.org", "--subject", "s", "--body", body];
+        home.ok(["template", "set", name].into_iter().chain(rest));
+    };
+    set("second", "{{ attr.nothing }}");
+    add_reminders(&home, "mail=reminder, mail=second");
     tick(&home);
-    let [arrived] = server.mails().try_into().unwrap();
-    assert!(body(&arrived.data).starts_with("late"));
+    assert_eq!(home.json(["mail", "list"]), json!([]), "its step failed");
+    set("second", "b");
+    tick(&home);
+    home.sql("UPDATE document SET state = 'changed since'");
+    home.ok(["config", "set", "mail.transport", &server.url("", "")]);
+    tick(&home);
+    assert!(body(&server.mails()[0].data).starts_with("late"));
 }
 
 #[test]
@@ -116,6 +115,7 @@ fn what_a_handler_causes_while_the_tick_runs_is_sent_by_the_same_tick() {
 fn a_mail_of_a_level_that_is_refused_stays_queued_and_each_tick_tries_it_once() {
     let server = Script::accept()
         .once(Stage::Rcpt, Act::Reply("550 5.1.1 no such user"))
+        .once(Stage::Rcpt, Act::Reply("550 5.1.1 no such user"))
         .start();
     let home = home(&server);
     add_reminder(&home);
@@ -144,6 +144,41 @@ fn a_mail_of_a_level_that_is_refused_stays_queued_and_each_tick_tries_it_once() 
         .map(|mail| header(&mail.data, "Message-ID"))
         .collect();
     assert_eq!(ids, [row["message_id"].as_str().unwrap()]);
+}
+
+/// The others get the mail, and its level goes on.
+#[test]
+fn a_recipient_that_is_refused_is_told_once_and_keeps_the_mail_from_nobody_else() {
+    for answer in ["550 5.1.1 no such user", "450 4.2.2 mailbox full"] {
+        let server = Script::accept()
+            .once(Stage::Rcpt, Act::Reply(answer))
+            .start();
+        let home = home(&server);
+        home.ok(["config", "set", "mail.errors_to", "admin@example.org"]);
+        add_reminder(&home);
+        let mut command = home.command(["tick"]);
+        let told = command.output().unwrap();
+        assert_eq!(told.status.code(), Some(1));
+        let [reminder, report] = server.mails().try_into().unwrap();
+        assert_eq!(reminder.to, ["archive@example.org"]);
+        let refusal = format!("RCPT TO:<ann@example.org>: {answer}");
+        let report = body(&report.data);
+        assert!(report.contains(&refusal), "{report}");
+        let row = mail(&home, "1");
+        assert_eq!(row["status"], "sent");
+        assert!(
+            row["last_error"].as_str().unwrap().contains(&refusal),
+            "{row}"
+        );
+        let history = home.messages("1");
+        let sent = "mail 'reminder' sent to archive@example.org: Relance : A & B";
+        assert!(history.iter().any(|entry| entry == sent), "{history:?}");
+        let told: String = home.sql_value("SELECT message FROM history WHERE level = 'error'");
+        assert!(told.contains(&refusal), "{told}");
+        assert_eq!(home.json(["timer", "done"]).as_array().unwrap().len(), 1);
+        assert_eq!(home.ok(["tick"]), "", "told once");
+        assert_eq!(server.mails().len(), 2);
+    }
 }
 
 #[test]
@@ -219,17 +254,15 @@ fn a_mail_of_no_level_is_retried_with_a_growing_pause_and_then_given_up() {
 
 #[test]
 fn a_server_that_is_not_there_stops_the_mail_and_not_the_tasks() {
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("smtp://{}", down.local_addr().unwrap());
-    drop(down);
-    let home = home_with(&url);
+    let home = home_with(&nowhere());
     home.method("Test:pass", "exit 0");
     home.ok(["task", "add", "Test:pass"]);
-    add_reminder(&home);
-    let second = queue_reminder(&home);
-    add_mail(&home, "a@x.org");
-    for _ in 0..3 {
+    add_reminders(&home, "mail=reminder, mail=reminder");
+    for round in 0..3 {
         let report = tick(&home);
+        if round == 0 {
+            add_mail(&home, "a@x.org");
+        }
         assert_eq!(report["mails_failed"], 1, "{report}");
         assert_eq!(report["errors"].as_array().unwrap().len(), 1, "{report}");
         let entries = home.sql_value::<i64>("SELECT count(*) FROM history WHERE level = 'error'");
@@ -237,7 +270,7 @@ fn a_server_that_is_not_there_stops_the_mail_and_not_the_tasks() {
     }
     assert_eq!(home.status("1"), "COMPLETED");
     // Only the mail that was really tried has an attempt more.
-    for (id, attempts) in [(1, 3), (second, 0), (3, 0)] {
+    for (id, attempts) in [(1, 3), (2, 0), (3, 0)] {
         let row = mail(&home, &id.to_string());
         assert_eq!(
             (&row["status"], &row["attempts"]),
@@ -256,10 +289,7 @@ fn a_server_that_is_not_there_stops_the_mail_and_not_the_tasks() {
 
 #[test]
 fn a_mail_of_no_level_is_given_up_when_the_server_is_not_there_for_long() {
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("smtp://{}", down.local_addr().unwrap());
-    drop(down);
-    let mut home = home_with(&url);
+    let mut home = home_with(&nowhere());
     add_mail(&home, "a@x.org");
     for (attempts, now) in [
         "09:00", "09:01", "09:03", "09:07", "09:15", "09:31", "10:03", "11:03",
@@ -464,9 +494,11 @@ fn only_what_failed_or_waits_can_be_retried() {
 #[test]
 fn a_failed_mail_of_a_level_is_sent_by_hand_without_touching_the_level() {
     let server = Script::accept().start();
-    let home = home(&server);
+    let home = home_with(&nowhere());
     add_reminder(&home);
+    tick(&home);
     home.sql("UPDATE mail SET status = 'failed', last_error = 'its level was skipped'");
+    home.ok(["config", "set", "mail.transport", &server.url("", "")]);
     home.ok(["mail", "retry", "1"]);
     home.ok(["tick"]);
     assert_eq!(mail(&home, "1")["status"], "sent");

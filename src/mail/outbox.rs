@@ -1,0 +1,475 @@
+//! The outbox: a mail is a row, written in the transaction of what causes it and sent after it.
+//!
+//! Claim one, send it, record what became of it. No transaction is open while a mail is sent; the one that records what
+//! became of a mail also claims the next, so that a mail costs one wait for the disk. A mail is sent at least once: when
+//! a worker dies before it has recorded that, the next tick sends it again, and its Message-ID tells a receiver so.
+//!
+//! A mail of a timer is tried again as its level is, by each tick. Any other is tried again after a growing pause, and
+//! given up after some attempts, or at once when the server refuses it for good.
+
+use std::time::Duration;
+
+use super::message::Message;
+use super::transport::{Delivery, DeliveryError, Failure, Refusal};
+use super::{Transport, address};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::firing;
+use crate::model::email::{Content, Email};
+use crate::model::issue::{Issue, Subject};
+use crate::model::settings::Settings;
+use crate::model::summary::Summary;
+use crate::model::task::{Severity, next_attempt};
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::store::mail::{BEFORE_ALL, ClaimedMail, NewMail, Unsent};
+use crate::time::Timestamp;
+use crate::worker::Worker;
+
+/// For how long mails are sent before tasks have their turn: a slow server does not hold them up.
+const SEND_BUDGET: Duration = Duration::from_secs(10);
+
+/// How often a mail is tried again that no level waits for: eight attempts in all.
+const MAX_RETRIES: u32 = 7;
+
+/// How often a database that others hold is asked again to record that a mail is sent: what is not recorded is sent again.
+const MAX_BUSY: u32 = 12;
+
+/// Sends mails for one run, over one connection that the first of them opens.
+pub struct Outbox<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) clock: &'a Clock,
+    pub(crate) settings: &'a Settings,
+    worker: Option<Worker>,
+    transport: Option<Transport>,
+    /// The last mail that was tried: ids only grow, so that each is tried once.
+    last_tried: i64,
+    /// Why no mail goes out any more in this run.
+    down: Option<String>,
+}
+
+/// A mail that was tried.
+struct Attempt {
+    claim: ClaimedMail,
+    result: Result<Delivery, DeliveryError>,
+}
+
+/// What one transaction of the outbox came to.
+#[derive(Default)]
+struct Recorded {
+    registered: Option<Worker>,
+    /// The next mail.
+    claim: Option<ClaimedMail>,
+    /// Whether the level that the recorded mail was of is done by it.
+    is_level_done: bool,
+}
+
+impl<'a> Outbox<'a> {
+    /// Nothing is claimed, connected or started yet.
+    pub fn new(store: &'a Store, clock: &'a Clock, settings: &'a Settings) -> Self {
+        Self {
+            store,
+            clock,
+            settings,
+            worker: None,
+            transport: None,
+            last_tried: BEFORE_ALL,
+            down: None,
+        }
+    }
+
+    /// Sends what is queued, for some seconds at most; each mail is tried once by a run.
+    pub(crate) fn send_queued(&mut self, shutdown: &Shutdown, summary: &mut Summary) -> Result<()> {
+        let is_down = self.down.is_some();
+        if is_down
+            || !self
+                .store
+                .has_queued_mail(self.last_tried, self.clock.now())?
+        {
+            return Ok(());
+        }
+        let until = self.clock.elapsed() + SEND_BUDGET;
+        let should_continue = || !shutdown.is_requested();
+        let mut tried = None;
+        loop {
+            let claims =
+                should_continue() && self.clock.elapsed() < until && self.transport().is_ok();
+            if !claims && tried.is_none() {
+                break;
+            }
+            let recorded = self.record(tried.take(), claims, &should_continue)?;
+            summary.fired += u64::from(recorded.is_level_done);
+            let Some(claim) = recorded.claim else {
+                break;
+            };
+            self.last_tried = claim.email.id;
+            let attempt = self.send(claim);
+            attempt.count(summary, self.clock.now());
+            tried = Some(attempt);
+        }
+        if let Some(why) = self.down.clone() {
+            summary.report(Issue {
+                subject: Subject::Transport,
+                ..Issue::of_run(format!("mail does not go out: {why}"))
+            });
+            self.mark_waiting(&why)?;
+        }
+        Ok(())
+    }
+
+    /// Sends this mail at once, with a row of the outbox as its record; its id and what was answered. When it does not go
+    /// out there is no record, but the reason: whoever asked is told, and a row each time would pile up.
+    pub(crate) fn send_now(
+        &mut self,
+        content: &Content,
+    ) -> Result<Result<(i64, Delivery), String>> {
+        if let Err(why) = self.transport() {
+            return Ok(Err(why));
+        }
+        let mail = NewMail {
+            content,
+            template: None,
+            document: None,
+            level: None,
+        };
+        let (registered, claim) = self.store.transact(|store| {
+            let (worker, registered) =
+                Worker::known_or_new(self.worker.as_ref(), store, self.clock)?;
+            let id = store.insert_mail(&mail, self.clock.now())?;
+            Ok((registered, store.claim_mail(id, worker)?))
+        })?;
+        self.worker = self.worker.take().or(registered);
+        let Some(claim) = claim else {
+            return Err(Error::invalid("mail", "another run has taken it"));
+        };
+        let (id, worker) = (claim.email.id, claim.worker);
+        let attempt = self.send(claim);
+        let recorded = match &attempt.result {
+            Ok(_) => self.record_patiently(&|store| self.write(store, &attempt), &|| true),
+            Err(_) => self.record_patiently(&|store| store.drop_unsent_mail(id, worker), &|| true),
+        };
+        if let Err(error) = recorded {
+            log::warn!(
+                "mail {id}: what became of it cannot be noted, the next tick sends it again: {error}"
+            );
+        }
+        Ok(match attempt.result {
+            Ok(delivery) => Ok((id, delivery)),
+            Err(error) => Err(error.reason),
+        })
+    }
+
+    /// Sends this mail without the database, for when that is what went wrong; the reason when it does not go out.
+    pub(crate) fn send_unrecorded(&mut self, content: &Content) -> Result<Delivery, String> {
+        let (now, process) = (self.clock.now(), std::process::id());
+        let id = format!("<unrecorded.{}.{process}@localhost>", now.unix());
+        let message = Message::new(content, &id, now)?;
+        let sent = self.transport()?.send(message);
+        sent.map_err(|error| error.reason)
+    }
+
+    /// Says goodbye to the server, and signs off from the database.
+    pub fn close(mut self) -> Result<()> {
+        if let Some(transport) = self.transport.take() {
+            transport.close();
+        }
+        let Some(worker) = self.worker.take() else {
+            return Ok(());
+        };
+        self.store
+            .transact(|store| store.delete_worker(worker.id))?;
+        worker.sign_off();
+        Ok(())
+    }
+
+    /// The way out, read by the first who asks; else why there is none.
+    fn transport(&mut self) -> Result<&mut Transport, String> {
+        if let Some(why) = &self.down {
+            return Err(why.clone());
+        }
+        let transport = match self.transport.take() {
+            Some(transport) => transport,
+            None => match super::transport(self.store, self.settings) {
+                Ok(transport) => transport,
+                Err(error) => return Err(self.down.insert(error.to_string()).clone()),
+            },
+        };
+        Ok(self.transport.insert(transport))
+    }
+
+    fn send(&mut self, claim: ClaimedMail) -> Attempt {
+        let result = match Message::of(&claim.email) {
+            Err(reason) => Err(DeliveryError::refused(&reason)),
+            Ok(message) => match self.transport() {
+                Ok(transport) => transport.send(message),
+                Err(why) => Err(DeliveryError::refused(&why)),
+            },
+        };
+        let id = claim.email.id;
+        match &result {
+            Ok(delivery) => {
+                log::info!("mail {id}: {}", delivery.answer);
+                for refusal in &delivery.refused {
+                    log::info!("mail {id}: {}", refusal.reason);
+                }
+            }
+            Err(error) if error.kind == Failure::Unreachable => {
+                self.down = Some(error.reason.clone());
+            }
+            Err(error) => log::info!("mail {id}: {error}"),
+        }
+        Attempt { claim, result }
+    }
+
+    /// One transaction: what became of a mail, and the next one if it is wanted.
+    fn record(
+        &mut self,
+        tried: Option<Attempt>,
+        claims: bool,
+        should_continue: &dyn Fn() -> bool,
+    ) -> Result<Recorded> {
+        let work = |store: &Store| {
+            let mut recorded = Recorded::default();
+            if let Some(attempt) = &tried {
+                recorded.is_level_done = self.write(store, attempt)?;
+            }
+            if claims {
+                let now = self.clock.now();
+                let (worker, registered) =
+                    Worker::known_or_new(self.worker.as_ref(), store, self.clock)?;
+                recorded.registered = registered;
+                recorded.claim = store.claim_next_mail(self.last_tried, worker, now)?;
+            }
+            Ok(recorded)
+        };
+        let recorded = match &tried {
+            Some(_) => self.record_patiently(&work, should_continue),
+            None => self.store.transact(work),
+        };
+        if recorded.is_err() {
+            tried.iter().for_each(Attempt::warn_unrecorded);
+        }
+        let mut recorded = recorded?;
+        self.worker = self.worker.take().or(recorded.registered.take());
+        Ok(recorded)
+    }
+
+    /// Asks a database that others hold again; who is told to leave asks once more.
+    fn record_patiently<T>(
+        &self,
+        work: &dyn Fn(&Store) -> Result<T>,
+        should_continue: &dyn Fn() -> bool,
+    ) -> Result<T> {
+        let mut left = MAX_BUSY;
+        loop {
+            match self.store.transact(work) {
+                Err(error) if error.is_busy() && left > 0 => {
+                    left = if should_continue() { left - 1 } else { 0 };
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Writes what became of a mail. Whether the level that it was of is done by it.
+    fn write(&self, store: &Store, attempt: &Attempt) -> Result<bool> {
+        let now = self.clock.now();
+        let ClaimedMail { email, worker, .. } = &attempt.claim;
+        let is_written = match &attempt.result {
+            Ok(delivery) => {
+                let refused = delivery.reasons();
+                store.finish_mail(email.id, *worker, refused.as_deref(), now)?
+            }
+            Err(error) => store.put_back_mail(email.id, *worker, &attempt.unsent(error, now))?,
+        };
+        if !is_written {
+            log::warn!(
+                "mail {}: it is not this run's any more; what became of it is not noted",
+                email.id
+            );
+            return Ok(false);
+        }
+        attempt.write_history(store, now)?;
+        wake(store, attempt, now)
+    }
+
+    /// Notes on the mails that are not tried any more in this run why they wait. One that has waited for the same reason
+    /// before is not news: a long outage does not flood the history.
+    fn mark_waiting(&self, why: &str) -> Result<()> {
+        let now = self.clock.now();
+        self.store.transact(|store| {
+            for (mail, attachment) in store.mark_waiting_mails(self.last_tried, why, now)? {
+                if let Some(attachment) = attachment {
+                    firing::mail_failed(store, attachment, mail, (why, true), now)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Tells the level that waits for a mail what became of it. Whether the level is done by it.
+fn wake(store: &Store, attempt: &Attempt, now: Timestamp) -> Result<bool> {
+    let ClaimedMail {
+        email, attachment, ..
+    } = &attempt.claim;
+    let Some(attachment) = *attachment else {
+        return Ok(false);
+    };
+    match &attempt.result {
+        Ok(_) => firing::mail_sent(store, attachment, email.id, now),
+        Err(error) => {
+            let is_news = email.last_error.as_ref() != Some(&error.reason);
+            let why = (error.reason.as_str(), is_news);
+            firing::mail_failed(store, attachment, email.id, why, now).map(|()| false)
+        }
+    }
+}
+
+impl Attempt {
+    /// When it is tried again; none when it is given up. A level decides on its own mails. Of the others, what is refused
+    /// now will be refused again.
+    fn next(&self, kind: Failure, now: Timestamp) -> Option<NextTry> {
+        let attempt = self.claim.email.attempts.saturating_add(1);
+        match kind {
+            _ if self.claim.attachment.is_some() => Some(NextTry::NextTick),
+            Failure::Refused => None,
+            Failure::Transient | Failure::Unreachable => {
+                next_attempt(attempt, MAX_RETRIES, now).map(NextTry::At)
+            }
+        }
+    }
+
+    fn unsent<'e>(&self, error: &'e DeliveryError, now: Timestamp) -> Unsent<'e> {
+        let next = self.next(error.kind, now);
+        Unsent {
+            error: &error.reason,
+            again: next.is_some(),
+            not_before: match next {
+                Some(NextTry::At(time)) => Some(time),
+                _ => None,
+            },
+        }
+    }
+
+    /// What became of it cannot be recorded: nobody else will tell.
+    fn warn_unrecorded(&self) {
+        if self.result.is_ok() {
+            let id = self.claim.email.id;
+            log::warn!(
+                "mail {id} was sent, which cannot be noted: the next tick sends it again, with the same Message-ID"
+            );
+        }
+    }
+
+    fn count(&self, summary: &mut Summary, now: Timestamp) {
+        let email = &self.claim.email;
+        let what = format!("mail {} ({})", email.id, email.content.subject);
+        let error = match &self.result {
+            Ok(delivery) => {
+                summary.mails_sent += 1;
+                if let Some(reasons) = delivery.reasons() {
+                    summary.report(Issue {
+                        subject: Subject::Mail(email.id),
+                        message: format!("{what} went to the others: {reasons}"),
+                        is_news: true,
+                        is_final: true,
+                    });
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        summary.mails_failed += 1;
+        let is_final = self.next(error.kind, now).is_none();
+        // A server that is not there is one issue, not one for each mail that waits for it.
+        if error.kind == Failure::Unreachable && !is_final {
+            return;
+        }
+        let subject = match self.claim.attachment {
+            Some(attachment) => Subject::Level {
+                attachment,
+                task: None,
+            },
+            None => Subject::Mail(email.id),
+        };
+        let end = if is_final { "; it is given up" } else { "" };
+        summary.report(Issue {
+            subject,
+            message: format!("{what} to {}: {error}{end}", email.recipients()),
+            is_news: email.attempts == 0 || is_final,
+            is_final,
+        });
+    }
+
+    /// Failures of a level's mails are told by the level.
+    fn write_history(&self, store: &Store, now: Timestamp) -> Result<()> {
+        let ClaimedMail {
+            email, attachment, ..
+        } = &self.claim;
+        let name = email.name();
+        match &self.result {
+            Ok(delivery) => {
+                let accepted = accepted(email, &delivery.refused).join(", ");
+                let message = format!("{name} sent to {accepted}: {}", email.content.subject);
+                tell(store, email, Severity::Info, &message, now)?;
+                match delivery.reasons() {
+                    Some(reasons) => {
+                        let message = format!("{name} not sent to all: {reasons}");
+                        tell(store, email, Severity::Error, &message, now)
+                    }
+                    None => Ok(()),
+                }
+            }
+            Err(_) if attachment.is_some() => Ok(()),
+            Err(error) => {
+                let message = format!("{name}: {error}");
+                tell(store, email, Severity::Error, &message, now)
+            }
+        }
+    }
+}
+
+/// When a mail is tried again.
+enum NextTry {
+    NextTick,
+    At(Timestamp),
+}
+
+impl Delivery {
+    /// Who was refused, and why; none when nobody was.
+    fn reasons(&self) -> Option<String> {
+        let reasons: Vec<_> = self
+            .refused
+            .iter()
+            .map(|refusal| refusal.reason.as_str())
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}
+
+/// Those of a mail's recipients that the server has taken it for, as they are written.
+fn accepted<'e>(email: &'e Email, refused: &[Refusal]) -> Vec<&'e str> {
+    let is_accepted = |text: &&String| {
+        let address = address::parse(text).map(|mailbox| mailbox.email.to_string());
+        !refused
+            .iter()
+            .any(|refusal| address.as_ref() == Ok(&refusal.address))
+    };
+    let all = email.content.recipients();
+    all.filter(is_accepted).map(String::as_str).collect()
+}
+
+fn tell(
+    store: &Store,
+    email: &Email,
+    severity: Severity,
+    message: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let timer = email.timer.as_deref().zip(email.timer_level);
+    match email.document {
+        Some(document) => store.insert_history(document, now, severity, message, timer),
+        None => Ok(()),
+    }
+}
