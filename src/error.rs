@@ -121,14 +121,19 @@ impl Error {
         }
     }
 
+    fn sqlite(&self) -> Option<&rusqlite::Error> {
+        match self {
+            Self::Sqlite(source) | Self::Database { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     /// Whether the database itself has failed, its disk or its locks, and not only what was asked of it: a check or a
     /// trigger that an application added refuses one row and leaves the others.
     pub fn is_about_the_database(&self) -> bool {
-        let (Self::Sqlite(source) | Self::Database { source, .. }) = self else {
-            return false;
-        };
+        let code = self.sqlite().and_then(rusqlite::Error::sqlite_error_code);
         !matches!(
-            source.sqlite_error_code(),
+            code,
             None | Some(ErrorCode::ConstraintViolation | ErrorCode::Unknown)
         )
     }
@@ -138,27 +143,19 @@ impl Error {
         self.is_busy() || self.is_full()
     }
 
+    /// Whether the disk has no room for what the database was to take.
+    pub fn is_full(&self) -> bool {
+        self.sqlite().is_some_and(is_full)
+    }
+
+    /// Whether another program held the database for longer than the busy timeout.
+    pub fn is_busy(&self) -> bool {
+        self.sqlite().is_some_and(is_busy)
+    }
+
     /// Whether the system has no room now for what was asked of it, and may have later.
     pub fn is_shortage(&self) -> bool {
         matches!(self, Self::Io { source, .. } if crate::handler::process::is_shortage(source))
-    }
-
-    /// Whether the disk has no room for what the database was to take.
-    pub fn is_full(&self) -> bool {
-        let (Self::Sqlite(source) | Self::Database { source, .. }) = self else {
-            return false;
-        };
-        let code = source.sqlite_error().map(|error| error.extended_code);
-        source.sqlite_error_code() == Some(ErrorCode::DiskFull)
-            || code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
-    }
-
-    /// Whether another program held the database for longer than the busy timeout, so that a later try may do.
-    pub fn is_busy(&self) -> bool {
-        match self {
-            Self::Sqlite(source) | Self::Database { source, .. } => is_busy(source),
-            _ => false,
-        }
     }
 }
 
@@ -184,15 +181,19 @@ impl<T> OrNotFound<T> for Option<T> {
 }
 
 /// `SQLITE_PROTOCOL` is what a stopped process with the write-ahead log's locks looks like to the others.
-pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed};
     matches!(
         error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::FileLockingProtocolFailed
-        )
+        Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed)
     )
+}
+
+/// On a full disk SQLite may also fail to enlarge the memory that its connections share.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Before 1.0.0 the schema changes in place: what SQLite misses then is a column or a table.
@@ -213,9 +214,7 @@ fn sqlite_sentence(error: &rusqlite::Error) -> String {
         _ if is_busy(error) => {
             "another program held the database for longer than 5 seconds; nothing was changed, try again"
         }
-        Some(ErrorCode::DiskFull) => {
-            "the disk is full; nothing was changed, make room and try again"
-        }
+        _ if is_full(error) => "the disk is full; nothing was changed, make room and try again",
         Some(ErrorCode::ReadOnly) => {
             "the database cannot be written to; check the permissions of the file and its folder"
         }
@@ -227,13 +226,6 @@ fn sqlite_sentence(error: &rusqlite::Error) -> String {
         }
         Some(ErrorCode::NotADatabase) => "this file is not a database; check --db and RUNNER_DB",
         Some(ErrorCode::DatabaseCorrupt) => "the database is damaged; restore it from a copy",
-        // What SQLite cannot make room for in the memory that its connections share.
-        Some(ErrorCode::SystemIoFailure)
-            if error.sqlite_error().map(|error| error.extended_code)
-                == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
-        {
-            "the disk is full; make room and try again"
-        }
         Some(ErrorCode::SystemIoFailure) => {
             return format!("the disk answered with an error ({error}); nothing was changed");
         }

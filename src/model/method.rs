@@ -1,9 +1,10 @@
-//! A method: a named handler, the command that does the work of a task (seed 000, “method”).
+//! A method: a named handler, the command that does the work of a task.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::Error;
-use crate::functions::Functions;
+use crate::error::{Error, one_line};
 
 /// What a name that stands for all methods of a service ends with.
 const WHOLE_SERVICE: &str = ":*";
@@ -29,42 +30,9 @@ pub struct Method {
 }
 
 impl Method {
-    /// The argv for a task of this `method`: a whole service gets the part after the colon as its last argument.
-    pub fn argv(&self, method: &str) -> Vec<String> {
-        let mut argv = self.command.clone();
-        let service = self.name.strip_suffix('*').unwrap_or(&self.name);
-        if service != self.name {
-            argv.extend(method.strip_prefix(service).map(str::to_owned));
-        }
-        argv
-    }
-
-    fn serves(&self, method: &str) -> bool {
-        match self.name.strip_suffix('*') {
-            Some(service) if self.name.ends_with(WHOLE_SERVICE) => {
-                method.len() > service.len() && method.starts_with(service)
-            }
-            _ => self.name == method,
-        }
-    }
-}
-
-/// The methods that tasks can have.
-#[derive(Debug, Default)]
-pub struct Methods(Vec<Method>);
-
-impl Methods {
-    /// These methods.
-    pub(crate) fn new(methods: Vec<Method>) -> Self {
-        Self(methods)
-    }
-
-    /// These, and those that are functions of this program.
-    #[must_use]
-    pub(crate) fn with_natives(mut self, functions: &Functions) -> Self {
-        self.0
-            .retain(|known| functions.names().all(|name| name != known.name));
-        self.0.extend(functions.names().map(|name| Method {
+    /// A method that is a function of this program.
+    fn function(name: &str) -> Self {
+        Self {
             name: name.to_owned(),
             command: Vec::new(),
             timeout: None,
@@ -72,23 +40,45 @@ impl Methods {
             resident: false,
             pipeline: 1,
             native: true,
-        }));
-        self
+        }
+    }
+
+    /// The argv for a task of this `method`: a whole service gets the part after the colon as its last argument.
+    pub fn argv(&self, method: &str) -> Vec<String> {
+        let mut argv = self.command.clone();
+        if let Some(service) = self.name.strip_suffix('*') {
+            argv.extend(method.strip_prefix(service).map(str::to_owned));
+        }
+        argv
+    }
+}
+
+/// The methods that tasks can have.
+#[derive(Debug, Default)]
+pub struct Methods(BTreeMap<String, Method>);
+
+impl Methods {
+    /// Those that are registered, and those that are functions of this program, which go before them.
+    pub(crate) fn new<'a>(
+        registered: Vec<Method>,
+        functions: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let all = registered
+            .into_iter()
+            .chain(functions.map(Method::function));
+        Self(all.map(|method| (method.name.clone(), method)).collect())
     }
 
     /// The handler of a task of this `method`: the one of that name, else the service with the longest name.
     pub fn find(&self, method: &str) -> Option<&Method> {
-        let whole = self.0.iter().find(|known| known.name == method);
-        whole.or_else(|| {
-            let services = self.0.iter().filter(|known| known.serves(method));
-            services.max_by_key(|known| known.name.len())
+        self.0.get(method).or_else(|| {
+            let services = method.rmatch_indices(':').map(|(colon, _)| colon);
+            let mut services = services.filter(|colon| colon + 1 < method.len());
+            services.find_map(|colon| self.0.get(&format!("{}{WHOLE_SERVICE}", &method[..colon])))
         })
     }
 
     /// The same, or an error that gives the nearest names.
-    ///
-    /// # Errors
-    /// When no handler is registered for it.
     pub fn get(&self, method: &str) -> Result<&Method, Error> {
         if method.ends_with(WHOLE_SERVICE) {
             let reason = "this stands for all methods of a service; name one of them";
@@ -102,52 +92,44 @@ impl Methods {
     }
 
     fn hint(&self, method: &str) -> String {
-        match self.nearest(method).as_slice() {
-            _ if self.0.is_empty() => {
-                "none is registered yet; 'runner method set NAME -- COMMAND' does it".to_owned()
-            }
-            [] => "'runner method list' shows them".to_owned(),
-            near => format!(
-                "did you mean {}? 'runner method list' shows them",
-                near.join(" or ")
-            ),
+        let near = self.nearest(method);
+        if self.0.is_empty() {
+            "none is registered yet; 'runner method set NAME -- COMMAND' does it".to_owned()
+        } else if near.is_empty() {
+            "'runner method list' shows them".to_owned()
+        } else {
+            let near = near.join(" or ");
+            format!("did you mean {near}? 'runner method list' shows them")
         }
     }
 
     fn nearest(&self, method: &str) -> Vec<&str> {
         let wanted = method.to_lowercase();
-        let mut near: Vec<(f64, &str)> = self
-            .0
-            .iter()
-            .map(|known| {
-                (
-                    strsim::jaro_winkler(&wanted, &known.name.to_lowercase()),
-                    known.name.as_str(),
-                )
-            })
-            .filter(|(likeness, _)| *likeness > 0.75)
-            .collect();
+        let names = self.0.keys().map(|name| {
+            let likeness = strsim::jaro_winkler(&wanted, &name.to_lowercase());
+            (likeness, name.as_str())
+        });
+        let mut near: Vec<_> = names.filter(|(likeness, _)| *likeness > 0.75).collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
         near.into_iter().take(3).map(|(_, name)| name).collect()
     }
 }
 
-/// Refuses a name that could not be called.
-///
-/// # Errors
-/// When it is empty, has control characters, or a `*` elsewhere than in `Service:*`.
+/// Refuses a name that could not be called: an empty one, one with control characters, or one with a `*` elsewhere than
+/// in `Service:*`.
 pub fn check_name(name: &str) -> Result<(), Error> {
     let stem = name.strip_suffix(WHOLE_SERVICE).unwrap_or(name);
-    let reason = match stem {
-        "" => "a method needs a name, such as Service:method",
-        _ if stem.contains('*') => {
-            "'*' stands at the end, after a colon, for all methods of a service"
-        }
-        _ if stem.chars().any(char::is_control) => "a name has no control characters",
-        _ => return Ok(()),
+    let reason = if stem.is_empty() {
+        "a method needs a name, such as Service:method"
+    } else if stem.contains('*') {
+        "'*' stands at the end, after a colon, for all methods of a service"
+    } else if stem.chars().any(char::is_control) {
+        "a name has no control characters"
+    } else {
+        return Ok(());
     };
     Err(Error::invalid(
-        format!("method '{}'", crate::error::one_line(name)),
+        format!("method '{}'", one_line(name)),
         reason,
     ))
 }

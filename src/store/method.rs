@@ -10,25 +10,16 @@ use crate::store::text::{text, text_or_null};
 
 impl Store {
     /// All methods that a task can have: those that are registered, and the functions of this program.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn methods(&self, functions: &Functions) -> Result<Methods> {
-        Ok(Methods::new(self.list_methods()?).with_natives(functions))
+        Ok(Methods::new(self.list_methods()?, functions.names()))
     }
 
     /// The methods that are registered in the database, by name.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn list_methods(&self) -> Result<Vec<Method>> {
         self.list("SELECT * FROM method ORDER BY name", [], method)
     }
 
     /// Registers a method, or replaces it.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn set_method(&self, method: &Method) -> Result<()> {
         self.execute(
             "INSERT INTO method (name, command, timeout, retries, resident, pipeline)
@@ -49,9 +40,6 @@ impl Store {
     }
 
     /// Removes a method.
-    ///
-    /// # Errors
-    /// When there is none of that name.
     pub fn delete_method(&self, name: &str) -> Result<()> {
         let deleted = self.execute("DELETE FROM method WHERE name = ?1", [name])?;
         (deleted > 0).then_some(()).or_not_found("method", name)
@@ -73,8 +61,8 @@ fn method(row: &Row<'_>) -> rusqlite::Result<Method> {
 /// The table's check sees to it that this is an array; what plain SQL put there besides texts is taken as it is written.
 fn argv(command: &str) -> Vec<String> {
     let words: Vec<serde_json::Value> = serde_json::from_str(command).unwrap_or_default();
+    let words = words.iter();
     words
-        .iter()
         .map(|word| {
             word.as_str()
                 .map_or_else(|| word.to_string(), str::to_owned)

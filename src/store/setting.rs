@@ -1,7 +1,5 @@
 //! The settings.
 
-use std::collections::BTreeMap;
-
 use crate::error::Result;
 use crate::model::settings::Settings;
 use crate::store::Store;
@@ -9,20 +7,14 @@ use crate::store::text::text;
 
 impl Store {
     /// All that is set.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn settings(&self) -> Result<Settings> {
         let rows = self.list("SELECT key, value FROM setting", [], |row| {
             Ok((text(row, "key")?, text(row, "value")?))
         })?;
-        Ok(Settings::new(rows.into_iter().collect::<BTreeMap<_, _>>()))
+        Ok(Settings::new(rows.into_iter().collect()))
     }
 
     /// Sets one; the caller has checked the value.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn set_setting(&self, key: &str, value: &str) -> Result<()> {
         self.execute(
             "INSERT INTO setting (key, value) VALUES (?1, ?2)
@@ -33,9 +25,6 @@ impl Store {
     }
 
     /// Takes one back to its default.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn unset_setting(&self, key: &str) -> Result<()> {
         self.execute("DELETE FROM setting WHERE key = ?1", [key])?;
         Ok(())
