@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::output::or_dash;
 use super::{Invocation, Session, attachment, values};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::firing;
 use crate::firing::attach::{self, AttachmentView};
 use crate::json::Json;
 use crate::model::document::{
-    Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument, add, change,
-    change_state,
+    Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument,
 };
+use crate::model::timer::definition::check_attribute;
 use crate::time::Zone;
 
 #[derive(Debug, clap::Subcommand)]
@@ -110,7 +110,7 @@ impl Command {
                 let session = invocation.open()?;
                 session.store.transact(|store| {
                     let id = store.document_id(&DocumentRef::Key(doc))?;
-                    change_state(store, id, &state, session.now())
+                    store.change_state(id, &state, session.now())
                 })
             }
             Self::Show { doc } => show(invocation, doc),
@@ -130,10 +130,17 @@ impl Add {
             title: self.title,
             state: self.state,
         };
+        new.check()?;
         let session = invocation.open()?;
-        let id = session
-            .store
-            .transact(|store| add(store, &new, session.now()))?;
+        let id = session.store.transact(|store| {
+            if let Some(key) = &new.key
+                && store.has_document_key(key)?
+            {
+                let reason = "another document has it; take another one";
+                return Err(Error::invalid(format!("the key '{key}'"), reason));
+            }
+            store.insert_document(&new, session.now())
+        })?;
         invocation.id(id)
     }
 
@@ -155,20 +162,26 @@ impl Add {
 
 impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let attributes = values::pairs("attribute", &self.attributes)?;
-        let attributes = attributes.into_iter().map(|(name, value)| {
-            let value = (value.as_str() != Some("")).then(|| Json::from(&value));
-            (name, value)
-        });
-        let changes = Changes {
-            family: self.family,
-            title: self.title,
-            attributes: attributes.collect(),
-        };
+        let pairs = values::pairs("attribute", &self.attributes)?;
+        let mut names = pairs.iter().map(|(name, _)| name);
+        names
+            .try_for_each(|name| check_attribute(name))
+            .map_err(|reason| Error::invalid("attributes", reason))?;
         let session = invocation.open()?;
         session.store.transact(|store| {
             let id = store.document_id(&DocumentRef::Key(self.doc))?;
-            change(store, id, changes, session.when())
+            let mut attributes = store.document(id)?.attributes;
+            for (name, value) in &pairs {
+                let value = (value.as_str() != Some("")).then(|| Json::from(value));
+                attributes = store.with_attribute(&attributes, name, value.as_ref())?;
+            }
+            let changes = Changes {
+                family: self.family,
+                title: self.title,
+                attributes: (!pairs.is_empty()).then_some(attributes),
+            };
+            store.update_document(id, &changes, session.now())?;
+            firing::settle_document(store, id, session.when())
         })
     }
 }

@@ -5,7 +5,10 @@ use rusqlite::{Row, params};
 
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
-use crate::model::document::{Document, DocumentFilter, DocumentRef, NewDocument};
+use crate::model::document::{
+    Changes, Document, DocumentFilter, DocumentRef, NewDocument, state_words,
+};
+use crate::model::task::Severity;
 use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
 use crate::time::Timestamp;
@@ -133,6 +136,16 @@ impl Store {
         Ok(changed > 0)
     }
 
+    /// Gives a document another state, and tells that in its history.
+    pub fn change_state(&self, document: i64, state: &str, now: Timestamp) -> Result<()> {
+        let before = self.state(document)?;
+        if self.set_state(document, state, now)? {
+            let message = state_words(&before, state);
+            self.insert_history(document, now, Severity::Info, &message, None)?;
+        }
+        Ok(())
+    }
+
     /// The state of a document.
     ///
     /// # Errors
@@ -143,21 +156,17 @@ impl Store {
             .or_not_found("document", document)
     }
 
-    /// Writes a document's family, title and attributes, those of them that are given: what is not UTF-8 in the others
-    /// stays as it is.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn update_document(
-        &self,
-        id: i64,
-        (family, title, attributes): (Option<&str>, Option<&str>, Option<&Json>),
-        now: Timestamp,
-    ) -> Result<()> {
+    /// Changes a document, unless it is so already.
+    pub fn update_document(&self, id: i64, changes: &Changes, now: Timestamp) -> Result<()> {
+        let Changes {
+            family,
+            title,
+            attributes,
+        } = changes;
         self.execute(
             "UPDATE document SET family = coalesce(?2, family), title = coalesce(?3, title),
                                  attributes = coalesce(?4, attributes), revision = revision + 1, updated_at = ?5
-              WHERE id = ?1",
+              WHERE id = ?1 AND (?2 <> family OR ?3 <> title OR ?4 <> attributes)",
             params![id, family, title, attributes, now],
         )?;
         Ok(())

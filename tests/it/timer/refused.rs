@@ -181,10 +181,6 @@ fn attachments_that_cannot_be_are_refused() {
             &["t", "1", "--reference", "9900-04-10"],
             "outside the years 0000 to 9999",
         ),
-        (
-            &["t", "1", "--reference", "0000-01-01T00:00+14:00"],
-            "outside the years",
-        ),
     ] {
         let refused = home.refused(["timer", "attach"].iter().chain(arguments));
         assert!(refused.contains(sentence), "{arguments:?}: {refused}");
