@@ -383,6 +383,7 @@ fn start_log(verbose: u8, quiet: bool) {
     };
     env_logger::Builder::new()
         .filter_level(level)
+        .filter_module("rustls", log::LevelFilter::Warn)
         .parse_env("RUNNER_LOG")
         .format(|out, record| {
             use std::io::Write;

@@ -6,18 +6,19 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::message::Message;
-use super::transport::{Delivery, DeliveryError};
+use super::transport::{Delivery, DeliveryError, Failure};
 
 /// Writes the mail as `FOLDER/<message id>.eml`. The folder is made if it is missing, for its owner alone. A repeat has
 /// the same Message-ID and so stays one file; after a power cut the file is there in full or not at all.
 pub(super) fn write(folder: &Path, message: &Message) -> Result<Delivery, DeliveryError> {
     if message.id.contains('/') || message.id.starts_with('.') {
         let reason = "its Message-ID can't be the name of a file";
-        return Err(DeliveryError::refused(reason));
+        return Err(DeliveryError::new(Failure::Refused, reason));
     }
     let path = store(folder, &format!("{}.eml", message.id), &message.bytes);
     let path = path.map_err(|error| {
-        DeliveryError::unreachable(&format!("mail folder {}: {error}", folder.display()))
+        let reason = format!("mail folder {}: {error}", folder.display());
+        DeliveryError::new(Failure::Unreachable, &reason)
     })?;
     Ok(Delivery::to_all(&format!("written to {}", path.display())))
 }

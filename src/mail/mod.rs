@@ -10,6 +10,7 @@ mod folder;
 mod message;
 pub mod outbox;
 mod sendmail;
+mod server;
 mod smtp;
 mod template;
 mod transport;

@@ -1,8 +1,8 @@
 //! The outbox: a mail is a row, written in the transaction of what causes it and sent after it.
 //!
-//! Claim one, send it, record what became of it. No transaction is open while a mail is sent; the one that records what
-//! became of a mail also claims the next, so that a mail costs one wait for the disk. A mail is sent at least once: when
-//! a worker dies before it has recorded that, the next tick sends it again, and its Message-ID tells a receiver so.
+//! Claim one, send it, record what became of it: no transaction is open while a mail is sent. A mail is sent at least
+//! once: when a worker dies before it has recorded that, the next tick sends it again, and its Message-ID tells a receiver
+//! so.
 //!
 //! A mail of a timer is tried again as its level is, by each tick. Any other is tried again after a growing pause, and
 //! given up after some attempts, or at once when the server refuses it for good.
@@ -22,7 +22,7 @@ use crate::model::summary::Summary;
 use crate::model::task::{Severity, next_attempt};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::mail::{BEFORE_ALL, ClaimedMail, NewMail, Unsent};
+use crate::store::mail::{BEFORE_ALL, ClaimedMail, NewMail, Retry};
 use crate::time::Timestamp;
 use crate::worker::Worker;
 
@@ -52,16 +52,8 @@ pub struct Outbox<'a> {
 struct Attempt {
     claim: ClaimedMail,
     result: Result<Delivery, DeliveryError>,
-}
-
-/// What one transaction of the outbox came to.
-#[derive(Default)]
-struct Recorded {
-    registered: Option<Worker>,
-    /// The next mail.
-    claim: Option<ClaimedMail>,
-    /// Whether the level that the recorded mail was of is done by it.
-    is_level_done: bool,
+    /// Whether it is told at once to whoever asked for it, and nothing is kept of it when it does not go out.
+    is_on_demand: bool,
 }
 
 impl<'a> Outbox<'a> {
@@ -80,39 +72,25 @@ impl<'a> Outbox<'a> {
 
     /// Sends what is queued, for some seconds at most; each mail is tried once by a run.
     pub(crate) fn send_queued(&mut self, shutdown: &Shutdown, summary: &mut Summary) -> Result<()> {
-        let is_down = self.down.is_some();
-        if is_down
-            || !self
-                .store
-                .has_queued_mail(self.last_tried, self.clock.now())?
-        {
+        if self.down.is_some() {
             return Ok(());
         }
         let until = self.clock.elapsed() + SEND_BUDGET;
-        let should_continue = || !shutdown.is_requested();
-        let mut tried = None;
-        loop {
-            let claims =
-                should_continue() && self.clock.elapsed() < until && self.transport().is_ok();
-            if !claims && tried.is_none() {
-                break;
-            }
-            let recorded = self.record(tried.take(), claims, &should_continue)?;
-            summary.fired += u64::from(recorded.is_level_done);
-            let Some(claim) = recorded.claim else {
+        while !shutdown.is_requested() && self.clock.elapsed() < until {
+            let Some(claim) = self.claim_next()? else {
                 break;
             };
-            self.last_tried = claim.email.id;
-            let attempt = self.send(claim);
+            let attempt = self.send(claim, false);
             attempt.count(summary, self.clock.now());
-            tried = Some(attempt);
+            let is_level_done = self.record(&attempt, Some(shutdown))?;
+            summary.fired += u64::from(is_level_done);
         }
-        if let Some(why) = self.down.clone() {
+        if let Some(why) = &self.down {
             summary.report(Issue {
                 subject: Subject::Transport,
                 ..Issue::of_run(format!("mail does not go out: {why}"))
             });
-            self.mark_waiting(&why)?;
+            self.mark_waiting(why)?;
         }
         Ok(())
     }
@@ -132,26 +110,18 @@ impl<'a> Outbox<'a> {
             document: None,
             level: None,
         };
-        let (registered, claim) = self.store.transact(|store| {
-            let (worker, registered) =
-                Worker::known_or_new(self.worker.as_ref(), store, self.clock)?;
+        let worker = self.worker()?;
+        let claim = self.store.transact(|store| {
             let id = store.insert_mail(&mail, self.clock.now())?;
-            Ok((registered, store.claim_mail(id, worker)?))
+            store.claim_mail(id, worker)
         })?;
-        self.worker = self.worker.take().or(registered);
         let Some(claim) = claim else {
             return Err(Error::invalid("mail", "another run has taken it"));
         };
-        let (id, worker) = (claim.email.id, claim.worker);
-        let attempt = self.send(claim);
-        let recorded = match &attempt.result {
-            Ok(_) => self.record_patiently(&|store| self.write(store, &attempt), &|| true),
-            Err(_) => self.record_patiently(&|store| store.drop_unsent_mail(id, worker), &|| true),
-        };
-        if let Err(error) = recorded {
-            log::warn!(
-                "mail {id}: what became of it cannot be noted, the next tick sends it again: {error}"
-            );
+        let id = claim.email.id;
+        let attempt = self.send(claim, true);
+        if let Err(error) = self.record(&attempt, None) {
+            log::warn!("mail {id}: what became of it cannot be recorded: {error}");
         }
         Ok(match attempt.result {
             Ok(delivery) => Ok((id, delivery)),
@@ -197,81 +167,74 @@ impl<'a> Outbox<'a> {
         Ok(self.transport.insert(transport))
     }
 
-    fn send(&mut self, claim: ClaimedMail) -> Attempt {
-        let result = match Message::of(&claim.email) {
-            Err(reason) => Err(DeliveryError::refused(&reason)),
-            Ok(message) => match self.transport() {
-                Ok(transport) => transport.send(message),
-                Err(why) => Err(DeliveryError::refused(&why)),
-            },
+    /// This run as a worker, from its first mail on.
+    fn worker(&mut self) -> Result<i64> {
+        let worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => self
+                .store
+                .transact(|store| Worker::register(store, self.clock))?,
+        };
+        Ok(self.worker.insert(worker).id)
+    }
+
+    fn claim_next(&mut self) -> Result<Option<ClaimedMail>> {
+        let (last, now) = (self.last_tried, self.clock.now());
+        if !self.store.has_queued_mail(last, now)? || self.transport().is_err() {
+            return Ok(None);
+        }
+        let worker = self.worker()?;
+        let claim = self
+            .store
+            .transact(|store| store.claim_next_mail(last, worker, now))?;
+        if let Some(claim) = &claim {
+            self.last_tried = claim.email.id;
+        }
+        Ok(claim)
+    }
+
+    fn send(&mut self, claim: ClaimedMail, is_on_demand: bool) -> Attempt {
+        let sent = Message::of(&claim.email).and_then(|message| Ok((self.transport()?, message)));
+        let result = match sent {
+            Ok((transport, message)) => transport.send(message),
+            Err(reason) => Err(DeliveryError::new(Failure::Refused, &reason)),
         };
         let id = claim.email.id;
         match &result {
-            Ok(delivery) => {
-                log::info!("mail {id}: {}", delivery.answer);
-                for refusal in &delivery.refused {
-                    log::info!("mail {id}: {}", refusal.reason);
-                }
-            }
-            Err(error) if error.kind == Failure::Unreachable => {
-                self.down = Some(error.reason.clone());
-            }
+            Ok(delivery) => log::info!("mail {id}: {}", delivery.answer),
             Err(error) => log::info!("mail {id}: {error}"),
         }
-        Attempt { claim, result }
-    }
-
-    /// One transaction: what became of a mail, and the next one if it is wanted.
-    fn record(
-        &mut self,
-        tried: Option<Attempt>,
-        claims: bool,
-        should_continue: &dyn Fn() -> bool,
-    ) -> Result<Recorded> {
-        let work = |store: &Store| {
-            let mut recorded = Recorded::default();
-            if let Some(attempt) = &tried {
-                recorded.is_level_done = self.write(store, attempt)?;
-            }
-            if claims {
-                let now = self.clock.now();
-                let (worker, registered) =
-                    Worker::known_or_new(self.worker.as_ref(), store, self.clock)?;
-                recorded.registered = registered;
-                recorded.claim = store.claim_next_mail(self.last_tried, worker, now)?;
-            }
-            Ok(recorded)
-        };
-        let recorded = match &tried {
-            Some(_) => self.record_patiently(&work, should_continue),
-            None => self.store.transact(work),
-        };
-        if recorded.is_err() {
-            tried.iter().for_each(Attempt::warn_unrecorded);
+        if let Err(error) = &result
+            && error.kind == Failure::Unreachable
+        {
+            self.down = Some(error.reason.clone());
         }
-        let mut recorded = recorded?;
-        self.worker = self.worker.take().or(recorded.registered.take());
-        Ok(recorded)
+        Attempt {
+            claim,
+            result,
+            is_on_demand,
+        }
     }
 
-    /// Asks a database that others hold again; who is told to leave asks once more.
-    fn record_patiently<T>(
-        &self,
-        work: &dyn Fn(&Store) -> Result<T>,
-        should_continue: &dyn Fn() -> bool,
-    ) -> Result<T> {
+    /// Writes what became of a mail, to a database that others may hold for a while; who is told to leave asks it once
+    /// more. Whether the level that the mail was of is done by it.
+    fn record(&self, attempt: &Attempt, shutdown: Option<&Shutdown>) -> Result<bool> {
         let mut left = MAX_BUSY;
         loop {
-            match self.store.transact(work) {
+            match self.store.transact(|store| self.write(store, attempt)) {
                 Err(error) if error.is_busy() && left > 0 => {
-                    left = if should_continue() { left - 1 } else { 0 };
+                    let must_leave = shutdown.is_some_and(Shutdown::is_requested);
+                    left = if must_leave { 0 } else { left - 1 };
                 }
-                done => return done,
+                Err(error) => {
+                    attempt.warn_unrecorded();
+                    return Err(error);
+                }
+                recorded => return recorded,
             }
         }
     }
 
-    /// Writes what became of a mail. Whether the level that it was of is done by it.
     fn write(&self, store: &Store, attempt: &Attempt) -> Result<bool> {
         let now = self.clock.now();
         let ClaimedMail { email, worker, .. } = &attempt.claim;
@@ -280,13 +243,15 @@ impl<'a> Outbox<'a> {
                 let refused = delivery.reasons();
                 store.finish_mail(email.id, *worker, refused.as_deref(), now)?
             }
-            Err(error) => store.put_back_mail(email.id, *worker, &attempt.unsent(error, now))?,
+            Err(_) if attempt.is_on_demand => store.drop_unsent_mail(email.id, *worker)?,
+            Err(error) => {
+                let retry = attempt.retry(error, now);
+                store.put_back_mail(email.id, *worker, &error.reason, retry)?
+            }
         };
         if !is_written {
-            log::warn!(
-                "mail {}: it is not this run's any more; what became of it is not noted",
-                email.id
-            );
+            let id = email.id;
+            log::warn!("mail {id}: another run has it now; what became of it here is not recorded");
             return Ok(false);
         }
         attempt.write_history(store, now)?;
@@ -327,28 +292,15 @@ fn wake(store: &Store, attempt: &Attempt, now: Timestamp) -> Result<bool> {
 }
 
 impl Attempt {
-    /// When it is tried again; none when it is given up. A level decides on its own mails. Of the others, what is refused
-    /// now will be refused again.
-    fn next(&self, kind: Failure, now: Timestamp) -> Option<NextTry> {
+    /// A level decides on its own mails. Of the others, what is refused now will be refused again.
+    fn retry(&self, error: &DeliveryError, now: Timestamp) -> Retry {
         let attempt = self.claim.email.attempts.saturating_add(1);
-        match kind {
-            _ if self.claim.attachment.is_some() => Some(NextTry::NextTick),
-            Failure::Refused => None,
+        match error.kind {
+            _ if self.claim.attachment.is_some() => Retry::Soon,
+            Failure::Refused => Retry::Never,
             Failure::Transient | Failure::Unreachable => {
-                next_attempt(attempt, MAX_RETRIES, now).map(NextTry::At)
+                next_attempt(attempt, MAX_RETRIES, now).map_or(Retry::Never, Retry::At)
             }
-        }
-    }
-
-    fn unsent<'e>(&self, error: &'e DeliveryError, now: Timestamp) -> Unsent<'e> {
-        let next = self.next(error.kind, now);
-        Unsent {
-            error: &error.reason,
-            again: next.is_some(),
-            not_before: match next {
-                Some(NextTry::At(time)) => Some(time),
-                _ => None,
-            },
         }
     }
 
@@ -357,7 +309,7 @@ impl Attempt {
         if self.result.is_ok() {
             let id = self.claim.email.id;
             log::warn!(
-                "mail {id} was sent, which cannot be noted: the next tick sends it again, with the same Message-ID"
+                "mail {id} was sent, which cannot be recorded: the next tick sends it again, with the same Message-ID"
             );
         }
     }
@@ -371,7 +323,7 @@ impl Attempt {
                 if let Some(reasons) = delivery.reasons() {
                     summary.report(Issue {
                         subject: Subject::Mail(email.id),
-                        message: format!("{what} went to the others: {reasons}"),
+                        message: format!("{what} was not sent to all: {reasons}"),
                         is_news: true,
                         is_final: true,
                     });
@@ -381,7 +333,7 @@ impl Attempt {
             Err(error) => error,
         };
         summary.mails_failed += 1;
-        let is_final = self.next(error.kind, now).is_none();
+        let is_final = self.retry(error, now) == Retry::Never;
         // A server that is not there is one issue, not one for each mail that waits for it.
         if error.kind == Failure::Unreachable && !is_final {
             return;
@@ -428,12 +380,6 @@ impl Attempt {
             }
         }
     }
-}
-
-/// When a mail is tried again.
-enum NextTry {
-    NextTick,
-    At(Timestamp),
 }
 
 impl Delivery {

@@ -1,70 +1,70 @@
 //! The local mail program.
 
-use std::io::{self, Read, Seek, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::message::Message;
-use super::transport::{Delivery, DeliveryError, within};
+use super::transport::{Delivery, DeliveryError, Failure, within};
 
 /// What sysexits.h has for a mail that will never go out: a wrong use, wrong data, no such user, no such host, no
 /// permission. All else may be over by the next time: a program that is set up wrongly, say.
 const FOR_GOOD: [i32; 5] = [64, 65, 67, 68, 77];
 
 /// How much of the end of its stderr is kept, in bytes.
-const STDERR_TAIL: usize = 400;
+const STDERR_TAIL: u64 = 400;
 
-/// How long stderr may stay open after the program has ended: what it left in the background may hold it.
-const DRAIN: Duration = Duration::from_millis(200);
-
-/// Runs `PROGRAM -i -f FROM -- RECIPIENTS…` in a process group of its own, with the message as its input. When it takes
-/// too long, the group is killed. What a program that succeeded leaves in the background goes on: it may be delivering.
+/// Runs `PROGRAM -i -f FROM -- RECIPIENTS…` in a process group of its own. When it takes too long, the group is killed. What
+/// a program that succeeded leaves in the background goes on: it may be delivering.
 pub(super) fn send(
     program: &Path,
     message: &Message,
     timeout: Duration,
 ) -> Result<Delivery, DeliveryError> {
-    let shown = program.display();
-    let mut child = start(program, message)
-        .map_err(|error| DeliveryError::unreachable(&format!("{shown}: {error}")))?;
-    let stderr = read_stderr(child.stderr.take());
+    let failed =
+        |kind, reason: &str| DeliveryError::new(kind, &format!("{}: {reason}", program.display()));
+    let absent = |error: io::Error| failed(Failure::Unreachable, &error.to_string());
+    let mut stderr = tempfile::tempfile().map_err(absent)?;
+    let mut child = start(program, message, &stderr).map_err(absent)?;
     let status = wait(&mut child, timeout).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::TimedOut => "it took too long and was killed".to_owned(),
             _ => error.to_string(),
         };
-        DeliveryError::transient(&format!("{shown}: {reason}"))
+        failed(Failure::Transient, &reason)
     })?;
     if status.success() {
-        return Ok(Delivery::to_all(&format!("accepted by {shown}")));
+        return Ok(Delivery::to_all(&format!(
+            "accepted by {}",
+            program.display()
+        )));
     }
-    let words = stderr.recv_timeout(DRAIN).unwrap_or_default();
-    Err(failed(&shown.to_string(), status, &words))
-}
-
-fn failed(program: &str, status: ExitStatus, words: &str) -> DeliveryError {
-    match status.code() {
+    let words = tail(&mut stderr).unwrap_or_default();
+    Err(match status.code() {
         Some(code) if FOR_GOOD.contains(&code) => {
-            DeliveryError::refused(&format!("{program}: exit {code}: {words}"))
+            failed(Failure::Refused, &format!("exit {code}: {words}"))
         }
-        Some(code) => DeliveryError::transient(&format!("{program}: exit {code}: {words}")),
+        Some(code) => failed(Failure::Transient, &format!("exit {code}: {words}")),
         None => {
             let signal = status.signal().unwrap_or_default();
-            DeliveryError::transient(&format!("{program}: killed by signal {signal}: {words}"))
+            failed(
+                Failure::Transient,
+                &format!("killed by signal {signal}: {words}"),
+            )
         }
-    }
+    })
 }
 
-/// The message is laid out in a nameless file, so that a program which does not read can't hold us. Its lines end as
-/// those of any text here do: some programs would send a CR before the CRLF that they put there themselves.
-fn start(program: &Path, message: &Message) -> io::Result<Child> {
+/// Input and stderr are nameless files, so that a program which does not read, or leaves something behind that could write,
+/// can't hold us. The lines of the message end as those of any text here do: some programs would send a CR before the CRLF
+/// that they put there themselves.
+fn start(program: &Path, message: &Message, stderr: &File) -> io::Result<Child> {
     let mut input = tempfile::tempfile()?;
     let text = String::from_utf8_lossy(&message.bytes).replace("\r\n", "\n");
     input.write_all(text.as_bytes())?;
@@ -77,30 +77,16 @@ fn start(program: &Path, message: &Message) -> io::Result<Child> {
         .process_group(0)
         .stdin(input)
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(stderr.try_clone()?)
         .spawn()
 }
 
-/// Reads stderr to its end, whoever holds it, and keeps its tail.
-fn read_stderr(stderr: Option<ChildStderr>) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    let reader = thread::Builder::new().spawn(move || {
-        // Nobody may be waiting any more.
-        let _ = sender.send(stderr.map(stderr_tail).unwrap_or_default());
-    });
-    // Without a thread there are no words, and the exit status still tells.
-    drop(reader);
-    receiver
-}
-
-fn stderr_tail(mut stderr: ChildStderr) -> String {
+fn tail(stderr: &mut File) -> io::Result<String> {
+    let length = stderr.metadata()?.len();
+    stderr.seek(SeekFrom::Start(length.saturating_sub(STDERR_TAIL)))?;
     let mut tail = Vec::new();
-    let mut chunk = [0; 4096];
-    while let Ok(count @ 1..) = stderr.read(&mut chunk) {
-        tail.extend(chunk.iter().take(count));
-        tail.drain(..tail.len().saturating_sub(STDERR_TAIL));
-    }
-    String::from_utf8_lossy(&tail).trim().to_owned()
+    stderr.take(STDERR_TAIL).read_to_end(&mut tail)?;
+    Ok(String::from_utf8_lossy(&tail).trim().to_owned())
 }
 
 /// Waits for the end, and brings it about when that takes too long. It waits without reaping at first, so that the number

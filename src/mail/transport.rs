@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::message::Message;
-use super::smtp::{Server, Smtp};
+use super::server::Server;
+use super::smtp::Smtp;
 use super::{folder, sendmail};
 use crate::model::settings::hide_password;
 
@@ -75,18 +76,6 @@ impl DeliveryError {
             kind,
             reason: presentable(reason),
         }
-    }
-
-    pub(super) fn refused(reason: &str) -> Self {
-        Self::new(Failure::Refused, reason)
-    }
-
-    pub(super) fn transient(reason: &str) -> Self {
-        Self::new(Failure::Transient, reason)
-    }
-
-    pub(super) fn unreachable(reason: &str) -> Self {
-        Self::new(Failure::Unreachable, reason)
     }
 }
 

@@ -45,15 +45,15 @@ pub(crate) struct ClaimedMail {
     pub(crate) attachment: Option<i64>,
 }
 
-/// What becomes of a mail that did not go out.
-#[derive(Debug)]
-pub(crate) struct Unsent<'a> {
-    /// Why it did not.
-    pub(crate) error: &'a str,
-    /// Whether it is tried again.
-    pub(crate) again: bool,
+/// When a mail is tried again that did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// By the next tick.
+    Soon,
     /// Not before this.
-    pub(crate) not_before: Option<Timestamp>,
+    At(Timestamp),
+    /// It has failed.
+    Never,
 }
 
 /// The attachment of a mail that was taken back while it was being sent: ids begin at 1.
@@ -240,17 +240,23 @@ impl Store {
     }
 
     /// Notes that a mail has not gone out, if it is still in this worker's hand. Whether it was.
-    pub(crate) fn put_back_mail(&self, id: i64, worker: i64, unsent: &Unsent<'_>) -> Result<bool> {
+    pub(crate) fn put_back_mail(
+        &self,
+        id: i64,
+        worker: i64,
+        error: &str,
+        retry: Retry,
+    ) -> Result<bool> {
         let sql = format!(
             "UPDATE mail SET status = iif(?3 AND NOT {UNWANTED}, 'queued', 'failed'), attempts = {COUNTED} + 1,
                              last_error = ?4, run_at = ?5, worker_id = NULL
               WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"
         );
-        let Unsent {
-            error,
-            again,
-            not_before,
-        } = unsent;
+        let again = retry != Retry::Never;
+        let not_before = match retry {
+            Retry::At(time) => Some(time),
+            Retry::Soon | Retry::Never => None,
+        };
         let put_back = self.execute(&sql, params![id, worker, again, error, not_before])?;
         self.wake_attachment_of_mail(id)?;
         Ok(put_back > 0)
