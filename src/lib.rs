@@ -55,7 +55,7 @@ pub mod firing;
 pub mod functions;
 pub mod handler;
 pub mod json;
-pub mod mail;
+pub(crate) mod mail;
 pub mod model;
 pub mod rehearsal;
 pub(crate) mod retention;

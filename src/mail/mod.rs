@@ -8,7 +8,7 @@ mod address;
 pub(crate) mod alerts;
 mod folder;
 mod message;
-pub mod outbox;
+pub(crate) mod outbox;
 mod sendmail;
 mod server;
 mod smtp;

@@ -36,7 +36,7 @@ const MAX_RETRIES: u32 = 7;
 const MAX_BUSY: u32 = 12;
 
 /// Sends mails for one run, over one connection that the first of them opens.
-pub struct Outbox<'a> {
+pub(crate) struct Outbox<'a> {
     pub(crate) store: &'a Store,
     pub(crate) clock: &'a Clock,
     pub(crate) settings: &'a Settings,
@@ -58,7 +58,7 @@ struct Attempt {
 
 impl<'a> Outbox<'a> {
     /// Nothing is claimed, connected or started yet.
-    pub fn new(store: &'a Store, clock: &'a Clock, settings: &'a Settings) -> Self {
+    pub(crate) fn new(store: &'a Store, clock: &'a Clock, settings: &'a Settings) -> Self {
         Self {
             store,
             clock,
@@ -139,7 +139,7 @@ impl<'a> Outbox<'a> {
     }
 
     /// Says goodbye to the server, and signs off from the database.
-    pub fn close(mut self) -> Result<()> {
+    pub(crate) fn close(mut self) -> Result<()> {
         if let Some(transport) = self.transport.take() {
             transport.close();
         }

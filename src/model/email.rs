@@ -24,26 +24,26 @@ words! {
 /// What a mail says, from whom and to whom. The addresses are texts like `Ann <ann@example.org>`: those of a row may
 /// come from any program, and are looked at when it is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Content {
+pub(crate) struct Content {
     /// The sender, of the message and of the envelope.
-    pub from: String,
+    pub(crate) from: String,
     /// The recipients.
-    pub to: Vec<String>,
+    pub(crate) to: Vec<String>,
     /// Recipients of a copy.
-    pub cc: Vec<String>,
+    pub(crate) cc: Vec<String>,
     /// Recipients of a copy that the others don't see.
-    pub bcc: Vec<String>,
+    pub(crate) bcc: Vec<String>,
     /// The subject, on one line.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The body as plain text.
-    pub body: String,
+    pub(crate) body: String,
     /// The same as HTML.
-    pub html: Option<String>,
+    pub(crate) html: Option<String>,
 }
 
 impl Content {
     /// All who get it, as they are written.
-    pub fn recipients(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn recipients(&self) -> impl Iterator<Item = &String> {
         self.to.iter().chain(&self.cc).chain(&self.bcc)
     }
 }
@@ -54,33 +54,33 @@ impl Content {
     missing_docs,
     reason = "the columns of the table mail, which the documentation explains"
 )]
-pub struct Email {
-    pub id: i64,
-    pub status: EmailStatus,
-    pub template: Option<String>,
-    pub document: Option<i64>,
-    pub timer: Option<String>,
-    pub timer_level: Option<u32>,
+pub(crate) struct Email {
+    pub(crate) id: i64,
+    pub(crate) status: EmailStatus,
+    pub(crate) template: Option<String>,
+    pub(crate) document: Option<i64>,
+    pub(crate) timer: Option<String>,
+    pub(crate) timer_level: Option<u32>,
     #[serde(flatten)]
-    pub content: Content,
-    pub attempts: u32,
-    pub last_error: Option<String>,
+    pub(crate) content: Content,
+    pub(crate) attempts: u32,
+    pub(crate) last_error: Option<String>,
     /// Not before: the pause of a retry.
-    pub run_at: Option<Timestamp>,
-    pub created_at: Timestamp,
-    pub sent_at: Option<Timestamp>,
-    pub message_id: String,
+    pub(crate) run_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) sent_at: Option<Timestamp>,
+    pub(crate) message_id: String,
 }
 
 impl Email {
     /// All who get it, on one line.
-    pub fn recipients(&self) -> String {
+    pub(crate) fn recipients(&self) -> String {
         let all: Vec<_> = self.content.recipients().map(String::as_str).collect();
         all.join(", ")
     }
 
     /// Its name in the history of its document.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match &self.template {
             Some(template) => format!("mail '{template}'"),
             None => format!("mail {}", self.id),
@@ -88,28 +88,28 @@ impl Email {
     }
 
     /// An error about this mail.
-    pub fn refuse(&self, reason: impl Into<String>) -> Error {
+    pub(crate) fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::invalid(format!("mail {}", self.id), reason)
     }
 }
 
 /// A model of mails, of which every part is filled from a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Template {
+pub(crate) struct Template {
     /// Its name, by which timers call it.
-    pub name: String,
+    pub(crate) name: String,
     /// The sender; the setting `mail.from` when there is none.
-    pub from: Option<String>,
+    pub(crate) from: Option<String>,
     /// The recipients.
-    pub to: String,
+    pub(crate) to: String,
     /// Recipients of a copy.
-    pub cc: String,
+    pub(crate) cc: String,
     /// Recipients of a copy that the others don't see.
-    pub bcc: String,
+    pub(crate) bcc: String,
     /// The subject.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The body as plain text.
-    pub body: String,
+    pub(crate) body: String,
     /// The same as HTML, if wanted.
-    pub html: Option<String>,
+    pub(crate) html: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! The nouns and their rules: no SQL, no effects, no clock.
 
 pub mod document;
-pub mod email;
+pub(crate) mod email;
 pub mod issue;
 pub mod method;
 pub mod settings;

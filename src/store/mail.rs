@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 const MAX_DOMAIN: usize = 180;
 
 /// An id before those of all mails.
-pub const BEFORE_ALL: i64 = 0;
+pub(crate) const BEFORE_ALL: i64 = 0;
 
 /// A mail to be put into the outbox.
 #[derive(Debug)]
@@ -101,9 +101,6 @@ impl Store {
     }
 
     /// A mail by its id.
-    ///
-    /// # Errors
-    /// When there is none.
     pub(crate) fn mail(&self, id: i64) -> Result<Email> {
         self.find("SELECT * FROM mail WHERE id = ?1", [id], email)?
             .or_not_found("mail", id)
@@ -126,7 +123,7 @@ impl Store {
     }
 
     /// The templates of the mails that were sent, of the last so many that an attachment's level has queued.
-    pub fn sent_templates(&self, level: (i64, u32), queued: u32) -> Result<Vec<String>> {
+    pub(crate) fn sent_templates(&self, level: (i64, u32), queued: u32) -> Result<Vec<String>> {
         self.list(
             "SELECT template FROM (SELECT id, status, template FROM mail
                                     WHERE attachment_id = ?1 AND timer_level = ?2 ORDER BY id DESC LIMIT ?3)
@@ -137,20 +134,20 @@ impl Store {
     }
 
     /// How many mails are of this status.
-    pub fn count_mails(&self, status: EmailStatus) -> Result<i64> {
+    pub(crate) fn count_mails(&self, status: EmailStatus) -> Result<i64> {
         // The word itself, so that the index of that status alone serves.
         let sql = format!("SELECT count(*) AS mails FROM mail WHERE status = '{status}'");
         Ok(self.find(&sql, [], |row| row.get("mails"))?.unwrap_or(0))
     }
 
     /// Whether a mail with a greater id than this waits to be sent now.
-    pub fn has_queued_mail(&self, after: i64, now: Timestamp) -> Result<bool> {
+    pub(crate) fn has_queued_mail(&self, after: i64, now: Timestamp) -> Result<bool> {
         let sql = format!("SELECT 1 {READY} LIMIT 1");
         Ok(self.find(&sql, params![after, now], |_| Ok(()))?.is_some())
     }
 
     /// Whether a mail is still to be sent that did not go out before.
-    pub fn has_failing_mail(&self) -> Result<bool> {
+    pub(crate) fn has_failing_mail(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM mail INDEXED BY mail_queued
                     WHERE status = 'queued' AND last_error IS NOT NULL LIMIT 1";
         Ok(self.find(sql, [], |_| Ok(()))?.is_some())
@@ -158,7 +155,7 @@ impl Store {
 
     /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
     /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
-    pub fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
+    pub(crate) fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
         self.execute(
             "UPDATE mail SET status = 'failed', last_error = ?2 || coalesce('; before that: ' || last_error, '')
               WHERE attachment_id = ?1 AND status = 'queued'",
@@ -172,19 +169,19 @@ impl Store {
     }
 
     /// Whether a mail is being sent for this attachment right now.
-    pub fn is_mailing(&self, attachment: i64) -> Result<bool> {
+    pub(crate) fn is_mailing(&self, attachment: i64) -> Result<bool> {
         let sql = "SELECT 1 FROM mail WHERE attachment_id = ?1 AND status = 'sending' LIMIT 1";
         Ok(self.find(sql, [attachment], |_| Ok(()))?.is_some())
     }
 
     /// Whether a mail counts for this attachment.
-    pub fn is_mail_of(&self, mail: i64, attachment: i64) -> Result<bool> {
+    pub(crate) fn is_mail_of(&self, mail: i64, attachment: i64) -> Result<bool> {
         let sql = "SELECT 1 FROM mail WHERE id = ?1 AND attachment_id = ?2";
         Ok(self.find(sql, [mail, attachment], |_| Ok(()))?.is_some())
     }
 
     /// Lets a mail stand for itself: no attachment's level waits for it.
-    pub fn release_mail(&self, mail: i64) -> Result<()> {
+    pub(crate) fn release_mail(&self, mail: i64) -> Result<()> {
         self.execute("UPDATE mail SET attachment_id = NULL WHERE id = ?1", [mail])?;
         Ok(())
     }
@@ -197,12 +194,14 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<ClaimedMail>> {
         let sql = format!(
-            "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'sending'), worker_id = ?3,
+            "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'sending'), worker_id = iif({UNWANTED}, NULL, ?3),
                              last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
               WHERE id = (SELECT id {READY} ORDER BY id LIMIT 1) RETURNING {LIVE_ATTACHMENT}, *"
         );
         loop {
-            let claim = self.find(&sql, params![after, now, worker], claimed)?;
+            let claim = self.find(&sql, params![after, now, worker], |row| {
+                claimed(row, worker)
+            })?;
             if claim
                 .as_ref()
                 .is_none_or(|claim| claim.email.status == EmailStatus::Sending)
@@ -218,7 +217,7 @@ impl Store {
             "UPDATE mail SET status = 'sending', worker_id = ?2
               WHERE id = ?1 AND status = 'queued' RETURNING {LIVE_ATTACHMENT}, *"
         );
-        self.find(&sql, [id, worker], claimed)
+        self.find(&sql, [id, worker], |row| claimed(row, worker))
     }
 
     /// Notes that a mail has gone out, and to whom it has not, if it is still in this worker's hand. Whether it was.
@@ -264,7 +263,7 @@ impl Store {
 
     /// Deletes a mail that has not gone out and that nobody comes back to, if it is still in this worker's hand. Whether
     /// it was.
-    pub fn drop_unsent_mail(&self, id: i64, worker: i64) -> Result<bool> {
+    pub(crate) fn drop_unsent_mail(&self, id: i64, worker: i64) -> Result<bool> {
         let dropped = self.execute(
             "DELETE FROM mail WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'",
             [id, worker],
@@ -295,18 +294,18 @@ impl Store {
     }
 
     /// Queues the mails that a dead worker had in hand, but for those that no level asks for any more.
-    pub fn requeue_mails(&self, worker: i64) -> Result<usize> {
+    pub(crate) fn requeue_mails(&self, worker: i64) -> Result<usize> {
         self.requeue("status = 'sending' AND worker_id = ?1", [worker])
     }
 
     /// Whether a mail is in the hand of no worker: plain SQL has taken that off the list, or set the mail to sending.
-    pub fn has_orphaned_mail(&self) -> Result<bool> {
+    pub(crate) fn has_orphaned_mail(&self) -> Result<bool> {
         let sql = format!("SELECT 1 FROM mail WHERE {ORPHANED} LIMIT 1");
         Ok(self.find(&sql, [], |_| Ok(()))?.is_some())
     }
 
     /// Queues the mails that are in the hand of no worker, but for those that no level asks for any more.
-    pub fn requeue_orphaned_mails(&self) -> Result<usize> {
+    pub(crate) fn requeue_orphaned_mails(&self) -> Result<usize> {
         self.requeue(ORPHANED, [])
     }
 
@@ -321,7 +320,7 @@ impl Store {
 
     /// Queues a mail again that failed or pauses, as if it had never been tried. Its level is no longer waiting for it
     /// when it failed. Whether there was such a mail.
-    pub fn retry_mail(&self, id: i64) -> Result<bool> {
+    pub(crate) fn retry_mail(&self, id: i64) -> Result<bool> {
         let retried = self.execute(
             "UPDATE mail SET attachment_id = iif(status = 'failed', NULL, attachment_id), status = 'queued', attempts = 0,
                              run_at = NULL
@@ -360,10 +359,10 @@ fn domain(from: &str) -> &str {
         .unwrap_or("localhost")
 }
 
-fn claimed(row: &Row<'_>) -> rusqlite::Result<ClaimedMail> {
+fn claimed(row: &Row<'_>, worker: i64) -> rusqlite::Result<ClaimedMail> {
     Ok(ClaimedMail {
         email: email(row)?,
-        worker: row.get("worker_id")?,
+        worker,
         attachment: row.get("live_attachment")?,
     })
 }

@@ -10,27 +10,18 @@ use crate::time::Timestamp;
 
 impl Store {
     /// All templates, by name.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn templates(&self) -> Result<Vec<Template>> {
+    pub(crate) fn templates(&self) -> Result<Vec<Template>> {
         self.list("SELECT * FROM template ORDER BY name", [], template)
     }
 
     /// A template by its name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn template(&self, name: &str) -> Result<Template> {
+    pub(crate) fn template(&self, name: &str) -> Result<Template> {
         self.find("SELECT * FROM template WHERE name = ?1", [name], template)?
             .or_not_found("template", format!("'{name}'"))
     }
 
     /// Keeps a template, in place of what has its name; the caller has checked it.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn set_template(&self, template: &Template) -> Result<()> {
+    pub(crate) fn set_template(&self, template: &Template) -> Result<()> {
         self.execute(
             r#"INSERT INTO template (name, "from", "to", cc, bcc, subject, body, html)
                VALUES (:name, :from, :to, :cc, :bcc, :subject, :body, :html)
@@ -52,10 +43,7 @@ impl Store {
     }
 
     /// Removes a template.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn delete_template(&self, name: &str) -> Result<()> {
+    pub(crate) fn delete_template(&self, name: &str) -> Result<()> {
         let deleted = self.execute("DELETE FROM template WHERE name = ?1", [name])?;
         (deleted > 0)
             .then_some(())
@@ -63,10 +51,7 @@ impl Store {
     }
 
     /// The names of the timers that send a template.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn timers_of_template(&self, name: &str) -> Result<Vec<String>> {
+    pub(crate) fn timers_of_template(&self, name: &str) -> Result<Vec<String>> {
         self.list(
             "SELECT name FROM timer
               WHERE EXISTS (SELECT 1 FROM timer_action, json_each(timer_action.mail) AS mail
@@ -78,10 +63,7 @@ impl Store {
     }
 
     /// The timer that sends a template and comes next on a document: its name, level and due date.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn occasion_of(
+    pub(crate) fn occasion_of(
         &self,
         document: i64,
         template: &str,

@@ -120,6 +120,28 @@ fn what_the_mail_program_leaves_in_the_background_holds_nobody_up() {
     }
 }
 
+/// Mails have 10 seconds, then tasks have their turn.
+#[test]
+fn slow_mails_do_not_hold_up_the_tasks() {
+    let home = program("sleep 5.5");
+    for id in 2..=3 {
+        home.sql(&format!(
+            r#"INSERT INTO mail ("from", "to", subject, body, message_id)
+               VALUES ('r@x.org', '["a@x.org"]', 's', 'b', '<{id}@runner.test>')"#
+        ));
+    }
+    let runner = env!("CARGO_BIN_EXE_runner");
+    home.method(
+        "Mail:count",
+        &format!("{runner} --db \"$RUNNER_DB\" --json mail list --status queued > waiting.json"),
+    );
+    home.ok(["task", "add", "Mail:count"]);
+    home.ok(["tick"]);
+    let waiting: Value = serde_json::from_str(&home.read("waiting.json")).unwrap();
+    assert_eq!(waiting.as_array().unwrap().len(), 1, "{waiting}");
+    assert_eq!(mail(&home, "3")["status"], "sent");
+}
+
 #[test]
 fn no_mail_program_is_unreachable() {
     for path in ["/nowhere/sendmail", "/etc/passwd"] {
