@@ -170,6 +170,7 @@ impl<T> OrNotFound<T> for Option<T> {
         let (noun, verb) = match what {
             "document" => ("doc", "list"),
             "firing" => ("timer", "skipped"),
+            "setting" => ("config", "list"),
             other => (other, "list"),
         };
         self.ok_or_else(|| Error::NotFound {

@@ -70,12 +70,11 @@ fn change(store: &Store, key: &str, work: impl FnOnce(&Store) -> Result<()>) -> 
 
 fn list(invocation: &Invocation) -> Result<()> {
     let settings = invocation.store_to_read()?.settings()?;
-    let all = settings::ALL.into_iter().map(|(key, default)| {
-        let value = settings.shown(key)?;
+    let all = settings::ALL.into_iter().map(|setting| {
         Ok(Setting {
-            key,
-            value,
-            default,
+            key: setting.key,
+            value: settings.shown(setting.key)?,
+            default: setting.default,
         })
     });
     let all = all.collect::<Result<Vec<_>>>()?;

@@ -1,18 +1,20 @@
 //! The settings that a database carries: their names, defaults and checks.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::thread;
 
 use url::Url;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OrNotFound, Result};
 use crate::time::{Duration, Zone};
 
 /// How many handlers may run at once, over all ticks alive. The number of CPUs when unset.
 pub const MAX_RUNNING: &str = "task.max_running";
 /// The time limit of a task that names none, nor its method. None when unset.
 pub const TIMEOUT: &str = "task.timeout";
-/// For how many hours past its due date a level is tried (the seeds' `FDL_TIMERHOURLIMIT`). 0 is for ever.
+/// For how many hours past its due date a level is tried. 0 is for ever.
 pub const HOUR_LIMIT: &str = "timer.hour_limit";
 /// The IANA name of the zone that calendar units are counted and times shown in. The system's when unset.
 pub const ZONE: &str = "time.zone";
@@ -20,27 +22,46 @@ pub const ZONE: &str = "time.zone";
 pub const MAIL_TRANSPORT: &str = "mail.transport";
 /// The sender of mails whose template names none.
 pub const MAIL_FROM: &str = "mail.from";
-/// Who is told of errors in a run that nobody watches (the seeds' `CORE_WSH_MAILTO`). Nobody when empty.
+/// Who is told of errors in a run that nobody watches. Nobody when empty.
 pub const ERRORS_TO: &str = "mail.errors_to";
 /// How long ended tasks are kept. For ever when unset.
 pub const KEEP_TASKS: &str = "keep.tasks";
 /// How long history, firings and mails that were sent or have failed are kept. For ever when unset.
 pub const KEEP_HISTORY: &str = "keep.history";
 
-/// Every setting with what it is when unset, in the order that they are listed.
-pub const ALL: [(&str, &str); 9] = [
-    (MAX_RUNNING, ""),
-    (TIMEOUT, ""),
-    (HOUR_LIMIT, "2"),
-    (ZONE, ""),
-    (MAIL_TRANSPORT, "smtp://localhost:25"),
-    (MAIL_FROM, ""),
-    (ERRORS_TO, ""),
-    (KEEP_TASKS, ""),
-    (KEEP_HISTORY, ""),
-];
+/// A setting: its default, and the check of its values, but for those about mail.
+pub struct Setting {
+    /// Its name.
+    pub key: &'static str,
+    /// What it is when it is unset.
+    pub default: &'static str,
+    check: fn(&str) -> Result<(), String>,
+}
 
-const MOST_RUNNING: u32 = 1024;
+impl Setting {
+    const fn new(key: &'static str, default: &'static str, check: Check) -> Self {
+        Self {
+            key,
+            default,
+            check,
+        }
+    }
+}
+
+type Check = fn(&str) -> Result<(), String>;
+
+/// Every setting, in the order that they are listed.
+pub const ALL: [Setting; 9] = [
+    Setting::new(MAX_RUNNING, "", |text| slots(text).map(drop)),
+    Setting::new(TIMEOUT, "", |text| Duration::positive(text).map(drop)),
+    Setting::new(HOUR_LIMIT, "2", |text| hours(text).map(drop)),
+    Setting::new(ZONE, "", |text| zone(text).map(drop)),
+    Setting::new(MAIL_TRANSPORT, "smtp://localhost:25", |_| Ok(())),
+    Setting::new(MAIL_FROM, "", |_| Ok(())),
+    Setting::new(ERRORS_TO, "", |_| Ok(())),
+    Setting::new(KEEP_TASKS, "", |text| Duration::positive(text).map(drop)),
+    Setting::new(KEEP_HISTORY, "", |text| Duration::positive(text).map(drop)),
+];
 
 /// What is set in a database, each value read when it is asked for: a bad one that plain SQL put there stops only
 /// what needs it.
@@ -56,106 +77,95 @@ impl Settings {
     }
 
     /// The text of a setting: what is set, else its default.
-    ///
-    /// # Errors
-    /// When there is no such setting.
     pub fn text(&self, key: &str) -> Result<&str> {
-        let default = default_of(key)?;
-        Ok(self.values.get(key).map_or(default, String::as_str))
+        let setting = find(key)?;
+        Ok(self.values.get(key).map_or(setting.default, String::as_str))
     }
 
     /// The text of a setting as it may be shown: a password in it is `***`.
-    ///
-    /// # Errors
-    /// When there is no such setting.
     pub fn shown(&self, key: &str) -> Result<String> {
         let text = self.text(key)?;
-        Ok(match (key, self.values.contains_key(key)) {
-            (MAX_RUNNING, false) => self.max_running()?.to_string(),
-            (MAIL_TRANSPORT, _) => hide_password(text),
-            _ => text.to_owned(),
-        })
-    }
-
-    /// [`MAX_RUNNING`].
-    ///
-    /// # Errors
-    /// When the value is no number from 1 to 1024.
-    pub fn max_running(&self) -> Result<u32> {
-        match self.text(MAX_RUNNING)? {
-            "" => Ok(thread::available_parallelism()
-                .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1))),
-            text => number(MAX_RUNNING, text, 1..=MOST_RUNNING),
+        match key {
+            MAX_RUNNING if text.is_empty() => Ok(self.max_running()?.to_string()),
+            MAIL_TRANSPORT => Ok(hide_password(text)),
+            _ => Ok(text.to_owned()),
         }
     }
 
+    /// [`MAX_RUNNING`].
+    pub fn max_running(&self) -> Result<u32> {
+        let cpus = || thread::available_parallelism().map_or(1, NonZero::get);
+        let slots = self.read(MAX_RUNNING, slots)?;
+        Ok(slots.unwrap_or_else(|| u32::try_from(cpus()).unwrap_or(1)))
+    }
+
     /// [`TIMEOUT`].
-    ///
-    /// # Errors
-    /// When the value is no duration.
     pub fn timeout(&self) -> Result<Option<Duration>> {
-        self.span(TIMEOUT)
+        self.read(TIMEOUT, Duration::positive)
     }
 
     /// [`HOUR_LIMIT`] in seconds; `None` is for ever.
-    ///
-    /// # Errors
-    /// When the value is no number of hours.
     pub fn hour_limit(&self) -> Result<Option<i64>> {
-        let hours = number(HOUR_LIMIT, self.text(HOUR_LIMIT)?, 0..=1_000_000)?;
+        let hours = hours(self.text(HOUR_LIMIT)?).map_err(|reason| refused(HOUR_LIMIT, reason))?;
         Ok((hours > 0).then_some(i64::from(hours) * 3600))
     }
 
     /// [`ZONE`].
-    ///
-    /// # Errors
-    /// When the value names no zone.
     pub fn zone(&self) -> Result<Zone> {
-        match self.text(ZONE)? {
-            "" => Ok(Zone::default()),
-            name => Zone::parse(name).map_err(|error| refused(ZONE, error)),
-        }
+        Ok(self.read(ZONE, zone)?.unwrap_or_default())
     }
 
     /// [`KEEP_TASKS`].
-    ///
-    /// # Errors
-    /// When the value is no duration.
     pub fn keep_tasks(&self) -> Result<Option<Duration>> {
-        self.span(KEEP_TASKS)
+        self.read(KEEP_TASKS, Duration::positive)
     }
 
     /// [`KEEP_HISTORY`].
-    ///
-    /// # Errors
-    /// When the value is no duration.
     pub fn keep_history(&self) -> Result<Option<Duration>> {
-        self.span(KEEP_HISTORY)
+        self.read(KEEP_HISTORY, Duration::positive)
     }
 
-    fn span(&self, key: &str) -> Result<Option<Duration>> {
+    /// The value of a setting; none when it is empty.
+    fn read<T>(&self, key: &str, read: fn(&str) -> Result<T, String>) -> Result<Option<T>> {
         match self.text(key)? {
             "" => Ok(None),
-            text => span(key, text).map(Some),
+            text => read(text).map(Some).map_err(|reason| refused(key, reason)),
         }
     }
 }
 
-/// Whether a setting may have a value, but for those about mail.
-///
-/// # Errors
-/// When there is no such setting, or it cannot have this value.
+/// Refuses a value that a setting cannot have, but for those about mail.
 pub fn check(key: &str, value: &str) -> Result<()> {
-    default_of(key)?;
-    let trial = Settings::new(BTreeMap::from([(key.to_owned(), value.to_owned())]));
-    match key {
-        MAX_RUNNING if value.is_empty() => number(key, value, 1..=MOST_RUNNING).map(drop),
-        MAX_RUNNING => trial.max_running().map(drop),
-        HOUR_LIMIT => trial.hour_limit().map(drop),
-        ZONE => trial.zone().map(drop),
-        TIMEOUT | KEEP_TASKS | KEEP_HISTORY => trial.span(key).map(drop),
-        _ => Ok(()),
-    }
+    (find(key)?.check)(value).map_err(|reason| refused(key, reason))
+}
+
+fn find(key: &str) -> Result<Setting> {
+    let found = ALL.into_iter().find(|setting| setting.key == key);
+    found.or_not_found("setting", key)
+}
+
+fn slots(text: &str) -> Result<u32, String> {
+    number(text, 1..=1024)
+}
+
+fn hours(text: &str) -> Result<u32, String> {
+    number(text, 0..=1_000_000)
+}
+
+fn zone(text: &str) -> Result<Zone, String> {
+    Zone::parse(text).map_err(|error| error.to_string())
+}
+
+fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let (least, most) = range.into_inner();
+        format!("'{text}' is not a whole number from {least} to {most}")
+    })
+}
+
+fn refused(key: &str, reason: String) -> Error {
+    Error::invalid(format!("setting {key}"), reason)
 }
 
 /// The text of a mail transport with its password as `***`, and all of it where a password may be anywhere.
@@ -170,39 +180,6 @@ pub(crate) fn hide_password(transport: &str) -> String {
         true => "***".to_owned(),
         false => transport.to_owned(),
     }
-}
-
-fn default_of(key: &str) -> Result<&'static str> {
-    let found = ALL.iter().find(|(name, _)| *name == key);
-    found
-        .map(|(_, default)| *default)
-        .ok_or_else(|| Error::NotFound {
-            what: "setting",
-            name: key.to_owned(),
-            hint: "'runner config list' shows them".to_owned(),
-        })
-}
-
-fn number(key: &str, text: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32> {
-    text.parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            refused(
-                key,
-                format!("'{text}' is not a whole number from {least} to {most}"),
-            )
-        })
-}
-
-/// A span of time that something lasts, and so more than nothing.
-fn span(key: &str, text: &str) -> Result<Duration> {
-    Duration::positive(text).map_err(|reason| refused(key, reason))
-}
-
-fn refused(key: &str, reason: impl ToString) -> Error {
-    Error::invalid(format!("setting {key}"), reason.to_string())
 }
 
 #[cfg(test)]
