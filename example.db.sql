@@ -639,7 +639,7 @@ If nobody validates it by 2026-04-12, it counts as not validated.
 
 INSERT INTO firing (id, timer, document_id, level, due_at, at, status, step, result) VALUES
 (1, 'validation', 4, 0, '2026-04-04 22:00:00', '2026-04-05 05:31:00', 'skipped', 0, 'not done: mail reminder'),
-(2, 'validation', 3, 0, '2026-04-06 22:00:00', '2026-04-06 22:00:00', 'done',    2, 'mail reminder'),
+(2, 'validation', 3, 0, '2026-04-06 22:00:00', '2026-04-06 22:00:00', 'done',    0, 'mail reminder'),
 (3, 'validation', 4, 1, '2026-04-09 22:00:00', '2026-04-09 22:00:00', 'done',    0, 'state Non validé');
 
 INSERT INTO history (document_id, at, level, message, timer, timer_level) VALUES

@@ -1,10 +1,12 @@
 //! What every effect works with.
 
 use crate::clock::Clock;
+use crate::error::Result;
 use crate::functions::Functions;
 use crate::model::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::time::{Timestamp, Zone};
 
 /// One run of the program: its database, its time, its settings, and how it is asked to end.
 #[derive(Clone, Copy)]
@@ -19,4 +21,23 @@ pub struct Context<'a> {
     pub functions: &'a Functions,
     /// Whether the run was asked to end.
     pub shutdown: &'a Shutdown,
+}
+
+impl Context<'_> {
+    /// The time now, and the zone that it is shown and counted in.
+    pub(crate) fn when(&self) -> Result<When> {
+        Ok(When {
+            zone: self.settings.zone()?,
+            now: self.clock.now(),
+        })
+    }
+}
+
+/// The time now, and the zone that it is shown and counted in.
+#[derive(Debug, Clone, Copy)]
+pub struct When {
+    /// The zone.
+    pub zone: Zone,
+    /// The time.
+    pub now: Timestamp,
 }

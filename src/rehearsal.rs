@@ -1,8 +1,8 @@
-//! What a tick would do now, said and not done (docs/timers.md, “Rehearsal”).
+//! What a tick would do now, said and not done (`docs/timers.md`, "Rehearsal").
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::firing;
+use crate::firing::fire::{Turn, fire_due};
 use crate::model::document::HistoryEntry;
 use crate::model::summary::Summary;
 use crate::retention::{Dropped, prune};
@@ -14,10 +14,7 @@ use crate::store::retention::Kept;
 pub fn rehearse(ctx: Context<'_>, summary: &mut Summary) -> Result<Vec<String>> {
     ctx.store.rehearse(|store| {
         let before = store.last_history()?;
-        crate::tick::add_fired(
-            firing::fire_due(store, ctx.clock, ctx.settings, ctx.functions)?,
-            summary,
-        );
+        fire_due(ctx, Turn::First, summary)?;
         let happened = store.history_after(before)?;
         let happened = happened
             .iter()

@@ -8,10 +8,10 @@ pub use issues::{interruptions, issues};
 use crate::context::Context;
 use crate::drain::{self, Wanted};
 use crate::error::{Error, Result};
-use crate::firing;
+use crate::firing::fire::{Turn, fire_due};
 use crate::mail::alerts::{self, Alert};
 use crate::mail::outbox::Outbox;
-use crate::model::issue::{Issue, Kind, Subject};
+use crate::model::issue::Issue;
 use crate::model::summary::Summary;
 use crate::retention::prune;
 use crate::time::Timestamp;
@@ -107,53 +107,16 @@ fn take_turns(ctx: Context<'_>, outbox: &mut Outbox<'_>, summary: &mut Summary) 
     interruptions(&recovered, &ctx.settings.zone()?)
         .into_iter()
         .for_each(|issue| summary.report(issue));
+    let mut turn = Turn::First;
     loop {
         let before = summary.progress();
-        fire(ctx, summary)?;
+        fire_due(ctx, turn, summary)?;
         outbox.send_queued(ctx.shutdown, summary)?;
         let may_go_on = run(ctx, summary)?;
         if !may_go_on || ctx.shutdown.is_requested() || summary.progress() == before {
             return Ok(());
         }
-    }
-}
-
-fn fire(ctx: Context<'_>, summary: &mut Summary) -> Result<()> {
-    let should_continue = || !ctx.shutdown.is_requested();
-    let outcome = firing::fire_while(
-        ctx.store,
-        ctx.clock,
-        ctx.settings,
-        ctx.functions,
-        &should_continue,
-    )?;
-    add_fired(outcome, summary);
-    Ok(())
-}
-
-pub(crate) fn add_fired(outcome: firing::Outcome, summary: &mut Summary) {
-    summary.fired += outcome.fired;
-    summary.skipped += outcome.skipped;
-    for problem in &outcome.problems {
-        summary.report(Issue {
-            subject: Subject::Level {
-                attachment: problem.attachment,
-                task: None,
-            },
-            message: problem.to_string(),
-            is_news: problem.is_first || problem.is_final,
-            is_final: problem.is_final,
-        });
-    }
-    if outcome.more_problems > 0 {
-        let more = outcome.more_problems;
-        let levels = if more == 1 { "level" } else { "levels" };
-        summary.errors.push(Issue {
-            subject: Subject::More(Kind::Level, more),
-            message: format!("{more} more {levels} failed: 'runner timer next' shows why"),
-            is_news: false,
-            is_final: false,
-        });
+        turn = Turn::Later;
     }
 }
 
@@ -163,14 +126,17 @@ fn run(ctx: Context<'_>, summary: &mut Summary) -> Result<bool> {
         return Ok(true);
     }
     let (outcome, done) = drain::drain(ctx, Wanted::Pending, None);
-    summary.fired += outcome.fired;
     summary.tasks.completed += outcome.completed;
     summary.tasks.failed += outcome.failed;
     summary.tasks.interrupted += outcome.interrupted;
     issues(&outcome, &ctx.settings.zone()?)
         .into_iter()
         .for_each(|issue| summary.report(issue));
-    done.map(|()| !outcome.left && !outcome.parked)
+    done?;
+    if outcome.parked {
+        fire_due(ctx, Turn::Later, summary)?;
+    }
+    Ok(!outcome.left && !outcome.parked)
 }
 
 /// Notes the end of a tick, unless it was told to leave before that.

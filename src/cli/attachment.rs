@@ -3,8 +3,9 @@
 use super::output::{confirm, or_dash};
 use super::{Invocation, Session, firing::Filter};
 use crate::error::{Error, Result};
-use crate::firing::attach::{AttachmentView, NewAttachment, attach, detach, detach_matching};
-use crate::firing::settle_all;
+use crate::firing::attach::{attach, detach, detach_by_title};
+use crate::firing::reschedule::reschedule_all;
+use crate::model::attachment::{AttachmentView, NewAttachment};
 use crate::model::document::DocumentRef;
 use crate::time::Zone;
 
@@ -78,33 +79,33 @@ impl Detach {
         session.store.transact(|store| {
             let document = self.all.or(self.doc).unwrap_or_default();
             let document = store.document_id(&DocumentRef::Key(document))?;
-            let hanging = match &self.name {
+            let attached = match &self.name {
                 Some(name) => {
                     let timer = store.timer_id(name)?;
                     Vec::from_iter(store.find_attachment(timer, document)?)
                 }
-                None => store.hanging_on(document, self.origin.as_deref())?,
+                None => store.attachments_on(document, self.origin.as_deref())?,
             };
-            let mut hanging = hanging.iter();
-            hanging.try_for_each(|row| detach(store, row, session.now()))
+            let mut attached = attached.iter();
+            attached.try_for_each(|row| detach(store, row, session.now()))
         })
     }
 }
 
 fn detach_all(invocation: &Invocation, session: &Session, title: &str, yes: bool) -> Result<()> {
-    let found = session.store.count_matching(title)?;
+    let found = session.store.count_attachments_by_title(title)?;
     let question = format!("detach {found} timers from documents with '{title}' in their title?");
     if found > 0 && !yes && !confirm(&question) {
         return Ok(());
     }
-    let detached = detach_matching(&session.store, title, session.now())?;
+    let detached = detach_by_title(&session.store, title, session.now())?;
     invocation.count("detached", detached)
 }
 
 /// `runner timer next`
 pub(super) fn next(invocation: &Invocation, filter: &Filter) -> Result<()> {
     let session = invocation.open_to_read()?;
-    settle_all(&session.store, session.when(), drop)?;
+    reschedule_all(&session.store, session.when(), drop)?;
     let next = session
         .store
         .next_attachments(filter.title.as_deref(), filter.limit)?;

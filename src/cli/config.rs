@@ -62,7 +62,7 @@ fn change(store: &Store, key: &str, work: impl FnOnce(&Store) -> Result<()>) -> 
         let before = store.settings()?;
         work(store)?;
         if key == settings::ZONE && store.settings()?.text(key)? != before.text(key)? {
-            store.mark_all_stale()?;
+            store.mark_all_for_reschedule()?;
         }
         Ok(())
     })

@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::output::or_dash;
 use super::{Invocation, Session, attachment, values};
 use crate::error::{Error, Result};
-use crate::firing;
-use crate::firing::attach::{self, AttachmentView};
+use crate::firing::{attach, reschedule};
 use crate::json::Json;
+use crate::model::attachment::AttachmentView;
 use crate::model::document::{
     Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument,
 };
@@ -92,8 +92,8 @@ struct Shown {
 impl Shown {
     /// With the dates as they are now.
     fn new(session: &Session, document: Document) -> Result<Self> {
-        firing::settle_to_show(&session.store, document.id, session.when())?;
-        let timers = session.store.attachments_of(document.id)?.into_iter();
+        reschedule::reschedule_to_show(&session.store, document.id, session.when())?;
+        let timers = session.store.attachment_views_on(document.id)?.into_iter();
         Ok(Self {
             document,
             timers: timers.map(|row| row.with_delta(&session.zone)).collect(),
@@ -181,7 +181,7 @@ impl Set {
                 attributes: (!pairs.is_empty()).then_some(attributes),
             };
             store.update_document(id, &changes, session.now())?;
-            firing::settle_document(store, id, session.when())
+            reschedule::reschedule_document(store, id, session.when())
         })
     }
 }
@@ -264,8 +264,8 @@ fn delete(invocation: &Invocation, doc: String) -> Result<()> {
     let session = invocation.open()?;
     session.store.transact(|store| {
         let id = store.document_id(&DocumentRef::Key(doc))?;
-        for hanging in store.hanging_on(id, None)? {
-            attach::detach(store, &hanging, session.now())?;
+        for attachment in store.attachments_on(id, None)? {
+            attach::detach(store, &attachment, session.now())?;
         }
         store.delete_document(id)
     })

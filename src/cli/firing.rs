@@ -2,10 +2,12 @@
 
 use super::Invocation;
 use super::output::{confirm, or_dash};
+use crate::context::When;
 use crate::error::Result;
-use crate::firing::{FiringStatus, fire_by_hand};
+use crate::firing::fire::fire_by_hand;
+use crate::model::firing::{FiringFilter, FiringStatus};
+use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::firing::FiringFilter;
 use crate::store::retention::{DROPPED_AT_ONCE, Kept};
 use crate::time::Duration;
 
@@ -57,15 +59,15 @@ pub(super) fn list(invocation: &Invocation, status: FiringStatus, filter: &Filte
 /// `runner timer fire ID`
 pub(super) fn fire(invocation: &Invocation, id: i64) -> Result<()> {
     let session = invocation.open()?;
-    session
-        .store
-        .transact(|store| fire_by_hand(store, &invocation.functions, id, session.when()).map(drop))
+    let shutdown = Shutdown::default();
+    let ctx = session.context(invocation, &shutdown);
+    session.store.transact(|_| fire_by_hand(ctx, id))
 }
 
 impl Purge {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         let session = invocation.open()?;
-        let (zone, now) = session.when();
+        let When { zone, now } = session.when();
         let Some(before) = zone.add(now, &-self.older_than) else {
             return invocation.count("purged", 0);
         };

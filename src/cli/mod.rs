@@ -31,7 +31,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::context::Context;
+use crate::context::{Context, When};
 use crate::error::{Error, Result, one_line};
 use crate::functions::Functions;
 use crate::model::settings::Settings;
@@ -155,8 +155,16 @@ impl Session {
         self.clock.now()
     }
 
-    fn when(&self) -> (Zone, Timestamp) {
-        (self.zone, self.now())
+    fn when(&self) -> When {
+        When {
+            zone: self.zone,
+            now: self.now(),
+        }
+    }
+
+    /// What effects work with.
+    fn context<'a>(&'a self, invocation: &'a Invocation, shutdown: &'a Shutdown) -> Context<'a> {
+        invocation.context(&self.store, &self.clock, &self.settings, shutdown)
     }
 
     /// A time that was given for an option.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::output::{Output, complain, counted};
 use super::{Exit, Invocation};
 use crate::error::Result;
-use crate::firing::settle_all;
+use crate::firing::reschedule::reschedule_all;
 use crate::model::email::EmailStatus;
 use crate::model::task::Status;
 use crate::store::Store;
@@ -49,7 +49,7 @@ struct Timers {
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let session = invocation.open_to_read()?;
-        settle_all(&session.store, session.when(), drop)?;
+        reschedule_all(&session.store, session.when(), drop)?;
         let report = Report::new(&session.store, session.now())?;
         match invocation.out.json {
             true => invocation.out.json(&report)?,

@@ -8,12 +8,14 @@ use serde::Serialize;
 use super::output::{complain, complain_of, indented, mail_troubles, or_dash};
 use super::{Exit, Invocation, Session, task_add, task_file, task_run};
 use crate::error::{Result, one_line};
-use crate::firing;
+use crate::firing::fire::end_of_task;
+use crate::model::summary::Summary;
 use crate::model::task::{LogEntry, Progress, Status, Stop, Task};
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::task::TaskFilter;
 use crate::tick::interruptions;
-use crate::time::{Timestamp, Zone};
+use crate::time::Zone;
 use crate::worker::recover;
 
 #[derive(Debug, clap::Subcommand)]
@@ -185,7 +187,7 @@ fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
     let (cancelled, asked) = session.store.transact(|store| {
         let cancelled = stop == Stop::Cancel && store.cancel_task(id, session.now())?;
         if cancelled {
-            tell_timer(store, &task, None, session.now())?;
+            cancel_level(invocation, &session, &task)?;
         }
         Ok((cancelled, !cancelled && store.ask_stop(id, stop)?))
     })?;
@@ -218,11 +220,11 @@ fn open_recovered(invocation: &Invocation) -> Result<Session> {
 }
 
 /// The level whose method this task was waits for it no longer.
-fn tell_timer(store: &Store, task: &Task, why: Option<&str>, now: Timestamp) -> Result<()> {
-    let Some(attachment) = task.attachment else {
-        return Ok(());
-    };
-    firing::method_ended(store, attachment, task.id, (Status::Cancelled, why), now).map(drop)
+fn cancel_level(invocation: &Invocation, session: &Session, task: &Task) -> Result<()> {
+    let shutdown = Shutdown::default();
+    let ctx = session.context(invocation, &shutdown);
+    // Whoever cancels the task need not be told that the level failed by it.
+    end_of_task(ctx, task, &mut Summary::default())
 }
 
 /// Its worker sees what it is asked within a quarter of a second, and gives the handler ten before it kills it.
@@ -257,8 +259,8 @@ fn delete(invocation: &Invocation, id: i64) -> Result<()> {
     session.store.transact(|store| {
         let task = store.task(id)?;
         store.cancel_followers(id, session.now())?;
-        if matches!(task.status, Status::Waiting | Status::ToRun) {
-            tell_timer(store, &task, Some("it was deleted"), session.now())?;
+        if store.cancel_task(id, session.now())? {
+            cancel_level(invocation, &session, &task)?;
         }
         match store.delete_task(id)? {
             true => Ok(()),

@@ -6,9 +6,10 @@ use super::firing::Filter;
 use super::{Invocation, attachment, firing, timer_forecast, values};
 use crate::error::{Error, Result};
 use crate::firing::attach::detach_timer;
-use crate::firing::{FiringStatus, define};
+use crate::firing::reschedule::define;
 use crate::functions::Functions;
 use crate::json::read_object;
+use crate::model::firing::FiringStatus;
 use crate::model::timer::{Action, Definition, Timer};
 use crate::store::Store;
 use crate::store::timer::{Counted, Stored};
@@ -244,7 +245,7 @@ fn remove(invocation: &Invocation, name: &str, force: bool) -> Result<()> {
         let id = store.timer_id(name)?;
         if force {
             detach_timer(store, id, session.now())?;
-        } else if !store.hanging_of(id, i64::MIN, 1)?.is_empty() {
+        } else if !store.attachments_of_timer(id, i64::MIN, 1)?.is_empty() {
             return Err(Error::invalid(
                 format!("timer '{name}'"),
                 "it is attached to documents; --force detaches it first",

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::output::or_dash;
 use super::{Invocation, Session};
 use crate::error::Result;
-use crate::firing::forecast_from;
+use crate::firing::reschedule::forecast_from;
 use crate::model::document::DocumentRef;
 use crate::model::timer::Timer;
 use crate::time::{Timestamp, Zone};

@@ -6,9 +6,8 @@ use std::path::Path;
 use super::attempt::{Attempt, Ended};
 use super::{CLAIM_AHEAD, Drain, LONGEST_ERROR, MOST_AHEAD, Problem, Wanted};
 use crate::error::{Error, Result};
-use crate::firing;
 use crate::model::issue::cut;
-use crate::model::task::{LogEntry, Severity, Status, Stop, next_attempt};
+use crate::model::task::{LogEntry, Severity, Status, next_attempt};
 use crate::store::Store;
 use crate::store::task::{Claim, Ending};
 use crate::store::task_file::FileKind;
@@ -31,8 +30,6 @@ struct Written {
 /// What the end of an attempt led to.
 struct End {
     again_at: Option<Timestamp>,
-    /// The level of a timer is done by it.
-    fired: bool,
     /// The attachment that waits for it still, and how often its level has failed.
     level: Option<(i64, u32)>,
 }
@@ -208,33 +205,10 @@ impl Drain<'_> {
                 }
                 store.release_held(now)?;
                 let claims = store.claim_tasks(worker, asked, now)?;
-                let full = claims.len() == asked;
-                let claims = self.without_called_off(store, worker, claims)?;
-                Ok((if full { claims.len() } else { asked }, claims))
+                Ok((asked, claims))
             }
             _ => Ok((0, Vec::new())),
         }
-    }
-
-    /// A timer's task is not started when the date that it was due by has changed.
-    fn without_called_off(
-        &self,
-        store: &Store,
-        worker: i64,
-        claims: Vec<Claim>,
-    ) -> Result<Vec<Claim>> {
-        let now = self.around.clock.now();
-        let mut kept = Vec::with_capacity(claims.len());
-        for claim in claims {
-            match claim.attachment {
-                Some(attachment) if firing::is_called_off(store, attachment, claim.id, now)? => {
-                    store.ask_stop(claim.id, Stop::Cancel)?;
-                    store.unclaim_task(claim.id, worker, now)?;
-                }
-                _ => kept.push(claim),
-            }
-        }
-        Ok(kept)
     }
 
     /// How many more to claim than can start now: as many as end while an end is committed, none when tasks take
@@ -256,7 +230,9 @@ impl Drain<'_> {
         let again_at = next_attempt(ended.claim.attempt, ended.retries, ended.at);
         match (again_at, ended.claim.attachment) {
             (Some(_), Some(attachment))
-                if !firing::is_wanted(store, attachment, ended.claim.id, ended.at)? =>
+                if store
+                    .attempts_at_level_of(attachment, ended.claim.id)?
+                    .is_none() =>
             {
                 Ok(None)
             }
@@ -285,7 +261,6 @@ impl Drain<'_> {
             );
             return Ok(End {
                 again_at: None,
-                fired: false,
                 level: None,
             });
         }
@@ -296,24 +271,14 @@ impl Drain<'_> {
         if followed && ended.status == Status::Completed {
             store.release_followers(task.0)?;
         }
-        let fired = match (ended.claim.attachment, again_at) {
-            (Some(attachment), None) => {
-                let how = (ended.status, ended.record.last_error.as_deref());
-                firing::method_ended(store, attachment, task.0, how, ended.at)?
-            }
-            _ => false,
-        };
         let level = match (ended.claim.attachment, ended.status) {
             (Some(attachment), Status::Failed | Status::Interrupted) => {
-                store.level_waiting_for(attachment, task.0)?
+                let attempts = store.attempts_at_level_of(attachment, task.0)?;
+                attempts.map(|attempts| (attachment, attempts))
             }
             _ => None,
         };
-        Ok(End {
-            again_at,
-            fired,
-            level,
-        })
+        Ok(End { again_at, level })
     }
 
     /// A file that cannot be kept is said in the log: the task came to its end all the same.
@@ -354,7 +319,6 @@ impl Drain<'_> {
 
     fn count_ended(&mut self, ends: Vec<End>) {
         for (ended, end) in self.ended.drain(..).zip(ends) {
-            self.outcome.fired += u64::from(end.fired);
             if let (Some(worker), Some(note)) = (&mut self.worker, ended.note) {
                 worker.forget(note);
             }

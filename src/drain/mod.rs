@@ -97,8 +97,6 @@ pub struct Outcome {
     pub interrupted: u64,
     /// Attempts that somebody cancelled.
     pub cancelled: u64,
-    /// Levels of timers that were done when their task was completed.
-    pub fired: u64,
     /// What went wrong with tasks, as far as it is told one by one.
     pub problems: Vec<Problem>,
     /// How many more problems there were.

@@ -1,162 +1,88 @@
-//! A timer hung on a document: attaching and detaching (seed 004, “Programmation”; design, “Timers”, rules 1 and 7).
+//! Attaching timers to documents, and detaching them (`docs/timers.md`, "Attaching").
 
-use serde::Serialize;
-
+use super::reschedule::{self, cancel_pending};
+use crate::context::When;
 use crate::error::{Error, Result};
-use crate::firing;
+use crate::model::attachment::{Attachment, NewAttachment};
 use crate::model::task::Severity;
 use crate::store::Store;
-use crate::store::attachment::Attachment;
-use crate::time::{Duration, Timestamp, Zone};
+use crate::time::Timestamp;
 
-/// An attachment as JSON shows it.
-#[derive(Debug, Serialize)]
-pub struct AttachmentView {
-    /// Its id.
-    pub id: i64,
-    /// The timer's name.
-    pub timer: String,
-    /// The document's id.
-    pub document: i64,
-    /// The document's title.
-    pub title: String,
-    /// Who attached it, so that all of one origin can be detached at once.
-    pub origin: Option<String>,
-    /// The level that comes next, counted from 0.
-    pub level: u32,
-    /// When it was attached.
-    pub attached_at: Timestamp,
-    /// The date that it counts from, delta added; none while it waits for one.
-    pub reference_at: Option<Timestamp>,
-    /// When its level falls; none while it waits for a date.
-    pub due_at: Option<Timestamp>,
-    /// How often its level has failed.
-    pub attempts: u32,
-    /// Why it failed last, or why it waits.
-    pub last_error: Option<String>,
-    /// The timer's delta.
-    #[serde(skip)]
-    pub delta: String,
-}
+/// How many attachments are looked at in one go, and taken off in one transaction where each stands for itself.
+const BATCH: u32 = 1000;
 
-impl AttachmentView {
-    /// The same with the delta added to its reference date, which is stored without.
-    pub fn with_delta(mut self, zone: &Zone) -> Self {
-        let delta: Duration = self.delta.parse().unwrap_or_default();
-        self.reference_at = self.reference_at.and_then(|date| zone.add(date, &delta));
-        self
-    }
-}
-
-/// An attachment to be made.
-#[derive(Debug)]
-pub struct NewAttachment<'a> {
-    /// The timer's id.
-    pub timer: i64,
-    /// The document's id.
-    pub document: i64,
-    /// Who attaches it.
-    pub origin: Option<&'a str>,
-    /// The fixed reference date.
-    pub reference_at: Option<Timestamp>,
-}
-
-/// Hangs a timer on a document, inside the caller's transaction; the attachment's id. With `reset` one that hangs there
-/// already starts over, and keeps its origin unless another is given.
-///
-/// # Errors
-/// When it hangs there already, or its first level would fall outside the years 0000 to 9999.
-pub fn attach(
+/// Attaches a timer to a document, inside the caller's transaction; the attachment's id. With `reset` one that is
+/// attached already starts over, and keeps its origin unless another is given.
+pub(crate) fn attach(
     store: &Store,
     new: &NewAttachment<'_>,
     reset: bool,
-    (zone, now): (Zone, Timestamp),
+    when: When,
 ) -> Result<i64> {
     let mut origin = new.origin.map(str::to_owned);
-    match store.find_attachment(new.timer, new.document)? {
-        Some(_) if !reset => {
+    if let Some(attached) = store.find_attachment(new.timer, new.document)? {
+        if !reset {
             let name = store.timer_name(new.timer)?;
             return Err(Error::invalid(
                 format!("timer '{name}' on document {}", new.document),
                 "it is attached already; --reset starts it over",
             ));
         }
-        Some(hanging) => {
-            origin = origin.or(store.origin_of(hanging.id)?);
-            detach(store, &hanging, now)?;
-        }
-        None => {}
+        origin = origin.or(store.origin_of(attached.id)?);
+        detach(store, &attached, when.now)?;
     }
-    let new = &NewAttachment {
+    let new = NewAttachment {
         origin: origin.as_deref(),
         ..*new
     };
-    let id = store.insert_attachment(new, now)?;
-    firing::settle(store, id, (zone, now))?;
-    match store.hanging(id)? {
-        Some(Attachment {
-            counted_from: Some(_),
-            due_at: None,
-            last_error,
-            ..
-        }) => Err(Error::invalid(
-            format!("timer on document {}", new.document),
-            last_error.unwrap_or_default(),
-        )),
-        _ => Ok(id),
+    let id = store.insert_attachment(&new, when.now)?;
+    reschedule::reschedule(store, id, when)?;
+    let attached = store.attachment(id)?;
+    let has_date_but_no_level =
+        |row: &Attachment| row.counted_from.is_some() && row.due_at.is_none();
+    if let Some(row) = attached.filter(has_date_but_no_level) {
+        let thing = format!("timer on document {}", new.document);
+        return Err(Error::invalid(thing, row.last_error.unwrap_or_default()));
     }
+    Ok(id)
 }
 
-/// Takes a timer off a document, inside the caller's transaction, with what was under way for its level.
-///
-/// # Errors
-/// SQLite's.
-pub fn detach(store: &Store, hanging: &Attachment, now: Timestamp) -> Result<()> {
-    firing::call_off(store, hanging, "the timer was detached", now)?;
-    let name = store.timer_name(hanging.timer)?;
+/// Takes a timer off a document, inside the caller's transaction, with what is pending for its level.
+pub(crate) fn detach(store: &Store, attachment: &Attachment, now: Timestamp) -> Result<()> {
+    cancel_pending(store, attachment, "the timer was detached", now)?;
+    let name = store.timer_name(attachment.timer)?;
+    let level = Some((name.as_str(), attachment.level));
     store.insert_history(
-        hanging.document,
+        attachment.document,
         now,
         Severity::Info,
         "timer detached",
-        Some((&name, hanging.level)),
+        level,
     )?;
-    store.delete_attachment(hanging.id)
+    store.delete_attachment(attachment.id)
 }
 
-/// How many attachments are taken off in one transaction: others can write in between.
-const DETACHED_AT_ONCE: u32 = 1000;
-
-/// Takes a timer off all documents it hangs on, inside the caller's transaction.
-///
-/// # Errors
-/// SQLite's.
-pub fn detach_timer(store: &Store, timer: i64, now: Timestamp) -> Result<()> {
-    let mut after = 0;
+/// Takes a timer off all documents, inside the caller's transaction.
+pub(crate) fn detach_timer(store: &Store, timer: i64, now: Timestamp) -> Result<()> {
+    let mut after = i64::MIN;
     loop {
-        let found = store.hanging_of(timer, after, DETACHED_AT_ONCE)?;
+        let found = store.attachments_of_timer(timer, after, BATCH)?;
         let Some(last) = found.last() else {
             return Ok(());
         };
         after = last.id;
-        found
-            .iter()
-            .try_for_each(|hanging| detach(store, hanging, now))?;
+        found.iter().try_for_each(|row| detach(store, row, now))?;
     }
 }
 
-/// Takes all timers off the documents whose title has this in it, some in each transaction; how many.
-///
-/// # Errors
-/// SQLite's; what was taken off before stays off.
-pub fn detach_matching(store: &Store, title: &str, now: Timestamp) -> Result<u64> {
-    let (mut after, mut detached) = (0, 0);
+/// Takes all timers off the documents whose title has this in it, some in each transaction; how many. What was taken off
+/// before an error stays off.
+pub(crate) fn detach_by_title(store: &Store, title: &str, now: Timestamp) -> Result<u64> {
+    let (mut after, mut detached) = (i64::MIN, 0);
     loop {
         let found = store.transact(|store| {
-            let found = store.matching(title, after, DETACHED_AT_ONCE)?;
-            found
-                .iter()
-                .try_for_each(|hanging| detach(store, hanging, now))?;
+            let found = store.attachments_by_title(title, after, BATCH)?;
+            found.iter().try_for_each(|row| detach(store, row, now))?;
             Ok(found)
         })?;
         let Some(last) = found.last() else {

@@ -1,66 +1,35 @@
-//! Firing what is due (seed 004; design, “Timers”, rules 3 to 8).
+//! Timers on documents (`docs/timers.md`): attaching them, computing when their levels are due, and firing those.
 //!
 //! Everything is decided from rows that are read inside the transaction that acts on them, which holds the write lock:
 //! ticks that overlap fire nothing twice, and what was decided under a date that has changed since is not done.
-//! The documents that something is due on are gone through by id, since neighbours share pages of the database, and
-//! what is due on one document is fired by due date. Many levels share a transaction, each with a savepoint of its own.
 
-pub mod attach;
-mod by_hand;
-mod dates;
-mod due;
-mod ended;
-mod ending;
-mod level;
-mod outcome;
-mod pass;
-mod redefine;
-mod reference;
-mod timers;
+pub(crate) mod attach;
+pub(crate) mod fire;
+pub(crate) mod reschedule;
+mod steps;
 
-use serde::Serialize;
+use std::collections::HashMap;
+use std::rc::Rc;
 
-pub use by_hand::fire_by_hand;
-pub use dates::{settle, settle_all, settle_document, settle_to_show};
-pub use ended::{is_called_off, is_wanted, mail_failed, mail_sent, method_ended, method_lost};
-pub use ending::call_off;
-pub use outcome::{Outcome, Problem};
-pub use pass::{fire_due, fire_while};
-pub use redefine::define;
-pub use reference::forecast_from;
+use crate::error::Result;
+use crate::model::timer::Timer;
+use crate::store::Store;
 
-use crate::model::words::words;
-use crate::time::Timestamp;
+/// The definitions that a transaction has read, by id: each once.
+#[derive(Default)]
+struct Timers(HashMap<i64, Rc<Result<Timer>>>);
 
-words! {
-    /// How a level came to its end.
-    FiringStatus, "status" {
-        /// All its steps were done.
-        Done = "done",
-        /// It was past its hour limit.
-        Skipped = "skipped",
+impl Timers {
+    /// A timer, or why plain SQL has made it one that cannot be read.
+    fn get(&mut self, store: &Store, id: i64) -> Result<Rc<Result<Timer>>> {
+        if let Some(known) = self.0.get(&id) {
+            return Ok(Rc::clone(known));
+        }
+        let timer = match store.timer(id) {
+            Err(error) if store.is_fatal(&error) => return Err(error),
+            timer => Rc::new(timer),
+        };
+        self.0.insert(id, Rc::clone(&timer));
+        Ok(timer)
     }
-}
-
-/// A level that was done or skipped, as JSON shows it.
-#[derive(Debug, Serialize)]
-pub struct Fired {
-    /// Its id.
-    pub id: i64,
-    /// The timer's name, as it was.
-    pub timer: String,
-    /// The document's id.
-    pub document: i64,
-    /// The document's title; none when it is gone.
-    pub title: Option<String>,
-    /// The level, counted from 0.
-    pub level: u32,
-    /// When it was due.
-    pub due_at: Timestamp,
-    /// When it was done or skipped.
-    pub at: Timestamp,
-    /// Which of both.
-    pub status: FiringStatus,
-    /// What was done.
-    pub result: Option<String>,
 }

@@ -123,7 +123,7 @@ fn more_about(store: &Store, subject: Subject, zone: &Zone) -> Result<Vec<String
 }
 
 fn about_level(store: &Store, attachment: i64, zone: &Zone) -> Result<Vec<String>> {
-    let found = store.find_attachment_view(attachment)?;
+    let found = store.attachment_view(attachment)?;
     let line = found.map(|level| {
         let due = level
             .due_at

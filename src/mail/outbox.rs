@@ -14,7 +14,6 @@ use super::transport::{Delivery, DeliveryError, Failure, Refusal};
 use super::{Transport, address};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::firing;
 use crate::model::email::{Content, Email};
 use crate::model::issue::{Issue, Subject};
 use crate::model::settings::Settings;
@@ -82,8 +81,7 @@ impl<'a> Outbox<'a> {
             };
             let attempt = self.send(claim, false);
             attempt.count(summary, self.clock.now());
-            let is_level_done = self.record(&attempt, Some(shutdown))?;
-            summary.fired += u64::from(is_level_done);
+            self.record(&attempt, Some(shutdown))?;
         }
         if let Some(why) = &self.down {
             summary.report(Issue {
@@ -217,8 +215,8 @@ impl<'a> Outbox<'a> {
     }
 
     /// Writes what became of a mail, to a database that others may hold for a while; who is told to leave asks it once
-    /// more. Whether the level that the mail was of is done by it.
-    fn record(&self, attempt: &Attempt, shutdown: Option<&Shutdown>) -> Result<bool> {
+    /// more.
+    fn record(&self, attempt: &Attempt, shutdown: Option<&Shutdown>) -> Result<()> {
         let mut left = MAX_BUSY;
         loop {
             match self.store.transact(|store| self.write(store, attempt)) {
@@ -235,7 +233,7 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    fn write(&self, store: &Store, attempt: &Attempt) -> Result<bool> {
+    fn write(&self, store: &Store, attempt: &Attempt) -> Result<()> {
         let now = self.clock.now();
         let ClaimedMail { email, worker, .. } = &attempt.claim;
         let is_written = match &attempt.result {
@@ -252,42 +250,17 @@ impl<'a> Outbox<'a> {
         if !is_written {
             let id = email.id;
             log::warn!("mail {id}: another run has it now; what became of it here is not recorded");
-            return Ok(false);
+            return Ok(());
         }
-        attempt.write_history(store, now)?;
-        wake(store, attempt, now)
+        attempt.write_history(store, now)
     }
 
     /// Notes on the mails that are not tried any more in this run why they wait. One that has waited for the same reason
     /// before is not news: a long outage does not flood the history.
     fn mark_waiting(&self, why: &str) -> Result<()> {
         let now = self.clock.now();
-        self.store.transact(|store| {
-            for (mail, attachment) in store.mark_waiting_mails(self.last_tried, why, now)? {
-                if let Some(attachment) = attachment {
-                    firing::mail_failed(store, attachment, mail, (why, true), now)?;
-                }
-            }
-            Ok(())
-        })
-    }
-}
-
-/// Tells the level that waits for a mail what became of it. Whether the level is done by it.
-fn wake(store: &Store, attempt: &Attempt, now: Timestamp) -> Result<bool> {
-    let ClaimedMail {
-        email, attachment, ..
-    } = &attempt.claim;
-    let Some(attachment) = *attachment else {
-        return Ok(false);
-    };
-    match &attempt.result {
-        Ok(_) => firing::mail_sent(store, attachment, email.id, now),
-        Err(error) => {
-            let is_news = email.last_error.as_ref() != Some(&error.reason);
-            let why = (error.reason.as_str(), is_news);
-            firing::mail_failed(store, attachment, email.id, why, now).map(|()| false)
-        }
+        let mark = |store: &Store| store.mark_waiting_mails(self.last_tried, why, now);
+        self.store.transact(mark)
     }
 }
 
@@ -334,20 +307,14 @@ impl Attempt {
         };
         summary.mails_failed += 1;
         let is_final = self.retry(error, now) == Retry::Never;
-        // A server that is not there is one issue, not one for each mail that waits for it.
-        if error.kind == Failure::Unreachable && !is_final {
+        // A server that is not there is one issue, not one for each mail that waits for it; and a level tells of its mails.
+        let is_told = error.kind == Failure::Unreachable && !is_final;
+        if is_told || self.claim.attachment.is_some() {
             return;
         }
-        let subject = match self.claim.attachment {
-            Some(attachment) => Subject::Level {
-                attachment,
-                task: None,
-            },
-            None => Subject::Mail(email.id),
-        };
         let end = if is_final { "; it is given up" } else { "" };
         summary.report(Issue {
-            subject,
+            subject: Subject::Mail(email.id),
             message: format!("{what} to {}: {error}{end}", email.recipients()),
             is_news: email.attempts == 0 || is_final,
             is_final,

@@ -52,8 +52,8 @@ pub(crate) struct Cause<'a> {
     pub(crate) template: &'a str,
     /// The document that it is filled from.
     pub(crate) document: i64,
-    /// The attachment, whose level is done when the mail is sent.
-    pub(crate) attachment: i64,
+    /// The attachment whose level waits for the mail; none of one that is fired by hand.
+    pub(crate) attachment: Option<i64>,
     /// The timer's name.
     pub(crate) timer: &'a str,
     /// The level, counted from 0.

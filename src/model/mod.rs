@@ -1,7 +1,9 @@
 //! The nouns and their rules: no SQL, no effects, no clock.
 
+pub(crate) mod attachment;
 pub mod document;
 pub(crate) mod email;
+pub(crate) mod firing;
 pub mod issue;
 pub mod method;
 pub mod settings;

@@ -50,18 +50,38 @@ impl TaskCounts {
 impl Summary {
     /// Adds something that went wrong.
     pub fn report(&mut self, issue: Issue) {
-        let Some(kind) = issue.subject.kind() else {
-            return self.errors.push(issue);
-        };
-        let of_kind = |other: &&Issue| other.subject.kind() == Some(kind);
-        if self.errors.iter().filter(of_kind).count() < MAX_ISSUES {
-            return self.errors.push(issue);
+        match (issue.subject, issue.subject.kind()) {
+            (Subject::More(kind, count), _) => self.report_more(kind, count, issue.is_news),
+            (_, Some(kind)) if self.is_full_of(kind) => self.report_more(kind, 1, issue.is_news),
+            _ => self.errors.push(issue),
         }
-        let is_sum = |other: &Issue| matches!(other.subject, Subject::More(of, _) if of == kind);
-        match self.errors.iter_mut().find(|other| is_sum(other)) {
-            Some(sum) => *sum = more(kind, sum.count() + 1, sum.is_news || issue.is_news),
-            None => self.errors.push(more(kind, 1, issue.is_news)),
+    }
+
+    fn is_full_of(&self, kind: Kind) -> bool {
+        let of_kind = |issue: &&Issue| issue.subject.kind() == Some(kind);
+        self.errors.iter().filter(of_kind).count() >= MAX_ISSUES
+    }
+
+    fn report_more(&mut self, kind: Kind, count: u64, is_news: bool) {
+        let is_sum = |issue: &Issue| matches!(issue.subject, Subject::More(of, _) if of == kind);
+        match self.errors.iter_mut().find(|issue| is_sum(issue)) {
+            Some(sum) => *sum = more(kind, sum.count() + count, sum.is_news || is_news),
+            None => self.errors.push(more(kind, count, is_news)),
         }
+    }
+
+    /// Adds what a part of the run came to.
+    pub(crate) fn add(&mut self, part: Self) {
+        self.interrupted += part.interrupted;
+        self.fired += part.fired;
+        self.skipped += part.skipped;
+        self.mails_sent += part.mails_sent;
+        self.mails_failed += part.mails_failed;
+        self.tasks.completed += part.tasks.completed;
+        self.tasks.failed += part.tasks.failed;
+        self.tasks.interrupted += part.tasks.interrupted;
+        self.tasks.cancelled += part.tasks.cancelled;
+        part.errors.into_iter().for_each(|issue| self.report(issue));
     }
 
     /// How much was done: a turn of a tick that leaves this as it was had nothing to do.
@@ -131,5 +151,9 @@ mod tests {
                 .starts_with("2 more tasks failed or were interrupted")
         );
         assert!(sum.is_news && sum.count() == 2);
+        let mut all = Summary::default();
+        all.report(failed(103, true));
+        all.add(summary);
+        assert_eq!(all.errors.iter().map(Issue::count).sum::<u64>(), 303);
     }
 }

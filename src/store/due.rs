@@ -7,8 +7,7 @@ use crate::time::Timestamp;
 
 /// What [`Store::is_anything_due`] asks: the first entries of partial indexes, whatever the tables hold. They are named
 /// since SQLite would else weigh each index of a table against the others, which takes longer than to look.
-#[doc(hidden)]
-pub const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
+const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
      OR EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE status = 'RUNNING')
      OR EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND deferred = 0)
      OR EXISTS (SELECT 1 FROM task INDEXED BY task_deferred WHERE deferred = 1 AND run_at <= ?1)
@@ -18,28 +17,67 @@ pub const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
      OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_due WHERE due_at <= ?1) AS due";
 
 /// What [`Store::next_due`] asks: the first entries of indexes too, but for mails, of which few pause.
-#[doc(hidden)]
-pub const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
+const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
         SELECT min(run_at) AS at FROM task INDEXED BY task_deferred WHERE deferred = 1
         UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued WHERE status = 'queued'
         UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE due_at IS NOT NULL)";
 
 impl Store {
     /// Whether a tick would find anything: what workers left behind or have in hand, levels of timers, mails, tasks.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn is_anything_due(&self, now: Timestamp) -> Result<bool> {
+    pub(crate) fn is_anything_due(&self, now: Timestamp) -> Result<bool> {
         let due = self.find(ANYTHING_DUE, [now], |row| row.get("due"))?;
         Ok(due.unwrap_or(true))
     }
 
     /// When something is due next that waits for its time: a task, a mail that pauses, a level of a timer.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn next_due(&self) -> Result<Option<Timestamp>> {
+    pub(crate) fn next_due(&self) -> Result<Option<Timestamp>> {
         let next: Option<Option<Timestamp>> = self.find(NEXT_DUE, [], |row| row.get("at"))?;
         Ok(next.flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ANYTHING_DUE, NEXT_DUE};
+    use crate::store::Store;
+
+    fn plan(sql: &str) -> String {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Store::create(&folder.path().join("runner.db")).unwrap();
+        store.plan(sql).unwrap()
+    }
+
+    /// An index that was named by mistake, for a condition that it cannot serve, would be an error and no plan at all.
+    #[test]
+    fn a_tick_looks_at_the_first_entries_of_partial_indexes_alone_to_see_whether_anything_is_due() {
+        let plan = plan(ANYTHING_DUE);
+        for index in [
+            "task_running",
+            "task_ready",
+            "task_deferred (run_at<?)",
+            "mail_sending",
+            "mail_queued",
+            "attachment_needs_reschedule",
+            "attachment_due (due_at<?)",
+        ] {
+            assert!(plan.contains(&format!("INDEX {index}")), "{index}\n{plan}");
+        }
+        let scanned: Vec<&str> = plan
+            .lines()
+            .filter(|step| step.starts_with("SCAN") && !step.contains("INDEX"))
+            .collect();
+        assert_eq!(scanned, ["SCAN CONSTANT ROW", "SCAN worker"]);
+    }
+
+    #[test]
+    fn what_is_due_next_is_the_first_entry_of_an_index() {
+        let plan = plan(NEXT_DUE);
+        for step in [
+            "SEARCH task USING COVERING INDEX task_deferred",
+            "SEARCH mail USING COVERING INDEX mail_queued",
+            "SEARCH attachment USING COVERING INDEX attachment_due",
+        ] {
+            assert!(plan.contains(step), "{step}\n{plan}");
+        }
     }
 }

@@ -35,13 +35,7 @@ impl Store {
             ],
         );
         match inserted {
-            Err(error)
-                if error.is_about_the_database()
-                    || !self.in_transaction()
-                    || self.has_document(document)? =>
-            {
-                Err(error)
-            }
+            Err(error) if self.is_fatal(&error) || self.has_document(document)? => Err(error),
             _ => Ok(()),
         }
     }

@@ -30,7 +30,8 @@ pub(crate) struct NewMail<'a> {
 /// A level of a timer on a document.
 #[derive(Debug)]
 pub(crate) struct Level<'a> {
-    pub(crate) attachment: i64,
+    /// None of one that is fired by hand: nothing waits for its mails.
+    pub(crate) attachment: Option<i64>,
     /// The timer's name.
     pub(crate) timer: &'a str,
     pub(crate) level: u32,
@@ -45,6 +46,25 @@ pub(crate) struct ClaimedMail {
     pub(crate) attachment: Option<i64>,
 }
 
+/// A mail as the level sees it that has queued it.
+#[derive(Debug)]
+pub(crate) struct LevelMail {
+    pub(crate) id: i64,
+    pub(crate) status: EmailStatus,
+    pub(crate) template: Option<String>,
+    pub(crate) last_error: Option<String>,
+}
+
+impl LevelMail {
+    pub(crate) fn is_sent(&self) -> bool {
+        self.status == EmailStatus::Sent
+    }
+
+    pub(crate) fn is_sending(&self) -> bool {
+        self.status == EmailStatus::Sending
+    }
+}
+
 /// When a mail is tried again that did not go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retry {
@@ -56,7 +76,7 @@ pub(crate) enum Retry {
     Never,
 }
 
-/// The attachment of a mail that was taken back while it was being sent: ids begin at 1.
+/// The attachment of a mail that was taken back: ids begin at 1.
 const NO_ATTACHMENT: i64 = 0;
 
 /// Mails that are to be sent now. Of an attachment whose date has changed, a mail waits until its dates are counted anew,
@@ -79,7 +99,7 @@ impl Store {
             params![
                 mail.template,
                 mail.document,
-                mail.level.as_ref().map(|level| level.attachment),
+                mail.level.as_ref().and_then(|level| level.attachment),
                 mail.level.as_ref().map(|level| level.timer),
                 mail.level.as_ref().map(|level| level.level),
                 content.from,
@@ -122,15 +142,28 @@ impl Store {
         Ok(found)
     }
 
-    /// The templates of the mails that were sent, of the last so many that an attachment's level has queued.
-    pub(crate) fn sent_templates(&self, level: (i64, u32), queued: u32) -> Result<Vec<String>> {
-        self.list(
-            "SELECT template FROM (SELECT id, status, template FROM mail
-                                    WHERE attachment_id = ?1 AND timer_level = ?2 ORDER BY id DESC LIMIT ?3)
-              WHERE status = 'sent' AND template IS NOT NULL ORDER BY id",
-            params![level.0, level.1, queued],
-            |row| text(row, "template"),
-        )
+    /// The last so many mails that an attachment's level has queued, by id.
+    pub(crate) fn mails_of_level(
+        &self,
+        attachment: i64,
+        level: u32,
+        queued: u32,
+    ) -> Result<Vec<LevelMail>> {
+        let mut mails = self.list(
+            "SELECT id, status, template, last_error FROM mail
+              WHERE attachment_id = ?1 AND timer_level = ?2 ORDER BY id DESC LIMIT ?3",
+            params![attachment, level, queued],
+            |row| {
+                Ok(LevelMail {
+                    id: row.get("id")?,
+                    status: row.get("status")?,
+                    template: text_or_null(row, "template")?,
+                    last_error: text_or_null(row, "last_error")?,
+                })
+            },
+        )?;
+        mails.reverse();
+        Ok(mails)
     }
 
     /// How many mails are of this status.
@@ -157,32 +190,15 @@ impl Store {
     /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
     pub(crate) fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
         self.execute(
-            "UPDATE mail SET status = 'failed', last_error = ?2 || coalesce('; before that: ' || last_error, '')
+            "UPDATE mail SET status = 'failed', attachment_id = ?3,
+                             last_error = ?2 || coalesce('; before that: ' || last_error, '')
               WHERE attachment_id = ?1 AND status = 'queued'",
-            params![attachment, why],
+            params![attachment, why, NO_ATTACHMENT],
         )?;
         self.execute(
             "UPDATE mail SET attachment_id = ?2 WHERE attachment_id = ?1 AND status = 'sending'",
             [attachment, NO_ATTACHMENT],
         )?;
-        Ok(())
-    }
-
-    /// Whether a mail is being sent for this attachment right now.
-    pub(crate) fn is_mailing(&self, attachment: i64) -> Result<bool> {
-        let sql = "SELECT 1 FROM mail WHERE attachment_id = ?1 AND status = 'sending' LIMIT 1";
-        Ok(self.find(sql, [attachment], |_| Ok(()))?.is_some())
-    }
-
-    /// Whether a mail counts for this attachment.
-    pub(crate) fn is_mail_of(&self, mail: i64, attachment: i64) -> Result<bool> {
-        let sql = "SELECT 1 FROM mail WHERE id = ?1 AND attachment_id = ?2";
-        Ok(self.find(sql, [mail, attachment], |_| Ok(()))?.is_some())
-    }
-
-    /// Lets a mail stand for itself: no attachment's level waits for it.
-    pub(crate) fn release_mail(&self, mail: i64) -> Result<()> {
-        self.execute("UPDATE mail SET attachment_id = NULL WHERE id = ?1", [mail])?;
         Ok(())
     }
 
@@ -271,26 +287,18 @@ impl Store {
         Ok(dropped > 0)
     }
 
-    /// Notes why all mails after this id wait that are to be sent now. Those for which that is news, each with the attachment
-    /// whose level waits for it.
-    pub(crate) fn mark_waiting_mails(
-        &self,
-        after: i64,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<Vec<(i64, Option<i64>)>> {
+    /// Notes why all mails after this id wait that are to be sent now. The levels that wait for them see it where that is
+    /// news.
+    pub(crate) fn mark_waiting_mails(&self, after: i64, error: &str, now: Timestamp) -> Result<()> {
         let sql = format!(
             "UPDATE mail SET last_error = ?3 WHERE id IN (SELECT id {READY} AND last_error IS NOT ?3)
-             RETURNING id, {LIVE_ATTACHMENT}"
+             RETURNING attachment_id"
         );
-        let marked: Vec<(i64, Option<i64>)> =
-            self.list(&sql, params![after, now, error], |row| {
-                Ok((row.get("id")?, row.get("live_attachment")?))
-            })?;
-        for (_, attachment) in &marked {
-            attachment.map_or(Ok(()), |attachment| self.wake_attachment(attachment))?;
-        }
-        Ok(marked)
+        let attachments: Vec<Option<i64>> = self.list(&sql, params![after, now, error], |row| {
+            row.get("attachment_id")
+        })?;
+        let mut attachments = attachments.into_iter().flatten();
+        attachments.try_for_each(|attachment| self.wake_attachment(attachment))
     }
 
     /// Queues the mails that a dead worker had in hand, but for those that no level asks for any more.

@@ -22,7 +22,6 @@ pub mod template;
 pub(crate) mod text;
 pub mod timer;
 mod title;
-mod triggers;
 pub mod trust;
 pub mod worker;
 
@@ -54,18 +53,12 @@ const EXAMPLE_CONTENT: &str = "\n-- ==== Content ====\n";
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After how many pages in the write-ahead log it is moved into the database: SQLite's own number, and that for work of many
-/// large transactions.
-const NORMALLY: u32 = 1000;
-const RARELY: u32 = 4000;
-
 /// An open database.
 pub struct Store {
     connection: Connection,
     files: Files,
     run: i64,
     knows_titles: Cell<bool>,
-    runs_triggers: Cell<bool>,
 }
 
 impl Store {
@@ -189,7 +182,6 @@ impl Store {
             files: Files::of(path),
             run: random(),
             knows_titles: Cell::new(false),
-            runs_triggers: Cell::new(true),
         })
     }
 
@@ -313,6 +305,12 @@ impl Store {
         }
     }
 
+    /// Whether an error inside a transaction ends more than what was tried: the database itself has failed, and not only a
+    /// check or a trigger that an application has added.
+    pub(crate) fn is_fatal(&self, error: &Error) -> bool {
+        error.is_about_the_database() || !self.in_transaction()
+    }
+
     /// Whether the transaction at hand is still open: SQLite itself ends one when the disk fails it.
     pub fn in_transaction(&self) -> bool {
         !self.connection.is_autocommit()
@@ -334,22 +332,6 @@ impl Store {
     /// The database as a file, and those that go with it.
     pub fn files(&self) -> &Files {
         &self.files
-    }
-
-    /// Does work of many large transactions, after fewer of which the write-ahead log is moved into the database: pages
-    /// that one after the other changes are moved once. Small transactions are the quicker the sooner the log starts
-    /// over, since its file does not grow then.
-    pub(crate) fn with_rare_checkpoints<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.checkpoint_after(RARELY)?;
-        let _until_done = RareCheckpoints(self);
-        work()
-    }
-
-    fn checkpoint_after(&self, pages: u32) -> Result<()> {
-        let name = "wal_autocheckpoint";
-        Ok(self
-            .connection
-            .pragma_update_and_check(None, name, pages, |_| Ok(()))?)
     }
 
     /// A number that changes whenever another connection has changed the database.
@@ -402,17 +384,6 @@ impl Store {
 
     fn last_id(&self) -> i64 {
         self.connection.last_insert_rowid()
-    }
-}
-
-/// While this lives, the write-ahead log is moved into the database after more pages than normally.
-struct RareCheckpoints<'a>(&'a Store);
-
-impl Drop for RareCheckpoints<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.checkpoint_after(NORMALLY) {
-            log::error!("the write-ahead log goes on growing further than it should: {error}");
-        }
     }
 }
 

@@ -100,7 +100,6 @@ const CLAIMED: &str =
 impl Store {
     /// Inserts a task; its id.
     pub fn insert_task(&self, task: &TaskRow<'_>, now: Timestamp) -> Result<i64> {
-        self.need_triggers()?;
         self.execute(
             "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, run_at, priority,
                                retries, timeout, document_id, attachment_id, created_at)
@@ -236,7 +235,10 @@ impl Store {
     /// SQLite's.
     pub fn claim_tasks(&self, worker: i64, most: usize, now: Timestamp) -> Result<Vec<Claim>> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let wanted = "status = 'TO_RUN' AND deferred = 0 ORDER BY priority DESC, id LIMIT ?1";
+        // A timer's task is not started when the date that it was due by has changed: then it is about to be cancelled.
+        let wanted = "status = 'TO_RUN' AND deferred = 0 AND (attachment_id IS NULL OR NOT EXISTS
+                         (SELECT 1 FROM attachment WHERE id = task.attachment_id AND task_id = task.id AND needs_reschedule > 0))
+                      ORDER BY priority DESC, id LIMIT ?1";
         self.claim(wanted, most, worker, now)
     }
 

@@ -1,4 +1,3 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use tempfile::TempDir;
@@ -59,24 +58,4 @@ fn a_migration_that_fails_half_way_changes_nothing() {
     let store = Store::open(&path).unwrap();
     assert_eq!(store.pragma("user_version").unwrap(), 1);
     assert!(store.plan("SELECT * FROM more").is_err());
-}
-
-#[test]
-fn the_triggers_run_again_after_work_without_them_that_panics() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::create(&folder.path().join("runner.db")).unwrap();
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        store.without_triggers(&["task"], || -> crate::error::Result<()> {
-            assert!(!store.runs_triggers());
-            std::panic::resume_unwind(Box::new("no way"))
-        })
-    }));
-    assert!(panicked.is_err());
-    assert!(store.runs_triggers());
-    let sql = "INSERT INTO task (method, run_at) VALUES ('m', '2026-04-10 09:00:00') RETURNING id";
-    store.list(sql, [], |_| Ok(())).unwrap();
-    let deferred = store.list("SELECT deferred FROM task", [], |row| {
-        row.get::<_, bool>("deferred")
-    });
-    assert_eq!(deferred.unwrap(), [true]);
 }

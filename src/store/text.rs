@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex, ToSql};
 
+use crate::model::firing::FiringStatus;
 use crate::model::task::{Severity, Status, Stop};
 
 /// A text of which bytes that are no UTF-8, Latin-1 say, are read as U+FFFD: SQLite takes any bytes for a text, and one
@@ -58,4 +59,4 @@ macro_rules! store_as_text {
     )+ };
 }
 
-store_as_text!(Status, Severity, Stop);
+store_as_text!(Status, Severity, Stop, FiringStatus);

@@ -33,15 +33,16 @@ pub struct Counted {
 }
 
 impl Store {
+    /// The id of a timer, if there is one of that name.
+    pub(crate) fn find_timer(&self, name: &str) -> Result<Option<i64>> {
+        let sql = "SELECT id FROM timer WHERE name = ?1";
+        self.find(sql, [name], |row| row.get("id"))
+    }
+
     /// The id of a timer.
-    ///
-    /// # Errors
-    /// When there is none of that name.
     pub fn timer_id(&self, name: &str) -> Result<i64> {
-        self.find("SELECT id FROM timer WHERE name = ?1", [name], |row| {
-            row.get("id")
-        })?
-        .or_not_found("timer", format!("'{name}'"))
+        self.find_timer(name)?
+            .or_not_found("timer", format!("'{name}'"))
     }
 
     /// The name of a timer as it is told; `#` and its id when plain SQL has deleted it under what hangs on documents.

@@ -8,10 +8,13 @@ use crate::worker::Recovered;
 
 /// What went wrong in a run of tasks.
 pub fn issues(outcome: &Outcome, zone: &Zone) -> Vec<Issue> {
-    let problems = outcome.problems.iter().map(|problem| Issue {
+    // The level that waits for a task tells when that is over for good.
+    let told = |problem: &&Problem| problem.level.is_none() || problem.again_at.is_some();
+    let problems = outcome.problems.iter().filter(told);
+    let problems = problems.map(|problem| Issue {
         subject: subject(problem.task, problem.level),
         message: sentence(problem, zone),
-        is_news: is_news(problem.attempt, problem.level, problem.again_at) || problem.is_final(),
+        is_news: is_news(problem.attempt, problem.level) || problem.is_final(),
         is_final: problem.is_final(),
     });
     let more = (outcome.more_problems > 0).then(|| more_tasks(outcome));
@@ -37,9 +40,8 @@ fn more_tasks(outcome: &Outcome) -> Issue {
 }
 
 /// Whether it is the first failure of a task, or of the level that waits for it.
-fn is_news(attempt: u32, level: Option<(i64, u32)>, again_at: Option<Timestamp>) -> bool {
-    let told = u32::from(again_at.is_none());
-    attempt == 1 && level.is_none_or(|(_, attempts)| attempts <= told)
+fn is_news(attempt: u32, level: Option<(i64, u32)>) -> bool {
+    attempt == 1 && level.is_none_or(|(_, attempts)| attempts == 0)
 }
 
 /// What is not given up as a task is tried again by the level that waits for it.
@@ -55,7 +57,8 @@ fn subject(task: i64, level: Option<(i64, u32)>) -> Subject {
 
 /// What was found of runs that died.
 pub fn interruptions(recovered: &[Recovered], zone: &Zone) -> Vec<Issue> {
-    let interrupted = recovered.iter();
+    let told = |found: &&Recovered| found.level.is_none() || found.again_at.is_some();
+    let interrupted = recovered.iter().filter(told);
     interrupted.map(|found| interruption(found, zone)).collect()
 }
 
@@ -68,7 +71,7 @@ fn interruption(found: &Recovered, zone: &Zone) -> Issue {
             "task {} ({}) was interrupted: its runner died{again}",
             found.task, found.method
         ),
-        is_news: is_news(found.attempt, found.level, found.again_at) || is_final,
+        is_news: is_news(found.attempt, found.level) || is_final,
         is_final,
     }
 }

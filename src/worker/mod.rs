@@ -21,7 +21,6 @@ pub use recovery::{Recovered, recover};
 use crate::boot;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::firing;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -198,18 +197,12 @@ impl Worker {
     }
 }
 
-/// Gives a claimed task back that was not started. One that somebody asked to end meanwhile is over, and a level of a
-/// timer that waits for it hears of it.
+/// Gives a claimed task back that was not started. One that somebody asked to end meanwhile is over.
 ///
 /// # Errors
 /// SQLite's.
 pub(crate) fn give_back(store: &Store, task: i64, worker: i64, now: Timestamp) -> Result<()> {
-    match store.unclaim_task(task, worker, now)? {
-        Some((status, Some(attachment))) if status.is_ended() => {
-            firing::method_ended(store, attachment, task, (status, None), now).map(drop)
-        }
-        _ => Ok(()),
-    }
+    store.unclaim_task(task, worker, now).map(drop)
 }
 
 /// How many other numbers a worker tries when it may not use the file of the first.

@@ -7,10 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use super::{Life, folder_prefix, give_back, leftovers, life_of, lock_path, mark};
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::firing;
 use crate::functions::Functions;
 use crate::model::method::Methods;
-use crate::model::task::{LogEntry, Severity, Status, Stop, next_attempt};
+use crate::model::task::{LogEntry, Severity, Stop, next_attempt};
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -121,25 +120,19 @@ fn interrupt(
             Some(_) => None,
             None => next_attempt(attempt, retries.unwrap_or(0), now),
         };
-        if let Some(attachment) = task.attachment
-            && !firing::is_wanted(store, attachment, id, now)?
-        {
+        let level = match task.attachment {
+            Some(attachment) => store
+                .attempts_at_level_of(attachment, id)?
+                .map(|attempts| (attachment, attempts)),
+            None => None,
+        };
+        if task.attachment.is_some() && level.is_none() {
             again_at = None;
         }
         store.interrupt_task(id, now, again_at)?;
         if asked == Some(Stop::Cancel) {
-            if let Some(attachment) = task.attachment {
-                firing::method_ended(store, attachment, id, (Status::Cancelled, None), now)?;
-            }
             continue;
         }
-        if let (Some(attachment), None) = (task.attachment, again_at) {
-            firing::method_lost(store, attachment, id, now)?;
-        }
-        let level = match task.attachment {
-            Some(attachment) => store.level_waiting_for(attachment, id)?,
-            None => None,
-        };
         recovered.push(Recovered {
             task: id,
             method: task.method,

@@ -4,11 +4,13 @@
 pub(crate) mod tests;
 
 use std::fmt;
+use std::ops::RangeBounds;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, one_line};
+use crate::model::attachment::Step;
 use crate::time::Duration;
 
 /// What a timer does at one or several of its levels: any of a state change, mails and a method, in this order.
@@ -43,6 +45,60 @@ impl Action {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.state.is_none() && self.mail.is_empty() && self.method.is_none()
+    }
+
+    /// The first step from this one on that there is something to do in, else the last.
+    pub(crate) fn next_step(&self, from: Step) -> Step {
+        match from {
+            Step::State if self.state.is_some() => Step::State,
+            Step::State | Step::Mails if !self.mail.is_empty() => Step::Mails,
+            _ => Step::Method,
+        }
+    }
+
+    /// The first step that two actions do not say the same about.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<Step> {
+        if self.state != other.state {
+            Some(Step::State)
+        } else if self.mail != other.mail {
+            Some(Step::Mails)
+        } else if self.method != other.method {
+            Some(Step::Method)
+        } else {
+            None
+        }
+    }
+
+    /// The same without the mails to these templates, each taken away once.
+    pub(crate) fn without_mails(&self, sent: &[String]) -> Self {
+        let mut left = self.clone();
+        for template in sent {
+            if let Some(place) = left.mail.iter().position(|mail| mail == template) {
+                left.mail.remove(place);
+            }
+        }
+        left
+    }
+
+    /// What some steps do, in words, and the task that did the method.
+    pub(crate) fn describe(&self, steps: impl RangeBounds<Step>, task: Option<i64>) -> String {
+        let state = self.state.as_ref().map(|state| format!("state {state}"));
+        let mails = match self.mail.as_slice() {
+            [] => None,
+            templates => Some(format!("mail {}", templates.join(", "))),
+        };
+        let method = self.method.as_ref().map(|method| match task {
+            Some(task) => format!("method {method} as task {task}"),
+            None => format!("method {method}"),
+        });
+        let parts = [
+            (Step::State, state),
+            (Step::Mails, mails),
+            (Step::Method, method),
+        ];
+        let wanted = parts.into_iter().filter(|(step, _)| steps.contains(step));
+        let words: Vec<String> = wanted.filter_map(|(_, words)| words).collect();
+        words.join("; ")
     }
 }
 

@@ -1,10 +1,5 @@
 //! Timers and documents: making them, and looking at what hangs on them.
 
-use runner::clock::Clock;
-use runner::firing::{Outcome, fire_due};
-use runner::functions::Functions;
-use runner::store::Store;
-use runner::time::{Timestamp, Zone};
 use serde_json::Value;
 
 use super::runner::Home;
@@ -59,18 +54,4 @@ impl Home {
             .map(|entry| entry["message"].as_str().unwrap().to_owned())
             .collect()
     }
-}
-
-/// Nine o'clock UTC on the day that most tests take as today.
-pub fn nine() -> Timestamp {
-    Zone::parse("UTC")
-        .unwrap()
-        .parse_time("2026-04-10T09:00")
-        .unwrap()
-}
-
-/// Fires what is due at a time, without what a whole tick does after that.
-pub fn fire_at(store: &Store, now: Timestamp) -> Outcome {
-    let settings = store.settings().unwrap();
-    fire_due(store, &Clock::fixed(now), &settings, &Functions::default()).unwrap()
 }

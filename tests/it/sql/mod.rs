@@ -1,6 +1,5 @@
 //! What any program may do to the database with plain SQL.
 
 mod columns;
-mod plans;
 mod task;
 mod timer;

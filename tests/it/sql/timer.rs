@@ -1,8 +1,6 @@
 //! Timers as other programs use them, by plain SQL, and what that costs.
 
 use crate::kit::runner::Home;
-use runner::store::Store;
-use runner::store::attachment::{DUE_DOCUMENTS, DUE_ON, HAS_STALE, STALE};
 use serde_json::{Value, json};
 
 fn with_timer(now: &str) -> Home {
@@ -276,44 +274,4 @@ fn a_date_that_an_application_refuses_to_have_computed_is_told_and_tried_once_a_
     home.set_now("2026-05-10");
     assert_eq!(home.json(["tick"])["fired"], 1);
     assert_eq!(home.state(&doc), "late");
-}
-
-/// The cost of a tick follows what is due: each of its queries searches an index for that.
-#[test]
-fn what_is_due_is_found_by_index() {
-    let home = Home::new();
-    let store = Store::open(&home.db()).unwrap();
-    for (sql, plan) in [
-        (
-            DUE_DOCUMENTS,
-            "SEARCH attachment USING COVERING INDEX attachment_due (due_at<?)",
-        ),
-        (
-            DUE_ON,
-            "SEARCH attachment USING INDEX sqlite_autoindex_attachment_1 (document_id=?)",
-        ),
-        (
-            HAS_STALE,
-            "SEARCH attachment USING INDEX attachment_needs_reschedule (id>?)",
-        ),
-        (
-            STALE,
-            "SEARCH attachment USING INDEX attachment_needs_reschedule (id>?)",
-        ),
-        (
-            "SELECT due_at FROM attachment WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1",
-            "attachment USING COVERING INDEX attachment_due",
-        ),
-        (
-            "SELECT * FROM history WHERE document_id = 1 ORDER BY id",
-            "SEARCH history USING INDEX history_document (document_id=?)",
-        ),
-        (
-            "SELECT count(*) FROM firing WHERE status = 'skipped'",
-            "USING COVERING INDEX firing_skipped",
-        ),
-    ] {
-        let found = store.plan(sql).unwrap();
-        assert!(found.contains(plan), "{sql}\n{found}");
-    }
 }

@@ -8,7 +8,6 @@ use runner::clock::Clock;
 use runner::context::Context;
 use runner::drain::{Outcome, Wanted, drain};
 use runner::enqueue::Enqueue;
-use runner::firing::fire_by_hand;
 use runner::functions::{Functions, Task};
 use runner::handler::record::Event;
 use runner::model::settings::Settings;
@@ -248,17 +247,6 @@ fn a_timer_starts_a_function_as_it_starts_a_handler() {
     assert_eq!((report.fired, report.tasks.completed), (1, 1));
     let result = program.store.task(1).unwrap().result.unwrap();
     assert_eq!(result.value(), json!("a document"));
-}
-
-#[test]
-fn a_function_is_started_by_hand_for_a_level_that_was_skipped() {
-    let program = Program::new(|_| Ok(Value::Null));
-    program.hang("'2020-01-01 00:00:00'");
-    assert_eq!(program.tick().skipped, 1);
-    let when = (Zone::default(), Clock::system().now());
-    let fire = |store: &Store| fire_by_hand(store, &program.functions, 1, when);
-    program.store.transact(fire).unwrap();
-    assert_eq!(program.drain().completed, 1);
 }
 
 /// Waits until another thread has set this.

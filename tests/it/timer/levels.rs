@@ -30,6 +30,18 @@ fn all_levels_that_are_due_fire_in_one_tick_in_order_of_their_dates() {
 }
 
 #[test]
+fn however_many_levels_of_one_document_are_due_they_all_fire_in_one_tick() {
+    let mut home = Home::new().at("2026-04-10T09:00");
+    home.ok(["config", "set", "timer.hour_limit", "0"]);
+    home.timer("t", &["delay=1s, iterations=2500, state=seen", "state=end"]);
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    home.set_now("2026-04-11");
+    assert_eq!(home.json(["tick"])["fired"], 2501);
+    assert_eq!(home.state(&doc), "end");
+}
+
+#[test]
 fn a_level_is_done_when_its_task_is_completed_and_the_next_fires_in_the_same_tick() {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "echo x >> noted");
@@ -122,6 +134,34 @@ fn a_date_that_changes_while_the_method_runs_keeps_its_end_from_counting() {
     let attached = home.attached(&doc);
     assert_eq!(attached["level"], 0);
     assert_eq!(attached["due_at"], "2026-04-26T00:00:00Z");
+}
+
+#[test]
+fn history_shows_dates_as_they_were_typed() {
+    let mut home = Home::new().at("2026-04-10T09:00").env("TZ", "Europe/Paris");
+    home.timer_with("t", &["--reference", "deadline"], &["state=late"]);
+    let doc = home.document("A", "2026-06-20");
+    home.ok(["timer", "attach", "t", &doc]);
+    home.ok(["doc", "set", &doc, "deadline=2026-06-21T14:30"]);
+    home.ok(["doc", "set", &doc, "deadline=2026-04-10"]);
+    home.set_now("2026-04-10T12:00");
+    home.ok(["tick"]);
+    let told = home.messages(&doc);
+    for message in [
+        "the date changed: 2026-06-20 → 2026-06-21 14:30:00; the timer starts over",
+        "the date changed: 2026-06-21 14:30:00 → 2026-04-10; the timer starts over",
+    ] {
+        assert!(told.contains(&message.to_owned()), "{message}: {told:?}");
+    }
+    let skipped = told
+        .iter()
+        .find(|message| message.starts_with("level skipped"));
+    assert!(
+        skipped
+            .unwrap()
+            .contains("it was due at 2026-04-10 00:00:00"),
+        "{told:?}"
+    );
 }
 
 #[test]

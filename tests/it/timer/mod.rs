@@ -2,7 +2,6 @@
 
 mod levels;
 mod mail;
-mod many;
 mod redefined;
 mod refused;
 mod seed;

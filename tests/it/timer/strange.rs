@@ -241,27 +241,22 @@ fn a_document_that_is_replaced_has_its_dates_computed_anew() {
 }
 
 #[test]
-fn what_hangs_on_a_document_whose_place_another_took_is_detached() {
-    for way in ["before anything is due", "when it is due"] {
-        let mut home = hung();
-        home.method("Doc:note", "echo x >> noted");
-        home.timer("m", &["method=Doc:note"]);
-        home.ok(["timer", "attach", "m", "1", "--reference", "2026-04-25"]);
-        replaced(
-            &home,
-            "INSERT INTO task (method, attachment_id, run_at) VALUES ('Doc:note', 3, '2026-05-01 00:00:00');
-             UPDATE attachment SET task_id = 1, step = 2 WHERE id = 3;
-             INSERT OR REPLACE INTO document (key, attributes) VALUES ('k', '{\"deadline\": \"2026-04-25\"}')",
-        );
-        if way == "when it is due" {
-            replaced(&home, "UPDATE attachment SET needs_reschedule = 0");
-            home.set_now("2026-04-25");
-        }
-        home.ok(["tick"]);
-        let left = "SELECT group_concat(document_id) FROM attachment";
-        assert_eq!(home.sql_value::<String>(left), "2", "{way}");
-        assert_eq!(home.status("1"), "CANCELLED", "{way}");
-    }
+fn what_is_attached_to_a_document_whose_place_another_took_is_detached() {
+    let mut home = hung();
+    home.method("Doc:note", "echo x >> noted");
+    home.timer("m", &["method=Doc:note"]);
+    home.ok(["timer", "attach", "m", "1", "--reference", "2026-04-25"]);
+    replaced(
+        &home,
+        "INSERT INTO task (method, attachment_id, run_at) VALUES ('Doc:note', 3, '2026-05-01 00:00:00');
+         UPDATE attachment SET task_id = 1, step = 2 WHERE id = 3;
+         INSERT OR REPLACE INTO document (key, attributes) VALUES ('k', '{\"deadline\": \"2026-04-25\"}')",
+    );
+    home.set_now("2026-04-25");
+    home.ok(["tick"]);
+    let left = "SELECT group_concat(document_id) FROM attachment";
+    assert_eq!(home.sql_value::<String>(left), "2");
+    assert_eq!(home.status("1"), "CANCELLED");
 }
 
 #[test]

@@ -1,0 +1,188 @@
+//! The steps of a level: the state change, the mails, the method; and its end (`docs/timers.md`, "Levels").
+
+use super::reschedule::cancel_pending;
+use crate::context::When;
+use crate::error::Result;
+use crate::mail::{self, Cause};
+use crate::model::attachment::{Attachment, Step};
+use crate::model::document::state_words;
+use crate::model::firing::{FiringStatus, NewFiring};
+use crate::model::method::Methods;
+use crate::model::task::Severity;
+use crate::model::timer::{Action, Timer};
+use crate::store::Store;
+use crate::store::task::TaskRow;
+use crate::time::Timestamp;
+
+/// What doing the steps of a level takes. All of it is done inside the caller's transaction.
+pub(super) struct Steps<'a> {
+    pub(super) store: &'a Store,
+    pub(super) timer: &'a Timer,
+    pub(super) action: &'a Action,
+    pub(super) methods: &'a Methods,
+    pub(super) when: When,
+    /// The attachment whose level it is; none of one that is fired by hand.
+    pub(super) attachment: Option<i64>,
+    pub(super) document: i64,
+    pub(super) level: u32,
+    pub(super) due_at: Timestamp,
+}
+
+/// What is recorded of a level that has come to its end.
+struct End<'a> {
+    status: FiringStatus,
+    /// The first step that was not done, when it is skipped.
+    step: Step,
+    /// The templates of those of its mails that were sent, when it is skipped before all of them were.
+    sent: &'a [String],
+    /// What was done, and what was not.
+    result: &'a str,
+}
+
+impl Steps<'_> {
+    pub(super) fn change_state(&self) -> Result<()> {
+        let Some(state) = &self.action.state else {
+            return Ok(());
+        };
+        let before = self.store.state(self.document)?;
+        self.store.set_state(self.document, state, self.when.now)?;
+        self.tell(Severity::Info, &state_words(&before, state))
+    }
+
+    /// Queues the mails; how many.
+    pub(super) fn queue_mails(&self) -> Result<u32> {
+        let mut queued = 0;
+        for template in &self.action.mail {
+            let cause = Cause {
+                template,
+                document: self.document,
+                attachment: self.attachment,
+                timer: &self.timer.definition.name,
+                level: self.level,
+                due_at: self.due_at,
+            };
+            let mail = mail::queue(self.store, &cause, self.when.now)?;
+            let message = format!("mail {mail} queued from template {template}");
+            self.tell(Severity::Info, &message)?;
+            queued += 1;
+        }
+        Ok(queued)
+    }
+
+    /// Adds the method's task, if there is a method; its id. It is due when the level is, so that its handler sees how
+    /// late it is.
+    pub(super) fn add_task(&self) -> Result<Option<i64>> {
+        let Some(method) = &self.action.method else {
+            return Ok(None);
+        };
+        self.methods.get(method)?;
+        let task = TaskRow {
+            method,
+            run_at: Some(self.due_at),
+            document: Some(self.document),
+            attachment: self.attachment,
+            ..TaskRow::default()
+        };
+        let task = self.store.insert_task(&task, self.when.now)?;
+        let message = format!("method {method} started as task {task}");
+        self.tell(Severity::Info, &message)?;
+        Ok(Some(task))
+    }
+
+    /// Ends a level that is done. The attachment at its next level, if there is one.
+    pub(super) fn finish(&self, row: &Attachment) -> Result<Option<Attachment>> {
+        let end = End {
+            status: FiringStatus::Done,
+            step: Step::State,
+            sent: &[],
+            result: &self.action.describe(.., row.task),
+        };
+        self.end(row, &end)
+    }
+
+    /// Ends a level that is so many hours or more too late. The attachment at its next level, if there is one.
+    pub(super) fn skip(&self, row: &Attachment, hours: i64) -> Result<Option<Attachment>> {
+        let sent = self.sent_templates(row)?;
+        cancel_pending(self.store, row, "its level was skipped", self.when.now)?;
+        let done = match row.step {
+            Step::State => String::new(),
+            Step::Mails => {
+                let mail = sent.clone();
+                let action = self.action.clone();
+                Action { mail, ..action }.describe(..=Step::Mails, None)
+            }
+            Step::Method => self.action.describe(..=Step::Mails, None),
+        };
+        let left = self.action.without_mails(&sent).describe(row.step.., None);
+        let result = if done.is_empty() {
+            format!("not done: {left}")
+        } else {
+            format!("done: {done}; not done: {left}")
+        };
+        let why = row.last_error.as_ref();
+        let why = why.map(|why| format!("; {} attempts, the last: {why}", row.attempts));
+        let message = format!(
+            "level skipped: it was due at {}, {hours} hours ago or more; {result}{}",
+            self.when.zone.show(self.due_at),
+            why.unwrap_or_default()
+        );
+        self.tell(Severity::Warning, &message)?;
+        let end = End {
+            status: FiringStatus::Skipped,
+            step: row.step,
+            sent: &sent,
+            result: &result,
+        };
+        self.end(row, &end)
+    }
+
+    /// The templates of those of a level's mails that were sent.
+    fn sent_templates(&self, row: &Attachment) -> Result<Vec<String>> {
+        let mails = self
+            .store
+            .mails_of_level(row.id, row.level, row.pending_mails)?;
+        let sent = mails.into_iter().filter(|mail| mail.is_sent());
+        Ok(sent.filter_map(|mail| mail.template).collect())
+    }
+
+    fn end(&self, row: &Attachment, end: &End<'_>) -> Result<Option<Attachment>> {
+        let name = &self.timer.definition.name;
+        self.store.insert_firing(&NewFiring {
+            timer: name,
+            document: row.document,
+            level: row.level,
+            due_at: self.due_at,
+            at: self.when.now,
+            status: end.status,
+            step: end.step,
+            sent: end.sent,
+            result: end.result,
+        })?;
+        let mut next = row.at_level(row.level + 1);
+        let counted_from = row.counted_from.unwrap_or(self.when.now);
+        let due_at = self.timer.due_at(&self.when.zone, counted_from, next.level);
+        match due_at {
+            Ok(None) => {
+                let message = "timer detached: it has come to its end";
+                self.tell(Severity::Info, message)?;
+                self.store.delete_attachment(row.id)?;
+                return Ok(None);
+            }
+            Ok(due_at) => next.due_at = due_at,
+            Err(why) => {
+                self.tell(Severity::Warning, &why)?;
+                next.due_at = None;
+                next.last_error = Some(why);
+            }
+        }
+        self.store.update_attachment(&next)?;
+        Ok(Some(next))
+    }
+
+    /// Adds an entry to the document's history.
+    pub(super) fn tell(&self, severity: Severity, message: &str) -> Result<()> {
+        let level = Some((self.timer.definition.name.as_str(), self.level));
+        self.store
+            .insert_history(self.document, self.when.now, severity, message, level)
+    }
+}
