@@ -17,26 +17,32 @@ mod timers;
 use std::fmt::Write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use raw::Ids;
-use runner::clock::Clock;
-use runner::context::Context;
-use runner::drain::{Wanted, drain};
-use runner::enqueue::Enqueue;
-use runner::functions::{Functions, Task};
-use runner::model::settings::Settings;
-use runner::model::task::NewTask;
-use runner::shutdown::Shutdown;
-use runner::store::Store;
-use runner::time::Zone;
+use runner::functions::{App, Task};
 use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const PARAMS: &str = r#"{"order":4711,"action":"confirm","recipient":"a.customer@shop.example","note":"a text of the usual length"}"#;
 
-fn main() {
+/// The variable that makes this program one that embeds the library, with a function as a method.
+const EMBEDDING: &str = "BENCH_EMBEDDING";
+
+fn main() -> ExitCode {
+    if std::env::var_os(EMBEDDING).is_some() {
+        let method = |task: &mut Task| {
+            std::hint::black_box(task.id());
+            Ok::<_, String>(Value::Null)
+        };
+        return App::new().method("No:op", method).main();
+    }
+    measure_wanted();
+    ExitCode::SUCCESS
+}
+
+fn measure_wanted() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments
         .first()
@@ -82,9 +88,11 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        Store::create(&folder.path().join("runner.db")).unwrap();
-        Self { folder }
+        let home = Self {
+            folder: TempDir::new().unwrap(),
+        };
+        home.run(&["init"]);
+        home
     }
 
     pub(crate) fn db(&self) -> PathBuf {
@@ -93,10 +101,6 @@ impl Home {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    pub(crate) fn store(&self) -> Store {
-        Store::open(&self.db()).unwrap()
     }
 
     /// Runs a command; how long it took as a whole.
@@ -200,39 +204,7 @@ fn compare_as(
     println!("{line}");
 }
 
-fn plain_task() -> NewTask {
-    serde_json::from_str(&format!(r#"{{"method":"No:op","params":{PARAMS}}}"#)).unwrap()
-}
-
-fn functions() -> Functions {
-    let mut functions = Functions::default();
-    functions.add("No:op", |task: &mut Task| {
-        std::hint::black_box(task.id());
-        Ok::<_, String>(Value::Null)
-    });
-    functions
-}
-
 fn enqueue_one_by_one() {
-    const TASKS: usize = 500;
-    compare(
-        "A1",
-        "500 tasks, a transaction each, FULL",
-        || {
-            let (home, functions, clock) = (Home::new(), functions(), Clock::system());
-            let store = home.store();
-            timed(|| {
-                for _ in 0..TASKS {
-                    let add = |store: &Store| {
-                        Enqueue::new(store, &functions, Zone::default(), clock.now())?
-                            .add(&plain_task())
-                    };
-                    store.transact(add).unwrap();
-                }
-            })
-        },
-        || raw::enqueue(TASKS, 1, "FULL", Ids::MayBeUsedAgain),
-    );
     for (tasks, synchronous) in [(500, "FULL"), (5000, "NORMAL")] {
         let ours = || insert_by_sql(tasks, synchronous);
         compare(
@@ -303,26 +275,18 @@ fn filled(tasks: usize, command: &[&str]) -> Home {
     home
 }
 
+/// Runs what is pending in so many processes with a function as its method; how long they took as a whole.
 fn drain_with_functions(home: &Home, workers: usize) -> Duration {
-    let (functions, settings) = (functions(), Settings::default());
+    let tick = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(EMBEDDING, "1").arg("--db").arg(home.db());
+        command.arg("tick").stdout(Stdio::null()).spawn().unwrap()
+    };
     timed(|| {
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    let clock = Clock::system();
-                    let shutdown = Shutdown::default();
-                    let store = home.store();
-                    let ctx = Context {
-                        store: &store,
-                        clock: &clock,
-                        settings: &settings,
-                        functions: &functions,
-                        shutdown: &shutdown,
-                    };
-                    drain(ctx, Wanted::Pending, None).1.unwrap();
-                });
-            }
-        });
+        let ticks: Vec<_> = (0..workers).map(|_| tick()).collect();
+        for mut tick in ticks {
+            assert!(tick.wait().unwrap().success());
+        }
     })
 }
 
