@@ -30,9 +30,6 @@ pub(crate) struct Ended {
 }
 
 /// Does all that is due; what it did, and what went wrong.
-///
-/// # Errors
-/// When the database fails; what was committed before that is kept.
 pub fn tick(ctx: Context<'_>) -> Result<Summary> {
     let mut outbox = Outbox::new(ctx.store, ctx.clock, ctx.settings);
     let ended = run_tick(ctx, &mut outbox, None, true);

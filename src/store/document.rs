@@ -41,9 +41,6 @@ impl Store {
     }
 
     /// A document as its handler reads it, if there is one.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn document_for_handler(&self, id: i64) -> Result<Option<Json>> {
         self.find(
             "SELECT json_object('id', id, 'key', key, 'family', family, 'title', title, 'state', state,
@@ -55,9 +52,6 @@ impl Store {
     }
 
     /// Inserts a document; its id.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn insert_document(&self, new: &NewDocument, now: Timestamp) -> Result<i64> {
         self.execute(
             "INSERT INTO document (key, family, title, state, attributes, created_at, updated_at)
@@ -75,9 +69,6 @@ impl Store {
     }
 
     /// Whether a document has this key.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn has_document_key(&self, key: &str) -> Result<bool> {
         Ok(self
             .find("SELECT 1 FROM document WHERE key = ?1", [key], |_| Ok(()))?
@@ -85,9 +76,6 @@ impl Store {
     }
 
     /// Whether there is a document of this id.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn has_document(&self, id: i64) -> Result<bool> {
         Ok(self
             .find("SELECT 1 FROM document WHERE id = ?1", [id], |_| Ok(()))?
@@ -104,9 +92,6 @@ impl Store {
     }
 
     /// The documents that the filter lets through, by id.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
         self.know_titles()?;
         self.list(
@@ -125,9 +110,6 @@ impl Store {
     }
 
     /// Gives a document another state, if it has not got it. Whether it had another.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn set_state(&self, document: i64, state: &str, now: Timestamp) -> Result<bool> {
         let changed = self.execute(
             "UPDATE document SET state = ?2, revision = revision + 1, updated_at = ?3 WHERE id = ?1 AND state <> ?2",
@@ -174,9 +156,6 @@ impl Store {
 
     /// The attributes with this one set to a JSON value, or without it. Where the name stands there more than once, it
     /// stands there once at most afterwards.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn with_attribute(
         &self,
         attributes: &Json,
@@ -208,9 +187,6 @@ impl Store {
     }
 
     /// What a document's attribute holds: the last one of its name, which is the one that handlers and templates see.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn date_attribute(&self, document: i64, name: &str) -> Result<DateAttribute> {
         let sql = "SELECT attribute.value FROM document, json_each(attributes) AS attribute
               WHERE document.id = ?1 AND attribute.key = ?2 ORDER BY attribute.id DESC LIMIT 1";
@@ -219,9 +195,6 @@ impl Store {
     }
 
     /// Deletes a document with its history and what hangs on it.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn delete_document(&self, id: i64) -> Result<()> {
         self.execute("DELETE FROM document WHERE id = ?1", [id])?;
         Ok(())

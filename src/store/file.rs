@@ -61,9 +61,6 @@ impl Files {
     /// Opens a file that goes with the database. When it is made, it is for those who may use the database, as SQLite does
     /// with its own: else their next run could not open it. A link in its place is refused, since it could lead to any other
     /// file of ours, and so is a pipe, which nobody may read from.
-    ///
-    /// # Errors
-    /// The system's.
     pub(crate) fn open_beside(&self, ending: &str, how: &mut OpenOptions) -> io::Result<File> {
         let file = how
             .mode(0o600)

@@ -11,9 +11,6 @@ use crate::time::Timestamp;
 
 impl Store {
     /// Adds an entry to a document's history, of a timer's level if there is one. A document that is gone has none.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn insert_history(
         &self,
         document: i64,
@@ -41,9 +38,6 @@ impl Store {
     }
 
     /// The history of a document, oldest first.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn history(&self, document: i64) -> Result<Vec<HistoryEntry>> {
         self.list(
             "SELECT * FROM history WHERE document_id = ?1 ORDER BY id",
@@ -53,18 +47,12 @@ impl Store {
     }
 
     /// The id of the newest entry; 0 when there is none.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn last_history(&self) -> Result<i64> {
         let sql = "SELECT coalesce(max(id), 0) AS id FROM history";
         Ok(self.find(sql, [], |row| row.get("id"))?.unwrap_or(0))
     }
 
     /// The entries after this one, oldest first, each with its document's id.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn history_after(&self, id: i64) -> Result<Vec<(i64, HistoryEntry)>> {
         self.list(
             "SELECT * FROM history WHERE id > ?1 ORDER BY id",

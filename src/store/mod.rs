@@ -83,9 +83,6 @@ impl Store {
     }
 
     /// Makes a new database with the content of `example.db.sql`.
-    ///
-    /// # Errors
-    /// As [`Store::create`].
     #[allow(clippy::expect_used, reason = "the example is a part of the program")]
     pub fn create_example(path: &Path) -> Result<Self> {
         let store = Self::create(path)?;
@@ -145,9 +142,6 @@ impl Store {
 
     /// Opens a database for a command that only looks. On a disk or in a folder that cannot be written to, where the
     /// write-ahead log has no place, it shows what the file holds.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
     pub fn open_to_read(path: &Path) -> Result<Self> {
         let refused = match Self::open(path) {
             Ok(store) => return Ok(store),
@@ -257,9 +251,6 @@ impl Store {
 
     /// Runs `work` in one transaction that holds the write lock from its start: all of it is kept, or nothing. In a
     /// rehearsal it is a part of that.
-    ///
-    /// # Errors
-    /// Those of `work`, after which nothing is changed, and SQLite's.
     pub fn transact<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         if self.in_transaction() {
             return self.attempt(work);
@@ -272,9 +263,6 @@ impl Store {
     }
 
     /// Runs `work` in a transaction of which nothing is kept: it sees what it does, and nobody else ever will.
-    ///
-    /// # Errors
-    /// Those of `work`, and SQLite's.
     pub fn rehearse<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
@@ -284,9 +272,6 @@ impl Store {
     }
 
     /// Runs `work` inside the transaction at hand so that its failure undoes its own changes alone.
-    ///
-    /// # Errors
-    /// Those of `work`, and SQLite's.
     pub fn attempt<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         self.execute("SAVEPOINT attempt", [])?;
         match work(self) {
@@ -322,9 +307,6 @@ impl Store {
     }
 
     /// Whether the database is where nothing can be written.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn is_read_only(&self) -> Result<bool> {
         Ok(self.connection.is_readonly("main")?)
     }

@@ -46,9 +46,6 @@ impl Store {
     }
 
     /// The name of a timer as it is told; `#` and its id when plain SQL has deleted it under what hangs on documents.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn timer_name(&self, id: i64) -> Result<String> {
         let found = self.find("SELECT name FROM timer WHERE id = ?1", [id], |row| {
             text(row, "name")
@@ -76,9 +73,6 @@ impl Store {
     }
 
     /// All timers by name, and on how many documents each hangs.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn list_timers(&self) -> Result<Vec<Counted>> {
         let counted = self.list(
             "SELECT coalesce(hanging.attached, 0) AS attached, timer.*
@@ -136,9 +130,6 @@ impl Store {
     }
 
     /// Writes a definition in place of what has its name; what hangs on it is to be computed anew.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn set_timer(&self, definition: &Definition) -> Result<()> {
         self.execute(
             "INSERT INTO timer (name, title, reference, delta) VALUES (?1, ?2, ?3, ?4)
@@ -181,18 +172,12 @@ impl Store {
     }
 
     /// Removes a timer that hangs on nothing.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn delete_timer(&self, id: i64) -> Result<()> {
         self.execute("DELETE FROM timer WHERE id = ?1", [id])?;
         Ok(())
     }
 
     /// A timer that runs a method, if there is one.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn timer_of_method(&self, method: &str) -> Result<Option<String>> {
         self.find(
             "SELECT timer.name FROM timer JOIN timer_action ON timer_action.timer_id = timer.id
@@ -203,9 +188,6 @@ impl Store {
     }
 
     /// Whether there is a mail template of this name.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub fn has_template(&self, name: &str) -> Result<bool> {
         Ok(self
             .find("SELECT 1 FROM template WHERE name = ?1", [name], |_| Ok(()))?

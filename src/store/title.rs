@@ -9,9 +9,6 @@ use crate::store::text::readable;
 impl Store {
     /// Teaches SQLite `has_text(title, text)`, for the statements that ask for a part of a title: its own `lower` knows
     /// no letters but those of ASCII.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(super) fn know_titles(&self) -> Result<()> {
         if !self.knows_titles.replace(true) {
             let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
