@@ -12,24 +12,25 @@ PRAGMA journal_mode = WAL;
 PRAGMA application_id = 1380863570;
 PRAGMA user_version = 1;
 BEGIN;
--- The tables of a runner database. They are a public interface: see the README, "SQL interface".
--- Times are UTC text in SQLite's own form, YYYY-MM-DD HH:MM:SS, so that datetime('now', '+5 minutes') is right
--- and sorts right. Nothing here is newer than SQLite 3.37, since other programs bring their own. What must be one of
--- three words or more is written with OR: for IN, SQLite builds a table each time that a statement runs. The times that
--- any program may write are checked with '+0 days', or older SQLite (3.40, say) would let a 30 February through. What
--- sorts before '0' is a year before Christ, which SQLite counts, and the runner does not.
+-- The tables of a runner database. They are a public interface: `docs/sql.md`, "What any program may write".
+--
+-- Times are UTC in SQLite's own form, YYYY-MM-DD HH:MM:SS: datetime('now', '+5 minutes') is right, and they sort right.
+-- Other programs bring their own SQLite, so nothing here is newer than SQLite 3.37:
+--   * Times that other programs may write are compared with datetime(…, '+0 days'). Without '+0 days', older SQLite (3.40,
+--     for example) accepts 30 February. What sorts before '0' is a year before Christ, which the runner does not support.
+--   * A choice of three words or more is written with OR. For IN, SQLite builds a table whenever the statement runs.
 
 CREATE TABLE setting (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row for each tick or 'task run' that has claimed work and lives, or died without a word. Whether it lives is
--- told by a lock on its own file beside the database, never by this row.
+-- A row for each tick or 'task run' that has claimed work and is alive, or has died since. Whether it is alive is decided
+-- by a lock on a file of its own beside the database, never by this row.
 CREATE TABLE worker (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     pid        INTEGER NOT NULL,
-    slots      INTEGER NOT NULL DEFAULT 0,          -- how many of task.max_running it uses
+    slots      INTEGER NOT NULL DEFAULT 0,          -- its share of task.max_running
     started_at TEXT    NOT NULL
 ) STRICT;
 
@@ -46,14 +47,14 @@ CREATE TABLE method (
 
 CREATE TABLE document (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    key        TEXT    UNIQUE CHECK (key GLOB '*[^0-9]*'),  -- not only digits: those are ids
+    key        TEXT    UNIQUE CHECK (key GLOB '*[^0-9]*'),  -- not only digits, which are an id
     family     TEXT    NOT NULL DEFAULT '',
     title      TEXT    NOT NULL DEFAULT '',
     state      TEXT    NOT NULL DEFAULT '',
     attributes TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(attributes) AND json_type(attributes) = 'object'),
     created_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
     updated_at TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (updated_at IS datetime(updated_at)),
-    revision   INTEGER NOT NULL DEFAULT 0            -- the runner's own updates count it up; triggers see the others
+    revision   INTEGER NOT NULL DEFAULT 0            -- raised by the runner's own updates; triggers see to the others
 ) STRICT;
 
 -- What happened to a document.
@@ -89,33 +90,33 @@ CREATE TABLE timer_action (
     CHECK (state IS NOT NULL OR method IS NOT NULL OR json_array_length(mail) > 0)
 ) STRICT, WITHOUT ROWID;
 
--- A timer hung on a document.
+-- A timer that is attached to a document.
 CREATE TABLE attachment (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     timer_id     INTEGER NOT NULL REFERENCES timer (id),
     document_id  INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
     origin       TEXT,
-    reference_at TEXT    CHECK (reference_at IS NULL OR reference_at > '0' AND reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching: fixed
+    reference_at TEXT    CHECK (reference_at IS NULL OR reference_at > '0' AND reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching
     attached_at  TEXT    NOT NULL DEFAULT (datetime('now')),
-    -- The rest is the runner's.
+    -- Written by the runner alone:
     level        INTEGER NOT NULL DEFAULT 0,
-    step         INTEGER NOT NULL DEFAULT 0,         -- next of its level: 0 state, 1 mails, 2 method
-    counted_from TEXT,                               -- the reference date, delta not added
+    step         INTEGER NOT NULL DEFAULT 0,         -- the level's next step: 0 state, 1 mails, 2 method
+    counted_from TEXT,                               -- the reference date, without the delta
     due_at       TEXT,                               -- null while it waits for a date
     waiting      INTEGER NOT NULL DEFAULT 0,         -- for its mails, its task or the next tick
-    needs_reschedule INTEGER NOT NULL DEFAULT 1,     -- changed: 1 the date, 2 the definition
+    needs_reschedule INTEGER NOT NULL DEFAULT 1,     -- what has changed: 1 the date, 2 the definition
     attempts     INTEGER NOT NULL DEFAULT 0,
     last_error   TEXT,
-    task_id      INTEGER,                            -- the last task of the level's method
-    pending_mails INTEGER NOT NULL DEFAULT 0,        -- how many mails its step has queued
-    last_run_id  INTEGER,                            -- the run in which the level failed last
-    detached     INTEGER NOT NULL DEFAULT 0,         -- the runner has written the history of its end
+    task_id      INTEGER,                            -- the last task of the level's method step
+    pending_mails INTEGER NOT NULL DEFAULT 0,        -- how many mails the level's mails step has queued
+    last_run_id  INTEGER,                            -- the tick in which the level failed last
+    detached     INTEGER NOT NULL DEFAULT 0,         -- 1: the history of its end is written
     UNIQUE (document_id, timer_id)
 ) STRICT;
 CREATE INDEX attachment_due ON attachment (due_at, document_id, waiting) WHERE due_at IS NOT NULL;
 CREATE INDEX attachment_needs_reschedule ON attachment (id) WHERE needs_reschedule > 0;
 
--- The levels that were done or skipped. They outlive the attachment, the timer and the document.
+-- The levels that were done or skipped. These rows outlive the attachment, the timer and the document.
 CREATE TABLE firing (
     id          INTEGER PRIMARY KEY,
     timer       TEXT    NOT NULL,
@@ -124,7 +125,7 @@ CREATE TABLE firing (
     due_at      TEXT    NOT NULL,
     at          TEXT    NOT NULL,
     status      TEXT    NOT NULL,
-    -- Of a skipped one: the first step that was not done, as in attachment, and those of its mails that were sent.
+    -- Of a skipped level: the first step that was not done, as in attachment, and which of its mails were sent.
     step        INTEGER NOT NULL DEFAULT 0,
     sent        TEXT,
     result      TEXT
@@ -144,18 +145,18 @@ CREATE TABLE task (
                     status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED'),
     priority      INTEGER NOT NULL DEFAULT 0,
     run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at, '+0 days')),  -- not before
-    deferred      INTEGER NOT NULL DEFAULT 0,      -- run_at has not come yet
+    deferred      INTEGER NOT NULL DEFAULT 0,      -- 1 until run_at has come
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
     timeout       TEXT    CHECK (                                         -- as in method
                     timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
     document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
-    attachment_id INTEGER,                                                -- it is the method of this timer's level
+    attachment_id INTEGER,                                                -- it is the method step of this attachment
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
     attempt       INTEGER NOT NULL DEFAULT 0,
     worker_id     INTEGER,
-    stop_requested TEXT   CHECK (stop_requested IN ('stop', 'cancel')),  -- asked of its worker
+    stop_requested TEXT   CHECK (stop_requested IN ('stop', 'cancel')),  -- what its worker is asked to do
     started_at    TEXT,
     ended_at      TEXT,
     duration_ms   INTEGER,
@@ -204,14 +205,14 @@ CREATE TABLE template (
     html    TEXT
 ) STRICT, WITHOUT ROWID;
 
--- The outbox: written in the transaction of the step that causes the mail, sent after it.
+-- The outbox. A mail is written in the transaction of the step that causes it, and sent after that.
 CREATE TABLE mail (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     status        TEXT    NOT NULL DEFAULT 'queued' CHECK (
                     status = 'queued' OR status = 'sending' OR status = 'sent' OR status = 'failed'),
     template      TEXT,
     document_id   INTEGER,
-    attachment_id INTEGER,                           -- its level is done when the mail is sent
+    attachment_id INTEGER,                           -- it belongs to this attachment's level
     timer         TEXT,
     timer_level   INTEGER,
     "from"        TEXT    NOT NULL,
@@ -223,7 +224,7 @@ CREATE TABLE mail (
     html          TEXT,
     attempts      INTEGER NOT NULL DEFAULT 0,
     last_error    TEXT,
-    run_at        TEXT,                               -- not before: the pause of a retry
+    run_at        TEXT,                               -- not before; set when a try has failed
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')),
     sent_at       TEXT,
     message_id    TEXT    NOT NULL,
@@ -235,7 +236,7 @@ CREATE INDEX mail_over ON mail (created_at) WHERE status = 'sent' OR status = 'f
 CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed';
 CREATE INDEX mail_attachment ON mail (attachment_id) WHERE attachment_id IS NOT NULL;
 
--- What an INSERT by any program needs besides the defaults.
+-- Completes a task that any program inserts: it waits for the task before it, or for its time.
 CREATE TRIGGER task_inserted AFTER INSERT ON task
 WHEN NEW.status = 'TO_RUN' AND (NEW.after_id IS NOT NULL OR NEW.run_at IS NOT NULL)
 BEGIN
@@ -247,7 +248,7 @@ BEGIN
      WHERE id = NEW.id;
 END;
 
--- As the foreign keys do, for programs that leave them switched off.
+-- The same as the foreign keys, for programs that leave foreign keys off.
 CREATE TRIGGER task_checked AFTER INSERT ON task
 WHEN (NEW.after_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM task WHERE id = NEW.after_id AND id <> NEW.id))
   OR (NEW.document_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM document WHERE id = NEW.document_id))
@@ -269,7 +270,7 @@ BEGIN
     SELECT NEW.id, 'state: ' || OLD.state || ' → ' || NEW.state WHERE NEW.state <> OLD.state;
 END;
 
--- As the foreign keys do, for programs that leave them switched off.
+-- The same as the foreign keys, for programs that leave foreign keys off.
 CREATE TRIGGER document_deleted AFTER DELETE ON document
 BEGIN
     DELETE FROM attachment WHERE document_id = OLD.id;
@@ -290,9 +291,9 @@ BEGIN
     SELECT RAISE(ABORT, 'the timer is attached to documents');
 END;
 
--- A date that a timer counts from has changed, by whichever program. It is looked for as a key and not by a path: older
--- SQLite (before 3.45) finds no name by its path that is written with \u, and a path leads to the first of two such names,
--- where whoever reads the attributes takes the last.
+-- Notices that the date which a timer counts from has changed, whichever program changed it. json_each() with a key finds
+-- what a path would miss: older SQLite (before 3.45) finds no name by its path that is written with \u, and of two equal
+-- names a path leads to the first, where readers of the attributes take the last.
 CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
 WHEN NEW.attributes <> OLD.attributes
 BEGIN
@@ -304,7 +305,8 @@ BEGIN
                        <> (SELECT json_group_array(value) FROM json_each(NEW.attributes) WHERE key = reference));
 END;
 
--- INSERT OR REPLACE takes the place of a row without a word to the triggers on deletion, unless they are switched on.
+-- INSERT OR REPLACE deletes the row that it replaces without running the triggers on deletion, unless recursive triggers
+-- are on.
 CREATE TRIGGER document_replaced AFTER INSERT ON document
 BEGIN
     UPDATE attachment SET needs_reschedule = 1 WHERE document_id = NEW.id AND reference_at IS NULL;
@@ -331,7 +333,7 @@ BEGIN
     SELECT OLD.document_id, 'timer detached', name FROM timer WHERE id = OLD.timer_id;
 END;
 
--- What was under way for it is not done any more, unless it is being done.
+-- Cancels what is queued for a detached timer. What has begun already goes on.
 CREATE TRIGGER attachment_called_off AFTER DELETE ON attachment
 WHEN OLD.task_id IS NOT NULL OR OLD.pending_mails > 0
 BEGIN
@@ -342,7 +344,7 @@ BEGIN
      WHERE attachment_id = OLD.id AND status = 'queued';
 END;
 
--- What hangs on a timer and comes next, with the names a reader wants.
+-- All attachments with the names of their timers and the titles of their documents.
 CREATE VIEW timer_next AS
 SELECT attachment.id, timer.name AS timer, attachment.document_id, document.title, attachment.origin,
        attachment.level, attachment.due_at, attachment.attempts, attachment.last_error

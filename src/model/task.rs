@@ -113,7 +113,7 @@ impl fmt::Display for Severity {
 #[derive(Debug, Serialize)]
 #[allow(
     missing_docs,
-    reason = "the columns of the table task, in the words of the README"
+    reason = "the columns of the table task, see docs/sql.md"
 )]
 pub struct Task {
     pub id: i64,
@@ -179,7 +179,7 @@ pub struct Progress {
 #[serde(deny_unknown_fields, expecting = "a task")]
 #[allow(
     missing_docs,
-    reason = "the columns of the table task, in the words of the README"
+    reason = "the columns of the table task, see docs/sql.md"
 )]
 pub struct NewTask {
     pub method: String,
