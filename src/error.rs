@@ -155,7 +155,7 @@ impl Error {
 
     /// Whether the system has no room now for what was asked of it, and may have later.
     pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if crate::handler::process::is_shortage(source))
+        matches!(self, Self::Io { source, .. } if crate::worker::is_shortage(source))
     }
 }
 
@@ -244,7 +244,7 @@ fn io_sentence(error: &std::io::Error) -> String {
         NotFound => "no such file or folder".to_owned(),
         PermissionDenied => "permission denied".to_owned(),
         StorageFull => "the disk is full".to_owned(),
-        _ if error.raw_os_error() == Some(libc::ELOOP) => {
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
             "a symbolic link is in the place of this file; remove it".to_owned()
         }
         _ => one_line(&error.to_string()),

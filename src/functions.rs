@@ -1,38 +1,20 @@
 //! Methods that are functions of the program that embeds this library.
-//!
-//! ```no_run
-//! use std::process::ExitCode;
-//!
-//! use runner::functions::{App, Task};
-//! use serde_json::{Value, json};
-//!
-//! fn count(task: &mut Task) -> Result<Value, String> {
-//!     let text = task.params()["text"].as_str().ok_or("params.text is missing")?.to_owned();
-//!     task.info(format!("counting {} bytes", text.len()));
-//!     Ok(json!({"words": text.split_whitespace().count()}))
-//! }
-//!
-//! fn main() -> ExitCode {
-//!     App::new().method("Text:count", count).main()
-//! }
-//! ```
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::handler::protocol::Message;
 use crate::json::Json;
 use crate::model::task::{Progress, Severity};
+use crate::worker::protocol::Message;
 
 /// What a function answers: a result for the task, or why it could not come to its end.
-type Answer = Result<Value, String>;
-type Function = Arc<dyn Fn(&mut Task) -> Answer + Send + Sync>;
+pub(crate) type Answer = Result<Value, String>;
+pub(crate) type Function = Arc<dyn Fn(&mut Task) -> Answer + Send + Sync>;
 
 /// The functions that a program has registered.
 #[derive(Clone, Default)]
@@ -45,12 +27,8 @@ impl fmt::Debug for Functions {
 }
 
 impl Functions {
-    /// Registers a function as a method, in place of whatever the database has under that name.
-    ///
-    /// It runs on a thread of its own. `Ok` is COMPLETED, with the value as the task's result unless it is null; `Err`
-    /// is FAILED, with the error in the task's log; a panic is INTERRUPTED. A time limit or `task stop` cannot end a
-    /// thread: the function asks [`Task::should_stop`].
-    pub fn add<E: Display>(
+    /// Registers a function as a method.
+    pub(crate) fn add<E: Display>(
         &mut self,
         name: impl Into<String>,
         function: impl Fn(&mut Task) -> Result<Value, E> + Send + Sync + 'static,
@@ -69,44 +47,15 @@ impl Functions {
     }
 }
 
-/// A program that has the whole command line of `runner`, and methods of its own.
-#[derive(Debug, Default)]
-pub struct App {
-    functions: Functions,
-}
-
-impl App {
-    /// A program with no methods of its own yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Registers a function as a method: see [`Functions::add`].
-    #[must_use]
-    pub fn method<E: Display>(
-        mut self,
-        name: impl Into<String>,
-        function: impl Fn(&mut Task) -> Result<Value, E> + Send + Sync + 'static,
-    ) -> Self {
-        self.functions.add(name, function);
-        self
-    }
-
-    /// Runs the command line of this process.
-    pub fn main(self) -> ExitCode {
-        crate::cli::run(std::env::args_os(), self.functions)
-    }
-}
-
 /// A task, as the function that does its work sees it.
 pub struct Task {
-    pub(crate) given: Given,
+    pub(crate) input: TaskInput,
     pub(crate) say: Box<dyn FnMut(Message) + Send>,
 }
 
 /// What a function is given.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct TaskInput {
     pub(crate) id: i64,
     pub(crate) method: String,
     pub(crate) params: Json,
@@ -114,15 +63,14 @@ pub(crate) struct Given {
     pub(crate) document: Option<Json>,
     pub(crate) file: Option<PathBuf>,
     pub(crate) attempt: u32,
-    pub(crate) limited: bool,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
-            .field("id", &self.given.id)
-            .field("method", &self.given.method)
+            .field("id", &self.input.id)
+            .field("method", &self.input.method)
             .finish_non_exhaustive()
     }
 }
@@ -130,22 +78,22 @@ impl fmt::Debug for Task {
 impl Task {
     /// Its id.
     pub fn id(&self) -> i64 {
-        self.given.id
+        self.input.id
     }
 
     /// The name that it was added with.
     pub fn method(&self) -> &str {
-        &self.given.method
+        &self.input.method
     }
 
     /// What it was given.
     pub fn params(&self) -> Value {
-        self.given.params.value()
+        self.input.params.value()
     }
 
     /// What it was given and nobody may see; null when there is nothing.
     pub fn hidden_params(&self) -> Value {
-        self.given
+        self.input
             .hidden_params
             .as_ref()
             .map_or(Value::Null, Json::value)
@@ -153,7 +101,7 @@ impl Task {
 
     /// The document that it is about, as it was when the task was started; null when there is none.
     pub fn document(&self) -> Value {
-        self.given
+        self.input
             .document
             .as_ref()
             .map_or(Value::Null, Json::value)
@@ -161,17 +109,17 @@ impl Task {
 
     /// The file that was given with it.
     pub fn file(&self) -> Option<&Path> {
-        self.given.file.as_deref()
+        self.input.file.as_deref()
     }
 
     /// 1 the first time, then counted up.
     pub fn attempt(&self) -> u32 {
-        self.given.attempt
+        self.input.attempt
     }
 
     /// Whether somebody wants it to end: then the sooner it returns the better. What it answers then does not count.
     pub fn should_stop(&self) -> bool {
-        self.given.stop.load(Ordering::Relaxed)
+        self.input.stop.load(Ordering::Relaxed)
     }
 
     /// Logs something that happened.

@@ -1,7 +1,7 @@
 //! A single-file embedded job runner on SQLite: background tasks, timers on documents and mail, in one database file.
 //!
 //! The `runner` program is this library with no methods of its own. A program that embeds it registers functions as
-//! methods with [`functions::App`] and gets the same command line, or works with the parts: [`store::Store`] opens a
+//! methods with [`App`] and gets the same command line, or works with the parts: [`store::Store`] opens a
 //! database, [`enqueue::Enqueue`] adds tasks, [`tick::tick`] does all that is due.
 //!
 //! # Words
@@ -44,16 +44,15 @@
 //! The tables are a public interface, and use nothing newer than SQLite 3.37. `user_version` counts the steps of the schema:
 //! an older file is migrated when it is opened, in one transaction, and a newer one is refused.
 
+mod app;
 mod boot;
 pub mod cli;
 pub mod clock;
 pub mod context;
-pub mod drain;
 pub mod enqueue;
 pub mod error;
 pub mod firing;
 pub mod functions;
-pub mod handler;
 pub mod json;
 pub(crate) mod mail;
 pub mod model;
@@ -65,4 +64,6 @@ pub mod tick;
 pub mod time;
 pub mod worker;
 
+pub use app::App;
 pub use error::{Error, Result};
+pub use functions::Task;

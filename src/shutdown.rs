@@ -1,47 +1,39 @@
-//! The shutdown that a run listens to: a child that ended, and somebody who wants it to leave.
+//! How somebody asks a run to end: SIGTERM, SIGINT or SIGHUP.
 
 use std::cell::OnceCell;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::SigId;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level;
 
 use crate::error::{Error, Result};
 
-/// What asks a run to leave.
+/// What asks a run to end.
 const REQUESTS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
-/// The shutdown of a run, from the moment on that it begins something: a run that finds nothing to do need not listen, and
-/// is ended by them as any program is.
+/// Whether a run was asked to end. It listens from the moment on that it begins something: one that finds nothing to do is
+/// ended by these signals as any program is.
 #[derive(Debug, Default)]
 pub struct Shutdown {
     listening: OnceCell<Listening>,
 }
 
-/// Shutdown as something that can be waited on together with pipes, for as long as it lives.
 #[derive(Debug)]
 struct Listening {
-    wake: UnixStream,
-    leave: Arc<AtomicBool>,
+    requested: Arc<AtomicBool>,
     registered: Vec<SigId>,
 }
 
 impl Shutdown {
-    /// Listens from now on, if it does not yet. A request to leave that the run was started to ignore, as nohup(1) does,
-    /// stays ignored; one that it was started with blocked would never come, and neither would the end of a child: so
-    /// they are let through.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Listens from now on, if it does not yet. A signal that the run was started to ignore, as nohup(1) does, stays
+    /// ignored.
     pub fn listen(&self) -> Result<()> {
         if self.listening.get().is_none() {
             let listening = Listening::new().map_err(|source| Error::Io {
-                thing: "shutdown".to_owned(),
+                thing: "signals".to_owned(),
                 source,
             })?;
             self.listening.get_or_init(|| listening);
@@ -49,48 +41,30 @@ impl Shutdown {
         Ok(())
     }
 
-    /// What becomes readable when a signal came, while it listens.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.listening.get()?.wake.as_fd())
-    }
-
-    /// Takes note of the shutdown that came, so that the next wait waits for others.
-    pub fn clear(&self) {
-        let Some(listening) = self.listening.get() else {
-            return;
-        };
-        let mut bytes = [0; 64];
-        while (&listening.wake)
-            .read(&mut bytes)
-            .is_ok_and(|read| read == bytes.len())
-        {}
-    }
-
-    /// Whether somebody wants the run to leave: then it begins nothing any more.
+    /// Whether the run was asked to end: then it begins nothing any more.
     pub fn is_requested(&self) -> bool {
         let listening = self.listening.get();
-        listening.is_some_and(|listening| listening.leave.load(Ordering::Relaxed))
+        listening.is_some_and(|listening| listening.requested.load(Ordering::Relaxed))
     }
 }
 
 impl Listening {
     fn new() -> io::Result<Self> {
-        let (wake, write) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
         let mut listening = Self {
-            wake,
-            leave: Arc::new(AtomicBool::new(false)),
+            requested: Arc::default(),
             registered: Vec::new(),
         };
-        let requests = REQUESTS.into_iter().filter(|signal| !is_ignored(*signal));
-        for signal in requests {
-            let leave = signal_hook::flag::register(signal, Arc::clone(&listening.leave))?;
-            let wakes = low_level::pipe::register(signal, write.try_clone()?)?;
-            listening.registered.extend([leave, wakes]);
+        let ignored = ignored_signals();
+        for signal in REQUESTS {
+            if ignored & (1 << (signal - 1)) == 0 {
+                let requested = Arc::clone(&listening.requested);
+                let registered = signal_hook::flag::register(signal, requested)?;
+                listening.registered.push(registered);
+            }
         }
-        let wakes = low_level::pipe::register(SIGCHLD, write)?;
-        listening.registered.push(wakes);
-        let_through();
+        // Who was started to ignore the ends of its children would never learn how they ended.
+        let unread = signal_hook::flag::register(SIGCHLD, Arc::default())?;
+        listening.registered.push(unread);
         Ok(listening)
     }
 }
@@ -98,42 +72,26 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         for &id in &self.registered {
-            low_level::unregister(id);
+            signal_hook::low_level::unregister(id);
         }
     }
 }
 
-#[allow(unsafe_code)]
-fn is_ignored(signal: i32) -> bool {
-    // SAFETY: an action is plain data, for which all zeros is a value; nothing is set, and what is set is written there.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
-            && action.sa_sigaction == libc::SIG_IGN
-    }
+/// The signals that this process was started to ignore, a bit each.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    u64::from_str_radix(ignored.unwrap_or_default().trim(), 16).unwrap_or(0)
 }
 
-/// A set with no signal in it. A plain call: between clone(2) and exec it may be made too.
+/// Lets all signals through that this process was started with blocked: requests to end, and those of handlers, which
+/// inherit what is blocked.
 #[allow(unsafe_code)]
-pub(crate) fn empty_signals() -> libc::sigset_t {
-    // SAFETY: a set of shutdown is plain data, for which all zeros is a value; which of them are the empty set the call
-    // says, and it may write less than the whole.
+pub(crate) fn unblock_signals() {
+    // SAFETY: a set of signals is plain data, for which all zeros is a value; the calls only write and read it.
     unsafe {
-        let mut empty: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut empty);
-        empty
-    }
-}
-
-#[allow(unsafe_code)]
-fn let_through() {
-    let mut wanted = empty_signals();
-    // SAFETY: the calls only read and write the set.
-    unsafe {
-        libc::sigaddset(&raw mut wanted, SIGCHLD);
-        for signal in REQUESTS {
-            libc::sigaddset(&raw mut wanted, signal);
-        }
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const wanted, std::ptr::null_mut());
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
 }

@@ -1,12 +1,8 @@
 //! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
 
-mod issues;
 pub(crate) mod note;
 
-pub use issues::{interruptions, issues};
-
 use crate::context::Context;
-use crate::drain::{self, Wanted};
 use crate::error::{Error, Result};
 use crate::firing::fire::{Turn, fire_due};
 use crate::mail::alerts::{self, Alert};
@@ -15,7 +11,7 @@ use crate::model::issue::Issue;
 use crate::model::summary::Summary;
 use crate::retention::prune;
 use crate::time::Timestamp;
-use crate::worker::recover;
+use crate::worker::{Selection, Worker, recover_dead_workers};
 use note::{Note, Stamp, quiet_until};
 
 /// What became of a tick.
@@ -84,11 +80,8 @@ fn do_all(
     }
     prune(ctx)?;
     if ctx.shutdown.is_requested() {
-        let said = |issue: &Issue| issue.message.contains("was told to leave");
-        if !summary.errors.iter().any(said) {
-            let message = "the run was told to leave before it had done all that is due";
-            summary.report(Issue::of_run(message));
-        }
+        let message = "the run was told to leave before it had done all that is due";
+        summary.report(Issue::of_run(message));
     } else if !ctx.store.files().is_in_place() {
         let message = "the database was moved or replaced while the tick ran, and what it did is in the file that was there before: move a database when nothing runs";
         summary.report(Issue::of_run(message));
@@ -99,41 +92,20 @@ fn do_all(
 /// Again and again, while anything came due by what was done.
 fn take_turns(ctx: Context<'_>, outbox: &mut Outbox<'_>, summary: &mut Summary) -> Result<()> {
     ctx.shutdown.listen()?;
-    let recovered = recover(ctx.store, ctx.clock, ctx.functions)?;
-    summary.interrupted = recovered.len() as u64;
-    interruptions(&recovered, &ctx.settings.zone()?)
-        .into_iter()
-        .for_each(|issue| summary.report(issue));
+    recover_dead_workers(&ctx, summary)?;
+    let mut worker = Worker::new(ctx, Selection::Ready, None);
     let mut turn = Turn::First;
     loop {
         let before = summary.progress();
         fire_due(ctx, turn, summary)?;
         outbox.send_queued(ctx.shutdown, summary)?;
-        let may_go_on = run(ctx, summary)?;
-        if !may_go_on || ctx.shutdown.is_requested() || summary.progress() == before {
-            return Ok(());
+        worker.run_ready(summary)?;
+        let goes_on = worker.is_at_work() || summary.progress() != before;
+        if !goes_on || ctx.shutdown.is_requested() {
+            return worker.finish(summary);
         }
         turn = Turn::Later;
     }
-}
-
-/// Runs tasks until none is pending; whether there may be more to run.
-fn run(ctx: Context<'_>, summary: &mut Summary) -> Result<bool> {
-    if ctx.shutdown.is_requested() || !ctx.store.has_ready_task(ctx.clock.now())? {
-        return Ok(true);
-    }
-    let (outcome, done) = drain::drain(ctx, Wanted::Pending, None);
-    summary.tasks.completed += outcome.completed;
-    summary.tasks.failed += outcome.failed;
-    summary.tasks.interrupted += outcome.interrupted;
-    issues(&outcome, &ctx.settings.zone()?)
-        .into_iter()
-        .for_each(|issue| summary.report(issue));
-    done?;
-    if outcome.parked {
-        fire_due(ctx, Turn::Later, summary)?;
-    }
-    Ok(!outcome.left && !outcome.parked)
 }
 
 /// Notes the end of a tick, unless it was told to leave before that.

@@ -21,7 +21,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use raw::Ids;
-use runner::functions::{App, Task};
+use runner::{App, Task};
 use serde_json::Value;
 use tempfile::TempDir;
 

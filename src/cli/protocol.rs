@@ -2,8 +2,8 @@
 
 use super::{Invocation, values};
 use crate::error::Result;
-use crate::handler::protocol::{debug_line, log_line, progress_line};
 use crate::model::task::{self, Severity};
+use crate::worker::protocol::{debug_line, log_line, progress_line};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Log {

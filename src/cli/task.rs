@@ -14,9 +14,8 @@ use crate::model::task::{LogEntry, Progress, Status, Stop, Task};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::task::TaskFilter;
-use crate::tick::interruptions;
 use crate::time::Zone;
-use crate::worker::recover;
+use crate::worker::recover_dead_workers;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -207,8 +206,10 @@ fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
 /// tells of it as a run does: no run will find it again.
 fn open_recovered(invocation: &Invocation) -> Result<Session> {
     let session = invocation.open()?;
-    let recovered = recover(&session.store, &session.clock, &invocation.functions)?;
-    let issues = interruptions(&recovered, &session.zone);
+    let shutdown = Shutdown::default();
+    let mut summary = Summary::default();
+    recover_dead_workers(&session.context(invocation, &shutdown), &mut summary)?;
+    let issues = summary.errors;
     if !issues.is_empty() {
         complain_of(&issues);
         // The way out of mails may be a command in the database, which is not run for who may not run its tasks.

@@ -23,7 +23,7 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::mail::{BEFORE_ALL, ClaimedMail, NewMail, Retry};
 use crate::time::Timestamp;
-use crate::worker::Worker;
+use crate::worker::lock::WorkerLock;
 
 /// For how long mails are sent before tasks have their turn: a slow server does not hold them up.
 const SEND_BUDGET: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub(crate) struct Outbox<'a> {
     pub(crate) store: &'a Store,
     pub(crate) clock: &'a Clock,
     pub(crate) settings: &'a Settings,
-    worker: Option<Worker>,
+    worker: Option<WorkerLock>,
     transport: Option<Transport>,
     /// The last mail that was tried: ids only grow, so that each is tried once.
     last_tried: i64,
@@ -171,7 +171,7 @@ impl<'a> Outbox<'a> {
             Some(worker) => worker,
             None => self
                 .store
-                .transact(|store| Worker::register(store, self.clock))?,
+                .transact(|store| WorkerLock::register(store, self.clock))?,
         };
         Ok(self.worker.insert(worker).id)
     }

@@ -16,6 +16,7 @@ pub mod method;
 pub(crate) mod retention;
 pub mod setting;
 pub mod task;
+pub(crate) mod task_claim;
 pub mod task_file;
 pub mod task_log;
 pub mod template;
@@ -314,11 +315,6 @@ impl Store {
     /// The database as a file, and those that go with it.
     pub fn files(&self) -> &Files {
         &self.files
-    }
-
-    /// A number that changes whenever another connection has changed the database.
-    pub(crate) fn data_version(&self) -> Result<i64> {
-        self.pragma("data_version")
     }
 
     /// The plan that SQLite makes for a statement, a line a step: tests hold the indexes by it.

@@ -1,8 +1,6 @@
 //! The tasks: adding them, claiming them for a worker, ending them.
 
-use std::time::Duration;
-
-use rusqlite::{Row, Statement, ToSql, params};
+use rusqlite::{Row, ToSql, params};
 
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
@@ -29,52 +27,6 @@ pub struct TaskRow<'a> {
     pub attachment: Option<i64>,
 }
 
-/// What a worker needs of a task that it has claimed.
-#[derive(Debug)]
-#[allow(missing_docs, reason = "the columns of the table")]
-pub struct Claim {
-    pub id: i64,
-    pub method: String,
-    pub params: Json,
-    pub hidden_params: Option<Json>,
-    /// Which attempt this claim is: 1 the first time, and after a restart again.
-    pub attempt: u32,
-    /// How often it may be tried again; none leaves that to its method.
-    pub retries: Option<u32>,
-    /// How long it may take, a duration; none leaves that to its method, and then to the setting.
-    pub timeout: Option<String>,
-    /// The document that it is about.
-    pub document: Option<i64>,
-    /// The timer's attachment that waits for it.
-    pub attachment: Option<i64>,
-    /// Its time to run at, or else when it was made: how late it is counts from this. The first attempt of a timer's task
-    /// is due when its level is.
-    pub due_at: Timestamp,
-    /// Whether a file was given with it.
-    pub has_file: bool,
-}
-
-/// How an attempt ended.
-#[derive(Debug)]
-pub struct Ending {
-    /// `COMPLETED`, `FAILED`, `INTERRUPTED` or `CANCELLED`.
-    pub status: Status,
-    /// The attachment whose level it is the method of: it is woken when the task is over for good.
-    pub attachment: Option<i64>,
-    /// When it is tried again, if it is.
-    pub again_at: Option<Timestamp>,
-    /// When it ended.
-    pub at: Timestamp,
-    /// How long the handler ran, by a clock that nobody sets.
-    pub lasted: Duration,
-    /// What the handler's process ended with, if it came to an end of its own.
-    pub exit_code: Option<i32>,
-    /// How far it said it was.
-    pub progress: Option<Progress>,
-    /// What it handed back.
-    pub result: Option<Json>,
-}
-
 /// Which tasks to list.
 #[derive(Debug, Default)]
 pub struct TaskFilter<'a> {
@@ -91,11 +43,6 @@ pub struct TaskFilter<'a> {
 const COLUMNS: &str =
     "(SELECT name FROM task_file WHERE task_id = task.id AND kind = 'input') AS file,
     (SELECT name FROM task_file WHERE task_id = task.id AND kind = 'output') AS output, task.*";
-
-const CLAIMED: &str =
-    "id, method, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, document_id,
-    attachment_id, coalesce(run_at, created_at) AS due_at,
-    EXISTS (SELECT 1 FROM task_file WHERE task_id = task.id AND kind = 'input') AS has_file";
 
 impl Store {
     /// Inserts a task; its id.
@@ -218,129 +165,6 @@ impl Store {
         )
     }
 
-    /// Lets go of the tasks whose time has come.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn release_held(&self, now: Timestamp) -> Result<usize> {
-        self.execute(
-            "UPDATE task SET deferred = 0 WHERE deferred = 1 AND run_at <= ?1",
-            [now],
-        )
-    }
-
-    /// Claims the next tasks for a worker, the most urgent first, inside a transaction.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn claim_tasks(&self, worker: i64, most: usize, now: Timestamp) -> Result<Vec<Claim>> {
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        // A timer's task is not started when the date that it was due by has changed: then it is about to be cancelled.
-        let wanted = "status = 'TO_RUN' AND deferred = 0 AND (attachment_id IS NULL OR NOT EXISTS
-                         (SELECT 1 FROM attachment WHERE id = task.attachment_id AND task_id = task.id AND needs_reschedule > 0))
-                      ORDER BY priority DESC, id LIMIT ?1";
-        self.claim(wanted, most, worker, now)
-    }
-
-    /// Claims this task, in whatever state it is but running, inside a transaction.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn claim_task(&self, id: i64, worker: i64, now: Timestamp) -> Result<Option<Claim>> {
-        let claimed = self.claim("id = ?1 AND status <> 'RUNNING'", id, worker, now)?;
-        Ok(claimed.into_iter().next())
-    }
-
-    /// Two statements: SQLite takes longer over one UPDATE that finds its rows itself and returns them.
-    fn claim(&self, wanted: &str, bound: i64, worker: i64, now: Timestamp) -> Result<Vec<Claim>> {
-        let mut select = self.sql(&format!("SELECT {CLAIMED} FROM task WHERE {wanted}"))?;
-        let columns = ClaimColumns::of(&select)?;
-        let rows = select.query_map([bound], |row| columns.claim(row))?;
-        let claimed = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-        let now = now.to_sql();
-        let mut mark = self.sql(
-            "UPDATE task SET status = 'RUNNING', deferred = 0, worker_id = ?2, attempt = ?4, started_at = ?3,
-                             ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
-              WHERE id = ?1",
-        )?;
-        for claim in &claimed {
-            mark.execute(params![claim.id, worker, now, claim.attempt])?;
-        }
-        Ok(claimed)
-    }
-
-    /// Gives a claimed task back that was not started; one that somebody asked to end meanwhile is over. What it is
-    /// then, and the attachment whose level it is the method of; nothing when it was not the worker's any more.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn unclaim_task(
-        &self,
-        id: i64,
-        worker: i64,
-        now: Timestamp,
-    ) -> Result<Option<(Status, Option<i64>)>> {
-        let released: Option<(Status, Option<i64>)> = self.find(
-            "UPDATE task SET status = CASE WHEN stop_requested IS 'cancel' THEN 'CANCELLED'
-                                           WHEN stop_requested IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,
-                             ended_at = iif(stop_requested IS NULL, NULL, ?3),
-                             worker_id = NULL, stop_requested = NULL, attempt = attempt - 1, started_at = NULL
-              WHERE id = ?1 AND worker_id = ?2 AND status = 'RUNNING' RETURNING status, attachment_id",
-            params![id, worker, now],
-            |row| Ok((row.get("status")?, row.get("attachment_id")?)),
-        )?;
-        if let Some((status, Some(attachment))) = released
-            && status.is_ended()
-        {
-            self.wake_attachment(attachment)?;
-        }
-        Ok(released)
-    }
-
-    /// Ends an attempt, if it is still this worker's. Whether it was.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn finish_task(&self, task: (i64, u32), worker: i64, end: &Ending) -> Result<bool> {
-        let lasted = i64::try_from(end.lasted.as_millis()).unwrap_or(i64::MAX);
-        let finished = match end {
-            // Most ends are of this kind, and need not touch what only the others change.
-            Ending {
-                status: Status::Completed,
-                progress: None,
-                result: None,
-                ..
-            } => self.execute(
-                "UPDATE task SET status = 'COMPLETED', ended_at = ?4, duration_ms = ?5, exit_code = ?6,
-                                 worker_id = NULL, stop_requested = NULL
-                  WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
-                params![task.0, task.1, worker, end.at, lasted, end.exit_code],
-            )?,
-            _ => self.execute(
-                "UPDATE task SET status = ?4, deferred = ?5 IS NOT NULL, run_at = coalesce(?5, run_at), ended_at = ?6,
-                                 duration_ms = ?7, exit_code = ?8, progress = ?9, result = ?10,
-                                 worker_id = NULL, stop_requested = NULL
-                  WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
-                params![
-                    task.0,
-                    task.1,
-                    worker,
-                    end.again_at.map_or(end.status, |_| Status::ToRun),
-                    end.again_at,
-                    end.at,
-                    lasted,
-                    end.exit_code,
-                    end.progress,
-                    end.result,
-                ],
-            )?,
-        };
-        if let (true, None, Some(attachment)) = (finished > 0, end.again_at, end.attachment) {
-            self.wake_attachment(attachment)?;
-        }
-        Ok(finished > 0)
-    }
-
     /// The status of a task, if there is one.
     ///
     /// # Errors
@@ -349,79 +173,6 @@ impl Store {
         self.find("SELECT status FROM task WHERE id = ?1", [id], |row| {
             row.get("status")
         })
-    }
-
-    /// Whether any task waits for another.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn has_waiting_task(&self) -> Result<bool> {
-        let sql = "SELECT 1 FROM task WHERE status = 'WAITING' LIMIT 1";
-        Ok(self.find(sql, [], |_| Ok(()))?.is_some())
-    }
-
-    /// Marks a running task whose worker is dead; one that was to be cancelled is that.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn interrupt_task(
-        &self,
-        id: i64,
-        at: Timestamp,
-        again_at: Option<Timestamp>,
-    ) -> Result<()> {
-        let status = again_at.map_or(Status::Interrupted, |_| Status::ToRun);
-        self.execute(
-            "UPDATE task SET status = iif(stop_requested IS 'cancel', 'CANCELLED', ?2), deferred = ?3 IS NOT NULL,
-                             run_at = coalesce(?3, run_at), ended_at = ?4, worker_id = NULL, stop_requested = NULL
-              WHERE id = ?1 AND status = 'RUNNING'",
-            params![id, status, again_at, at],
-        )?;
-        self.wake_attachment_of_task(id)
-    }
-
-    /// Lets go of the tasks that waited for this one.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn release_followers(&self, id: i64) -> Result<usize> {
-        self.execute(
-            "UPDATE task SET status = 'TO_RUN' WHERE after_id = ?1 AND status = 'WAITING'",
-            [id],
-        )
-    }
-
-    /// Notes how far a running task is.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn set_progress(&self, task: (i64, u32), worker: i64, progress: &Progress) -> Result<()> {
-        self.execute(
-            "UPDATE task SET progress = ?4 WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
-            params![task.0, task.1, worker, progress],
-        )?;
-        Ok(())
-    }
-
-    /// Of a worker's running tasks, those that somebody asked to end.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn stops_asked(&self, worker: i64) -> Result<Vec<(i64, Stop)>> {
-        self.list(
-            "SELECT id, stop_requested FROM task WHERE status = 'RUNNING' AND worker_id = ?1 AND stop_requested IS NOT NULL",
-            [worker],
-            |row| Ok((row.get("id")?, row.get("stop_requested")?)),
-        )
-    }
-
-    /// What somebody asked of the worker of a running task, if anything.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn stop_asked(&self, id: i64) -> Result<Option<Stop>> {
-        let sql = "SELECT stop_requested FROM task WHERE id = ?1 AND stop_requested IS NOT NULL";
-        self.find(sql, [id], |row| row.get("stop_requested"))
     }
 
     /// Asks the worker of a running task to end it. Whether it was running.
@@ -528,55 +279,6 @@ fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
         result: row.get("result")?,
         output: text_or_null(row, "output")?,
     })
-}
-
-/// Where the columns of a claim are, looked up once for all of its rows.
-struct ClaimColumns {
-    id: usize,
-    method: usize,
-    params: usize,
-    hidden_params: usize,
-    attempt: usize,
-    retries: usize,
-    timeout: usize,
-    document: usize,
-    attachment: usize,
-    due_at: usize,
-    has_file: usize,
-}
-
-impl ClaimColumns {
-    fn of(statement: &Statement<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: statement.column_index("id")?,
-            method: statement.column_index("method")?,
-            params: statement.column_index("params")?,
-            hidden_params: statement.column_index("hidden_params")?,
-            attempt: statement.column_index("attempt")?,
-            retries: statement.column_index("retries")?,
-            timeout: statement.column_index("timeout")?,
-            document: statement.column_index("document_id")?,
-            attachment: statement.column_index("attachment_id")?,
-            due_at: statement.column_index("due_at")?,
-            has_file: statement.column_index("has_file")?,
-        })
-    }
-
-    fn claim(&self, row: &Row<'_>) -> rusqlite::Result<Claim> {
-        Ok(Claim {
-            id: row.get(self.id)?,
-            method: text(row, self.method)?,
-            params: row.get(self.params)?,
-            hidden_params: row.get(self.hidden_params)?,
-            attempt: row.get(self.attempt)?,
-            retries: row.get(self.retries)?,
-            timeout: text_or_null(row, self.timeout)?,
-            document: row.get(self.document)?,
-            attachment: row.get(self.attachment)?,
-            due_at: row.get(self.due_at)?,
-            has_file: row.get(self.has_file)?,
-        })
-    }
 }
 
 impl ToSql for Progress {

@@ -3,86 +3,89 @@
 use rusqlite::{Row, params};
 
 use crate::error::Result;
-use crate::model::task::LogEntry;
+use crate::model::task::{LogEntry, Severity};
 use crate::store::Store;
 use crate::store::text::text;
+use crate::time::Timestamp;
+
+/// Entries of a log with their numbers, to be written in place of what has these numbers.
+#[derive(Debug, Default)]
+pub(crate) struct LogBatch {
+    pub(crate) entries: Vec<(i64, LogEntry)>,
+    pub(crate) cut: Option<Cut>,
+}
+
+/// What was cut out of the middle of a log.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// The number of the entry that says so.
+    pub(crate) seq: i64,
+    /// The number of the first entry that is kept after it.
+    pub(crate) first_kept: i64,
+    pub(crate) at: Timestamp,
+    /// How many entries were cut, and how many bytes of them.
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
 
 impl Store {
     /// The log of a task, oldest first.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn task_logs(&self, task: i64) -> Result<Vec<LogEntry>> {
-        self.list(
-            "SELECT * FROM task_log WHERE task_id = ?1 ORDER BY seq",
-            [task],
-            entry,
-        )
+    pub(crate) fn task_logs(&self, task: i64) -> Result<Vec<LogEntry>> {
+        let sql = "SELECT * FROM task_log WHERE task_id = ?1 ORDER BY seq";
+        self.list(sql, [task], entry)
     }
 
-    /// The last lines of a task's log, oldest first.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn last_logs(&self, task: i64, most: u32) -> Result<Vec<LogEntry>> {
+    /// The last entries of a task's log, oldest first.
+    pub(crate) fn last_logs(&self, task: i64, max: u32) -> Result<Vec<LogEntry>> {
         let sql = "SELECT * FROM task_log WHERE task_id = ?1 ORDER BY seq DESC LIMIT ?2";
-        let mut last = self.list(sql, params![task, most], entry)?;
+        let mut last = self.list(sql, params![task, max], entry)?;
         last.reverse();
         Ok(last)
     }
 
-    /// The number of a task's last log line; 0 when it has none.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn last_log_seq(&self, task: i64) -> Result<i64> {
-        let sql = "SELECT coalesce(max(seq), 0) AS seq FROM task_log WHERE task_id = ?1";
-        Ok(self.find(sql, [task], |row| row.get("seq"))?.unwrap_or(0))
+    /// Writes what an attempt has logged; nothing when plain SQL has deleted the task.
+    pub(crate) fn write_logs(&self, task: i64, attempt: u32, batch: &LogBatch) -> Result<()> {
+        if let Some(cut) = &batch.cut {
+            self.execute(
+                "DELETE FROM task_log WHERE task_id = ?1 AND seq > ?2 AND seq < ?3",
+                [task, cut.seq, cut.first_kept],
+            )?;
+            let message = format!(
+                "[{} log entries ({} bytes) were cut here: the first and the last are kept]",
+                cut.entries, cut.bytes
+            );
+            let entry = LogEntry {
+                at: cut.at,
+                level: Severity::Warning,
+                message,
+                details: None,
+            };
+            self.put_log((task, attempt), cut.seq, &entry)?;
+        }
+        let mut entries = batch.entries.iter();
+        entries.try_for_each(|(seq, entry)| self.put_log((task, attempt), *seq, entry))
     }
 
-    /// Writes a line of a task's log, in place of what has its number; nothing when plain SQL has deleted the task.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn put_log(&self, task: (i64, u32), seq: i64, entry: &LogEntry) -> Result<()> {
+    /// Adds an entry to the log of an attempt; nothing when plain SQL has deleted the task.
+    pub(crate) fn append_log(&self, task: i64, attempt: u32, entry: &LogEntry) -> Result<()> {
+        let sql = "SELECT coalesce(max(seq), 0) AS seq FROM task_log WHERE task_id = ?1";
+        let last: i64 = self.find(sql, [task], |row| row.get("seq"))?.unwrap_or(0);
+        self.put_log((task, attempt), last + 1, entry)
+    }
+
+    fn put_log(&self, (task, attempt): (i64, u32), seq: i64, entry: &LogEntry) -> Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO task_log (task_id, seq, attempt, at, level, message, details)
              SELECT id, ?2, ?3, ?4, ?5, ?6, ?7 FROM task WHERE id = ?1",
             params![
-                task.0,
+                task,
                 seq,
-                task.1,
+                attempt,
                 entry.at,
                 entry.level,
                 entry.message,
                 entry.details
             ],
-        )?;
-        Ok(())
-    }
-
-    /// Adds a line to the log of a task that may be gone.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn note_on_task(&self, task: i64, entry: &LogEntry) -> Result<()> {
-        self.execute(
-            "INSERT INTO task_log (task_id, seq, attempt, at, level, message, details)
-             SELECT id, (SELECT coalesce(max(seq), 0) + 1 FROM task_log WHERE task_id = task.id), attempt, ?2, ?3, ?4, ?5
-               FROM task WHERE id = ?1",
-            params![task, entry.at, entry.level, entry.message, entry.details],
-        )?;
-        Ok(())
-    }
-
-    /// Drops the lines of a task's log between two numbers, both included.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn drop_logs(&self, task: i64, from: i64, to: i64) -> Result<()> {
-        self.execute(
-            "DELETE FROM task_log WHERE task_id = ?1 AND seq BETWEEN ?2 AND ?3",
-            [task, from, to],
         )?;
         Ok(())
     }

@@ -1,308 +1,519 @@
-//! A worker: a tick or a `task run` that has claimed tasks. Whether one lives is told by a lock on a file of its own
-//! beside the database, which the kernel frees with the process: never by a pid, which is used again and means
-//! something else in each container, nor by a lease, which is always too short or too long.
+//! Running tasks: one thread owns the database and loops *start → commit and claim → receive → check deadlines*; a thread
+//! for each handler reads what it says and tells when it is over.
 //!
-//! The file says which boot of the machine it is of, and which attempts were really started: what a dead worker had
-//! claimed and not started can run again without harm. The database's own file is never locked this way, since closing
-//! any handle of it would drop SQLite's locks.
+//! No transaction is open while the worker waits for handlers, and handlers go on while one is. What is claimed and not
+//! started goes back when it turns out to wait. An attempt is begun at most once: that it is, is noted in the worker's locked
+//! file before ([`lock`]); what was claimed and not noted runs after a crash as if nothing had been.
 
-mod leftovers;
+mod commit;
+mod event;
+mod execution;
+mod failure;
+mod function;
+mod handler;
+pub(crate) mod lock;
+mod mask;
+mod output;
+mod process;
+pub(crate) mod protocol;
+mod queue;
 mod recovery;
+mod resident;
+mod starter;
+mod task_process;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
-pub(crate) use leftovers::{MARK, gone_their_own_way, kill_all_of};
-pub use recovery::{Recovered, recover};
+pub(crate) use output::{Said, Watch};
+pub(crate) use process::is_shortage;
+pub(crate) use recovery::recover_dead_workers;
 
-use crate::boot;
-use crate::clock::Clock;
-use crate::error::{Error, Result};
-use crate::store::Store;
-use crate::time::Timestamp;
+use commit::{Changes, Committed, Ledger, Recorded, Request};
+use event::{Event, Obstacle, What};
+use execution::{Cause, End, Execution, Finished, Moment};
+use failure::Failure;
+use handler::{Handler, STOP_TIMEOUT};
+use queue::Queue;
+use starter::{Started, Starter};
 
-const HEADER: usize = 64;
-const NOTE: usize = 16;
+use crate::context::Context;
+use crate::error::Result;
+use crate::model::issue::{Issue, cut};
+use crate::model::summary::Summary;
+use crate::model::task::Status;
+use crate::store::task_claim::ClaimedTask;
 
-/// This process, as a worker.
-#[derive(Debug)]
-pub struct Worker {
-    /// Its id in the database.
-    pub id: i64,
-    notes: Arc<Notes>,
-    path: PathBuf,
-    /// Which places for notes in its file are taken.
-    taken: Vec<bool>,
-    /// The lowest place that may be free.
-    free: usize,
-    /// Starts to be noted, at these places.
-    to_note: Vec<(usize, (i64, u32))>,
+/// How long a call of [`Worker::run_ready`] takes while handlers are at work.
+const TURN: Duration = Duration::from_secs(1);
+/// How long what a handler says waits before it is in the database, and a deadline before it is noticed.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// How long an end waits for others to be committed together with it.
+const GATHER_TIME: Duration = Duration::from_millis(20);
+/// How long a task stays claimed without being started.
+const SPARE_TIME: Duration = Duration::from_millis(500);
+/// How often a database is tried again that others hold or that has no room.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How much of an error is told, in characters: all of it is in the task's log.
+const MAX_ERROR: usize = 500;
+
+/// Which tasks to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// All that are ready, as many at once as `task.max_running` allows over all workers.
+    Ready,
+    /// This one, whatever its status.
+    Id(i64),
 }
 
-/// The notes of starts in a worker's locked file.
-#[derive(Debug)]
-pub struct Notes(File);
-
-impl Notes {
-    /// Notes at a place that an attempt is about to start.
-    pub(crate) fn write(&self, place: usize, task: (i64, u32)) -> io::Result<()> {
-        self.0.write_all_at(&note(task), offset(place))
-    }
-
-    /// Notes from a place on that these attempts are about to start.
-    fn write_all(&self, place: usize, tasks: impl Iterator<Item = (i64, u32)>) -> io::Result<()> {
-        let notes: Vec<u8> = tasks.flat_map(note).collect();
-        self.0.write_all_at(&notes, offset(place))
-    }
+/// Runs tasks, for as long as a tick lasts. It is a row in the database from its first claim on.
+pub(crate) struct Worker<'a> {
+    ctx: Context<'a>,
+    ledger: Ledger<'a>,
+    starter: Starter<'a>,
+    queue: Queue,
+    handlers: Vec<Handler>,
+    /// Over, and not in the database yet.
+    finished: Vec<Finished>,
+    events: Receiver<Event>,
+    stops_checked_at: Duration,
+    /// Whether the machine had no room for a process, thread or file: then this worker starts nothing more.
+    is_out_of_resources: bool,
 }
 
-fn note((id, attempt): (i64, u32)) -> [u8; NOTE] {
-    let mut note = [0; NOTE];
-    note[..8].copy_from_slice(&id.to_le_bytes());
-    note[8..12].copy_from_slice(&attempt.to_le_bytes());
-    note
-}
-
-fn offset(place: usize) -> u64 {
-    (HEADER + place * NOTE) as u64
-}
-
-impl Worker {
-    /// Registers this process, inside the transaction that makes its first claims: nobody sees the worker without its
-    /// lock.
-    ///
-    /// # Errors
-    /// When the lock file cannot be made, or as SQLite says.
-    pub fn register(store: &Store, clock: &Clock) -> Result<Self> {
-        let mut id = store.insert_worker(std::process::id(), clock.now())?;
-        recovery::remove_litter(store, id)?;
-        let mut lock = new_lock(store, id);
-        for _ in 0..OTHER_NUMBERS {
-            // Somebody else has left a file of this number that we may not open.
-            let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-            if !lock.as_ref().is_err_and(is_taken) {
-                break;
-            }
-            store.delete_worker(id)?;
-            id = store.insert_worker(std::process::id(), clock.now())?;
-            lock = new_lock(store, id);
-        }
-        let path = lock_path(store, id);
-        let lock = lock.map_err(|source| Error::io(&path, source))?;
-        Ok(Self {
-            id,
-            notes: Arc::new(Notes(lock)),
-            path,
-            taken: Vec::new(),
-            free: 0,
-            to_note: Vec::new(),
-        })
-    }
-
-    /// The id of the worker that this process is; one that it becomes by that, if it was none, comes with it.
-    ///
-    /// # Errors
-    /// As [`Worker::register`].
-    pub(crate) fn known_or_new(
-        known: Option<&Self>,
-        store: &Store,
-        clock: &Clock,
-    ) -> Result<(i64, Option<Self>)> {
-        match known {
-            Some(worker) => Ok((worker.id, None)),
-            None => {
-                let worker = Self::register(store, clock)?;
-                Ok((worker.id, Some(worker)))
-            }
+impl<'a> Worker<'a> {
+    /// Nothing is claimed yet. `watch` is shown what the tasks say.
+    pub(crate) fn new(ctx: Context<'a>, selection: Selection, watch: Option<Watch>) -> Self {
+        let (sender, events) = channel();
+        Self {
+            ctx,
+            ledger: Ledger::new(ctx, selection),
+            starter: Starter::new(ctx, watch, sender),
+            queue: Queue::default(),
+            handlers: Vec::new(),
+            finished: Vec::new(),
+            events,
+            stops_checked_at: Duration::ZERO,
+            is_out_of_resources: false,
         }
     }
 
-    /// What its handlers have in their environment, so that what they leave behind can be told from anybody else's.
-    pub fn mark(&self) -> String {
-        mark(&self.path)
-    }
-
-    /// Notes that an attempt is about to start. The place of the note, for [`Worker::forget`].
-    ///
-    /// # Errors
-    /// When the note cannot be written: then the attempt must not start.
-    pub fn note_start(&mut self, task: (i64, u32)) -> Result<usize> {
-        let place = self.reserve();
-        self.notes
-            .write(place, task)
-            .map_err(|source| Error::io(&self.path, source))?;
-        Ok(place)
-    }
-
-    /// Will note that an attempt is about to start, when [`Worker::write_notes`] is called: before that it must not. The
-    /// place of the note.
-    pub(crate) fn note_start_later(&mut self, task: (i64, u32)) -> usize {
-        let place = self.reserve();
-        self.to_note.push((place, task));
-        place
-    }
-
-    /// Writes the notes that are to be written, neighbours together.
-    ///
-    /// # Errors
-    /// When one cannot be written: then none of their attempts must start.
-    pub(crate) fn write_notes(&mut self) -> Result<()> {
-        let mut notes = std::mem::take(&mut self.to_note);
-        notes.sort_unstable_by_key(|(place, _)| *place);
-        for neighbours in notes.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
-            let place = neighbours.first().map_or(0, |(place, _)| *place);
-            let tasks = neighbours.iter().map(|(_, task)| *task);
-            self.notes
-                .write_all(place, tasks)
-                .map_err(|source| Error::io(&self.path, source))?;
+    /// Runs what is ready. Comes back when nothing is left to do, or after about a second while handlers are at work.
+    pub(crate) fn run_ready(&mut self, summary: &mut Summary) -> Result<()> {
+        self.ctx.shutdown.listen()?;
+        self.queue.may_be_more = !self.is_stopping() && self.ledger.has_ready()?;
+        if !self.queue.may_be_more && !self.is_at_work() {
+            return Ok(());
         }
-        // The room is used again.
-        notes.clear();
-        self.to_note = notes;
+        self.starter.read_methods()?;
+        let until = self.elapsed() + TURN;
+        while self.turn(summary)? && self.elapsed() < until {}
         Ok(())
     }
 
-    /// A place for the note of an attempt that another thread will start.
-    pub(crate) fn reserve(&mut self) -> usize {
-        let free = self.taken.iter().skip(self.free).position(|taken| !taken);
-        let place = free.map_or(self.taken.len(), |further| self.free + further);
-        match self.taken.get_mut(place) {
-            Some(taken) => *taken = true,
-            None => self.taken.push(true),
+    /// Whether tasks are under way, or their ends not in the database yet.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.busy() > 0 || !self.finished.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Waits for all tasks that are under way, ends resident handlers, and signs off.
+    pub(crate) fn finish(mut self, summary: &mut Summary) -> Result<()> {
+        while self.is_at_work() {
+            self.turn(summary)?;
         }
-        self.free = place + 1;
-        place
+        self.handlers.retain(|handler| !handler.is_function());
+        while !self.handlers.is_empty() {
+            let elapsed = self.elapsed();
+            self.handlers
+                .iter_mut()
+                .for_each(|handler| handler.close(elapsed));
+            self.receive(summary);
+            self.enforce();
+        }
+        self.ledger.sign_off(&self.queue.unstarted())
     }
 
-    /// Where other threads note what they start.
-    pub(crate) fn notes(&self) -> Arc<Notes> {
-        Arc::clone(&self.notes)
+    /// Whether there may be something to do after it.
+    fn turn(&mut self, summary: &mut Summary) -> Result<bool> {
+        self.check_shutdown();
+        self.start_claimed(summary);
+        if self.commit_is_due() {
+            self.commit(summary)?;
+            return Ok(true);
+        }
+        if !self.is_at_work() {
+            return Ok(false);
+        }
+        self.receive(summary);
+        self.check_stops()?;
+        self.enforce();
+        Ok(true)
     }
 
-    /// The end of the attempt is committed: its note's place may be used again.
-    pub fn forget(&mut self, place: usize) {
-        if let Some(taken) = self.taken.get_mut(place) {
-            *taken = false;
-            self.free = self.free.min(place);
+    fn elapsed(&self) -> Duration {
+        self.ctx.clock.elapsed()
+    }
+
+    /// Whether nothing more is started.
+    fn is_stopping(&self) -> bool {
+        self.is_out_of_resources || self.ctx.shutdown.is_requested()
+    }
+
+    /// How many slots are in use.
+    fn busy(&self) -> usize {
+        let busy = self.handlers.iter().filter(|handler| handler.is_busy());
+        busy.count()
+    }
+
+    /// How many more tasks the handlers that are at work take.
+    fn room(&self) -> usize {
+        let busy = self.handlers.iter().filter(|handler| handler.is_busy());
+        busy.map(Handler::room).sum()
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Execution> {
+        self.handlers.iter().flat_map(|handler| &handler.held)
+    }
+
+    fn commit_is_due(&self) -> bool {
+        let elapsed = self.elapsed();
+        if let Some(unavailable) = &self.ledger.unavailable {
+            return elapsed >= unavailable.retry_at;
+        }
+        let since = elapsed.saturating_sub(self.ledger.committed_at);
+        let has_place = self.busy() < self.ledger.slots
+            || self.ledger.lock.is_none()
+            || self.handlers.iter().any(Handler::runs_low);
+        let is_hungry = has_place && self.queue.tasks.is_empty() && !self.is_stopping();
+        // Early enough that the handlers have something to do meanwhile.
+        let runs_low = self.queue.may_be_more && self.queue.runs_low();
+        let has_ends = !self.finished.is_empty();
+        (is_hungry && (has_ends || self.queue.may_be_more))
+            || (has_ends && (runs_low || since >= GATHER_TIME))
+            || self.has_to_release()
+            || (since >= FLUSH_INTERVAL
+                && self
+                    .held()
+                    .any(|execution| execution.output.lock().is_unwritten()))
+    }
+
+    fn has_to_release(&self) -> bool {
+        let waits =
+            || !self.queue.tasks.is_empty() || self.handlers.iter().any(Handler::has_unbegun);
+        !self.queue.released.is_empty() || (self.is_stale() && waits())
+    }
+
+    /// Whether what is claimed and not started goes back.
+    fn is_stale(&self) -> bool {
+        self.is_stopping() || self.elapsed().saturating_sub(self.queue.claimed_at) >= SPARE_TIME
+    }
+
+    /// Writes what there is to write, and claims. Nothing that the worker knows changes before it is committed: a database
+    /// that others hold, or whose disk is full, is tried again while handlers are at work.
+    fn commit(&mut self, summary: &mut Summary) -> Result<()> {
+        let gives_back = self.is_stale() && self.has_to_release();
+        if gives_back {
+            self.take_unbegun(|_| true);
+            self.queue.release_all();
+            // Else the same would be claimed at once: another turn may find more for it.
+            self.queue.may_be_more = false;
+        }
+        let said: Vec<_> = self.held().filter_map(Execution::said).collect();
+        let is_short = |finished: &Finished| finished.lasted < SPARE_TIME;
+        let wants_more = self.queue.may_be_more || (!self.finished.is_empty() && !gives_back);
+        let changes = Changes {
+            finished: &self.finished,
+            said: &said,
+            released: &self.queue.released,
+            busy: self.busy(),
+            queued: self.queue.tasks.len(),
+            request: match wants_more && !self.is_stopping() && !self.queue.is_full() {
+                true => Request::Ready {
+                    room: self.room(),
+                    with_spares: self.finished.iter().any(is_short),
+                },
+                false => Request::Nothing,
+            },
+        };
+        match self.ledger.commit(&changes) {
+            Ok(committed) => {
+                self.committed(committed, &said, summary);
+                Ok(())
+            }
+            Err(error) if error.is_temporary() && self.can_wait() => {
+                self.ledger.suspend(&error);
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
-    /// Removes the lock, after the worker's row.
-    pub fn sign_off(self) {
-        // Litter that cannot be removed does no harm.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Gives a claimed task back that was not started. One that somebody asked to end meanwhile is over.
-///
-/// # Errors
-/// SQLite's.
-pub(crate) fn give_back(store: &Store, task: i64, worker: i64, now: Timestamp) -> Result<()> {
-    store.unclaim_task(task, worker, now).map(drop)
-}
-
-/// How many other numbers a worker tries when it may not use the file of the first.
-const OTHER_NUMBERS: usize = 8;
-
-fn new_lock(store: &Store, id: i64) -> io::Result<File> {
-    let mut how = OpenOptions::new();
-    how.read(true).write(true).create(true).truncate(true);
-    let file = store.files().open_beside(&lock_ending(id), &mut how)?;
-    file.try_lock().map_err(io::Error::from)?;
-    file.write_all_at(&header(), 0)?;
-    Ok(file)
-}
-
-/// What is known of another worker from its file.
-enum Life {
-    /// It holds its lock.
-    Alive,
-    /// It does not; the lock is now ours, while this is kept.
-    Dead {
-        /// The attempts that it started; `None` when that cannot be known, after a reboot say.
-        started: Option<Vec<(i64, u32)>>,
-        _lock: Option<File>,
-    },
-}
-
-fn life_of(store: &Store, worker: i64) -> Result<Life> {
-    let path = &lock_path(store, worker);
-    let unknown = Life::Dead {
-        started: None,
-        _lock: None,
-    };
-    let mut how = OpenOptions::new();
-    how.read(true).write(true);
-    let mut file = match store.files().open_beside(&lock_ending(worker), &mut how) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unknown),
-        // Another user's run: its lock can be looked at by nobody else.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            log::warn!(
-                "{}: no permission to see whether worker {worker} lives; it is taken for alive",
-                path.display()
-            );
-            return Ok(Life::Alive);
+    fn committed(&mut self, committed: Committed, said: &[commit::Said], summary: &mut Summary) {
+        for (finished, recorded) in self.finished.drain(..).zip(&committed.ends) {
+            self.ledger.forget(&finished);
+            report(&self.ctx, &finished, recorded, summary);
         }
-        Err(error) => return Err(Error::io(path, error)),
-    };
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(Life::Alive),
-        Err(TryLockError::Error(error)) => return Err(Error::io(path, error)),
+        let held = self
+            .handlers
+            .iter_mut()
+            .flat_map(|handler| &mut handler.held);
+        for execution in held {
+            let said = said.iter().find(|said| said.execution == execution.number);
+            if let Some(said) = said {
+                execution.output.lock().mark_written(&said.unwritten);
+            }
+            let refused = committed.refused.iter();
+            let refused = refused.filter(|(number, _)| *number == execution.number);
+            let reason = refused.map(|(_, reason)| reason.clone()).last();
+            execution.refused = execution.refused.take().or(reason);
+        }
+        self.queue.released.clear();
+        self.queue.may_be_more = committed.may_be_more;
+        self.queue.add(committed.claims, self.ctx.clock.elapsed());
     }
-    // Of the file that is locked: its name may lead to another one by now, or to none.
-    let mut content = Vec::new();
-    file.read_to_end(&mut content)
-        .map_err(|source| Error::io(path, source))?;
-    Ok(Life::Dead {
-        started: started(&content),
-        _lock: Some(file),
-    })
+
+    /// Whether something would be lost by giving up now. Who is told to leave does not wait for ever.
+    fn can_wait(&self) -> bool {
+        let is_leaving = self.ctx.shutdown.is_requested();
+        let is_known = self.ledger.lock.is_some() && self.is_at_work();
+        is_known && (!is_leaving || self.ledger.unavailable_for() < STOP_TIMEOUT)
+    }
+
+    /// Starts what is claimed, as far as there are slots. What finds none keeps its turn.
+    fn start_claimed(&mut self, summary: &mut Summary) {
+        let methods = self.starter.methods();
+        let mut waiting = Vec::new();
+        while !self.is_stopping() && (self.busy() < self.ledger.slots || self.room() > 0) {
+            let Some(task) = self.queue.tasks.pop_front() else {
+                break;
+            };
+            let is_free = self.busy() < self.ledger.slots;
+            let lock = self
+                .ledger
+                .lock
+                .as_mut()
+                .expect("who has claimed is registered");
+            let started = match methods.get(&task.method) {
+                Ok(method) if self.queue.suspend(&task, &method.name) => Started::Begun,
+                Ok(method) => self
+                    .starter
+                    .start(task, method, &mut self.handlers, (lock, is_free)),
+                Err(error) => {
+                    let reason = error.to_string();
+                    Started::Failed(Finished::unstarted(task, 0, reason, self.ctx.clock))
+                }
+            };
+            waiting.extend(self.note_start(started, summary));
+        }
+        waiting
+            .into_iter()
+            .rev()
+            .for_each(|task| self.queue.tasks.push_front(task));
+    }
+
+    /// The task, when it has to wait.
+    fn note_start(&mut self, started: Started, summary: &mut Summary) -> Option<ClaimedTask> {
+        match started {
+            Started::Begun => None,
+            Started::Waits(task) => Some(task),
+            Started::Short(task, reason) => {
+                let message = format!("task {}: {reason}; it stays pending", task.id);
+                summary.report(Issue::of_run(message));
+                self.is_out_of_resources = true;
+                Some(task)
+            }
+            Started::Failed(finished) => {
+                self.finished.push(finished);
+                None
+            }
+        }
+    }
+
+    /// Waits for something to happen to a handler, and takes in all that has.
+    fn receive(&mut self, summary: &mut Summary) {
+        let wait = match self.finished.is_empty() || self.ledger.unavailable.is_some() {
+            true => FLUSH_INTERVAL,
+            false => GATHER_TIME,
+        };
+        let mut event = self.events.recv_timeout(wait).ok();
+        while let Some(happened) = event {
+            self.take_in(happened, summary);
+            event = self.events.try_recv().ok();
+        }
+    }
+
+    fn take_in(&mut self, event: Event, summary: &mut Summary) {
+        let number = event.handler;
+        let found = self
+            .handlers
+            .iter()
+            .position(|handler| handler.number == number);
+        // Nobody waits any more for a function that was given up.
+        let Some(index) = found else { return };
+        let (handler, at) = (&mut self.handlers[index], event.at);
+        match event.what {
+            What::Over(execution, end) => {
+                handler.done += 1;
+                let execution = handler.take(execution, at.elapsed);
+                self.finished
+                    .extend(execution.map(|execution| execution.finish(end, at)));
+            }
+            What::OutputClosed => handler.terminate(at.elapsed),
+            What::NotBegun(numbers, obstacle) => {
+                handler.close_input();
+                let numbers = numbers.into_iter();
+                let taken = numbers.filter_map(|number| handler.take(number, at.elapsed));
+                let taken = taken.collect();
+                self.not_begun(taken, &obstacle, summary);
+            }
+            What::NotStarted(obstacle) => {
+                let handler = self.handlers.swap_remove(index);
+                self.not_begun(handler.held.into(), &obstacle, summary);
+            }
+            What::Exited(end) => {
+                let handler = self.handlers.swap_remove(index);
+                self.exited(handler, &end, at, summary);
+            }
+        }
+    }
+
+    /// These executions were not begun: their tasks wait for another handler, if this is no reason to fail.
+    fn not_begun(
+        &mut self,
+        executions: Vec<Execution>,
+        obstacle: &Obstacle,
+        summary: &mut Summary,
+    ) {
+        for execution in executions.into_iter().rev() {
+            let lock = self
+                .ledger
+                .lock
+                .as_mut()
+                .expect("who has claimed is registered");
+            let started = obstacle.clone().meet(execution, lock, self.ctx.clock);
+            if let Some(task) = self.note_start(started, summary) {
+                self.queue.tasks.push_front(task);
+            }
+        }
+    }
+
+    /// A process has ended, and with it what it held.
+    fn exited(&mut self, handler: Handler, end: &End, at: Moment, summary: &mut Summary) {
+        if let Some(method) = handler.resident_method() {
+            let was_of_use = handler.done > 0 || !handler.is_busy();
+            let told = self.queue.note_death(method, was_of_use);
+            told.into_iter()
+                .for_each(|message| summary.report(Issue::of_run(message)));
+        }
+        for execution in handler.held {
+            if let (Some(_), Some(lock)) = (execution.cause, &self.ledger.lock) {
+                recovery::kill_orphans(&lock.mark(), execution.task.id);
+            }
+            self.finished.push(execution.finish(end.clone(), at));
+        }
+    }
+
+    /// After a shutdown was requested nothing more is started, and what is under way is ended.
+    fn check_shutdown(&mut self) {
+        if self.ctx.shutdown.is_requested() {
+            self.take_unbegun(|_| true);
+            let elapsed = self.elapsed();
+            let busy = self.handlers.iter_mut().filter(|handler| handler.is_busy());
+            busy.for_each(|handler| handler.stop(None, Cause::Shutdown, elapsed));
+        }
+    }
+
+    /// Looks which tasks somebody asked to end.
+    fn check_stops(&mut self) -> Result<()> {
+        let elapsed = self.elapsed();
+        if elapsed < self.stops_checked_at + FLUSH_INTERVAL {
+            return Ok(());
+        }
+        self.stops_checked_at = elapsed;
+        for (task, stop) in self.ledger.stop_requests()? {
+            self.take_unbegun(|execution| execution.task.id == task);
+            self.queue.release(task);
+            let holds =
+                |handler: &&mut Handler| handler.held.iter().any(|held| held.task.id == task);
+            let holding = self.handlers.iter_mut().filter(holds);
+            holding.for_each(|handler| handler.stop(Some(task), Cause::Requested(stop), elapsed));
+        }
+        Ok(())
+    }
+
+    /// Time limits, and what was asked to end and has not.
+    fn enforce(&mut self) {
+        let now = Moment::now(self.ctx.clock);
+        for handler in &mut self.handlers {
+            handler.enforce(now.elapsed);
+        }
+        let given_up = |handler: &mut Handler| handler.is_given_up();
+        let given_up: Vec<Handler> = self.handlers.extract_if(.., given_up).collect();
+        for mut handler in given_up {
+            let unbegun = handler.take_unbegun(|_| true);
+            self.put_back(unbegun);
+            // What its function answers later counts for nothing.
+            let held = handler.held.into_iter();
+            self.finished
+                .extend(held.map(|held| held.finish(End::completed(), now)));
+        }
+    }
+
+    /// Puts back into the queue what no thread has begun of these.
+    fn take_unbegun(&mut self, is_wanted: impl Fn(&Execution) -> bool) {
+        let mut taken = Vec::new();
+        for handler in &mut self.handlers {
+            taken.extend(handler.take_unbegun(&is_wanted));
+        }
+        self.put_back(taken);
+    }
+
+    fn put_back(&mut self, unbegun: Vec<Execution>) {
+        for execution in unbegun.into_iter().rev() {
+            let lock = self
+                .ledger
+                .lock
+                .as_mut()
+                .expect("who has claimed is registered");
+            self.queue.tasks.push_front(execution.unbegun(lock));
+        }
+    }
 }
 
-fn started(content: &[u8]) -> Option<Vec<(i64, u32)>> {
-    let notes = content.strip_prefix(&header())?;
-    let note = |note: &[u8]| {
-        let id = i64::from_le_bytes(note.get(..8)?.try_into().ok()?);
-        Some((id, u32::from_le_bytes(note.get(8..12)?.try_into().ok()?)))
+/// When the database has failed, nothing that the handlers do from here on could be noted.
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.handlers.iter().for_each(Handler::kill);
+    }
+}
+
+/// Counts the end of an attempt, and tells of a failure.
+fn report(ctx: &Context<'_>, finished: &Finished, recorded: &Recorded, summary: &mut Summary) {
+    let how = match recorded.status {
+        Status::Completed => return summary.tasks.completed += 1,
+        Status::Failed => {
+            summary.tasks.failed += 1;
+            "failed"
+        }
+        Status::Interrupted => {
+            summary.tasks.interrupted += 1;
+            "was interrupted"
+        }
+        _ => return summary.tasks.cancelled += 1,
     };
-    Some(notes.chunks_exact(NOTE).filter_map(note).collect())
-}
-
-/// What the file of a worker of this boot begins with.
-fn header() -> [u8; HEADER] {
-    let mut header = [b' '; HEADER];
-    let text = format!("runner worker 1 {}", boot::id().unwrap_or_default());
-    let kept = text.len().min(HEADER - 1);
-    header[..kept].copy_from_slice(&text.as_bytes()[..kept]);
-    header[HEADER - 1] = b'\n';
-    header
-}
-
-fn lock_path(store: &Store, id: i64) -> PathBuf {
-    store.files().beside(&lock_ending(id))
-}
-
-/// What the name of a worker's file ends with.
-fn lock_ending(id: i64) -> String {
-    format!("-worker-{id}")
-}
-
-fn mark(lock: &Path) -> String {
-    lock.display().to_string()
-}
-
-/// The prefix of the temporary folders that a worker lays files out in.
-pub(crate) fn folder_prefix(store: &Store, worker: i64) -> String {
-    use std::os::unix::fs::MetadataExt;
-    // On another disk another database may have the same number.
-    let (disk, file) = fs::metadata(store.files().path())
-        .map(|found| (found.dev(), found.ino()))
-        .unwrap_or_default();
-    format!("runner-{disk}-{file}-{worker}-")
+    let error = recorded.error.clone();
+    let error = error.or_else(|| finished.output.lock().last_error.clone());
+    let error = cut(&error.unwrap_or_default(), MAX_ERROR);
+    let failure = Failure {
+        task: finished.task.id,
+        method: &finished.task.method,
+        attempt: finished.task.attempt,
+        level: finished.task.attachment.zip(recorded.level_attempts),
+        again_at: recorded.again_at,
+        how: format!("{how}: {error}"),
+    };
+    failure
+        .issue(ctx)
+        .into_iter()
+        .for_each(|issue| summary.report(issue));
 }

@@ -1,182 +1,242 @@
-//! What a dead worker leaves behind is put in order by the next tick.
+//! What a dead worker leaves behind is put in order by the next run.
 
-use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::thread::sleep;
+use std::time::Duration;
 
-use super::{Life, folder_prefix, give_back, leftovers, life_of, lock_path, mark};
-use crate::clock::Clock;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
+};
+
+use super::failure::Failure;
+use super::lock::{self, Life, Remains};
+use super::process::WORKER_ENV;
+use crate::context::Context;
 use crate::error::Result;
-use crate::functions::Functions;
+use crate::model::issue::Issue;
 use crate::model::method::Methods;
+use crate::model::summary::Summary;
 use crate::model::task::{LogEntry, Severity, Stop, next_attempt};
-use crate::store::Store;
-use crate::time::Timestamp;
 
-/// An attempt that was running when its worker died.
-#[derive(Debug)]
-pub struct Recovered {
-    /// The task.
-    pub task: i64,
-    /// Its method.
-    pub method: String,
-    /// Which attempt it was.
-    pub attempt: u32,
-    /// When it is tried again, if it is.
-    pub again_at: Option<Timestamp>,
-    /// The attachment that waits for it, and so for another task if it is not tried again, and how often its level has
-    /// failed.
-    pub level: Option<(i64, u32)>,
-}
+/// How often orphans are killed until none is found, and how long they have in between.
+const MAX_ROUNDS: u32 = 100;
+const ROUND: Duration = Duration::from_millis(10);
 
-/// Marks what dead workers had started as `INTERRUPTED`, or as `CANCELLED` where that was asked, gives back what they had only claimed, and queues
-/// the mails that they had in hand.
-///
-/// # Errors
-/// SQLite's, and when a lock file cannot be looked at.
-pub fn recover(store: &Store, clock: &Clock, functions: &Functions) -> Result<Vec<Recovered>> {
-    let mut recovered = Vec::new();
+/// Puts in order what dead workers left. Their handlers, which outlive a worker that was killed, are ended. What they had
+/// started is `INTERRUPTED` or tried again; what they had only claimed is ready again, and mails that they had in hand are
+/// queued again.
+pub(crate) fn recover_dead_workers(ctx: &Context<'_>, summary: &mut Summary) -> Result<()> {
+    let store = ctx.store;
     for worker in store.workers()? {
-        if let Life::Dead { started, _lock } = life_of(store, worker)? {
-            recovered.extend(bury(store, (clock, functions), worker, started)?);
+        if let Life::Dead(remains) = lock::life_of(store, worker)? {
+            recover_worker(ctx, worker, &remains, summary)?;
         }
     }
     if !store.orphaned_tasks()?.is_empty() {
-        recovered.extend(store.transact(|store| {
-            interrupt(store, (clock.now(), functions), &store.orphaned_tasks()?)
-        })?);
+        let interrupted = store.transact(|store| interrupt(ctx, &store.orphaned_tasks()?))?;
+        interrupted.report(summary);
     }
     if store.has_orphaned_mail()? {
         store.transact(|store| store.requeue_orphaned_mails())?;
     }
-    Ok(recovered)
-}
-
-fn bury(
-    store: &Store,
-    (clock, functions): (&Clock, &Functions),
-    worker: i64,
-    started: Option<Vec<(i64, u32)>>,
-) -> Result<Vec<Recovered>> {
-    let lock = lock_path(store, worker);
-    let started = started.map(HashSet::<_>::from_iter);
-    let was_started = |task: &(i64, u32)| {
-        started
-            .as_ref()
-            .is_none_or(|started| started.contains(task))
-    };
-    for &(task, _) in store
-        .tasks_of_worker(worker)?
-        .iter()
-        .filter(|task| was_started(task))
-    {
-        leftovers::kill_all_of(&mark(&lock), task);
-    }
-    if started.as_ref().is_none_or(|started| !started.is_empty()) {
-        leftovers::kill_residents(&mark(&lock));
-    }
-    let recovered = store.transact(|store| {
-        let claimed = store.tasks_of_worker(worker)?;
-        let (interrupted, unstarted): (Vec<_>, Vec<_>) = claimed.into_iter().partition(was_started);
-        for (task, _) in unstarted {
-            give_back(store, task, worker, clock.now())?;
-        }
-        let recovered = interrupt(store, (clock.now(), functions), &interrupted)?;
-        store.requeue_mails(worker)?;
-        store.delete_worker(worker)?;
-        Ok(recovered)
-    })?;
-    remove_folders(&folder_prefix(store, worker));
-    // Whoever comes next finds no row that asks for this file.
-    let _ = fs::remove_file(&lock);
-    Ok(recovered)
-}
-
-fn interrupt(
-    store: &Store,
-    (now, functions): (Timestamp, &Functions),
-    tasks: &[(i64, u32)],
-) -> Result<Vec<Recovered>> {
-    let methods = match tasks {
-        [] => Methods::default(),
-        _ => store.methods(functions)?,
-    };
-    let mut recovered = Vec::new();
-    for &(id, attempt) in tasks {
-        let task = store.task(id)?;
-        let asked = store.stop_asked(id)?;
-        let retries = task
-            .retries
-            .or_else(|| methods.find(&task.method).map(|method| method.retries));
-        let log = LogEntry {
-            at: now,
-            level: Severity::Error,
-            message: "the runner that ran this task died, or the machine did".to_owned(),
-            details: None,
-        };
-        store.put_log((id, attempt), store.last_log_seq(id)? + 1, &log)?;
-        let mut again_at = match asked {
-            // Somebody wanted it to end, and so it did.
-            Some(_) => None,
-            None => next_attempt(attempt, retries.unwrap_or(0), now),
-        };
-        let level = match task.attachment {
-            Some(attachment) => store
-                .attempts_at_level_of(attachment, id)?
-                .map(|attempts| (attachment, attempts)),
-            None => None,
-        };
-        if task.attachment.is_some() && level.is_none() {
-            again_at = None;
-        }
-        store.interrupt_task(id, now, again_at)?;
-        if asked == Some(Stop::Cancel) {
-            continue;
-        }
-        recovered.push(Recovered {
-            task: id,
-            method: task.method,
-            attempt,
-            again_at,
-            level,
-        });
-    }
-    Ok(recovered)
-}
-
-/// How many of the workers before it a new one cleans up after.
-const LITTER: i64 = 8;
-
-/// Removes the files of the last workers that have signed off and died before they could do so themselves.
-pub(super) fn remove_litter(store: &Store, worker: i64) -> Result<()> {
-    let earlier = (worker - LITTER).max(1)..worker;
-    let left = earlier.filter(|earlier| lock_path(store, *earlier).exists());
-    let left: Vec<i64> = left.collect();
-    if left.is_empty() {
-        return Ok(());
-    }
-    let known = store.workers()?;
-    for earlier in left.into_iter().filter(|earlier| !known.contains(earlier)) {
-        if let Ok(Life::Dead { .. }) = life_of(store, earlier) {
-            let _ = fs::remove_file(lock_path(store, earlier));
-        }
-    }
     Ok(())
 }
 
-/// The files of tasks that were laid out for handlers which died with their runner.
+fn recover_worker(
+    ctx: &Context<'_>,
+    worker: i64,
+    remains: &Remains,
+    summary: &mut Summary,
+) -> Result<()> {
+    let (store, path) = (ctx.store, lock::path_of(ctx.store, worker));
+    let was_started = |(task, attempt): &(i64, u32)| {
+        let is_noted = |note: &lock::StartNote| (note.task, note.attempt) == (*task, *attempt);
+        let started = remains.started.as_ref();
+        started.is_none_or(|notes| notes.iter().any(is_noted))
+    };
+    let mut lost = store.tasks_of_worker(worker)?;
+    lost.retain(was_started);
+    let is_lost = |task| lost.iter().any(|(id, _)| *id == task);
+    for note in remains.started.iter().flatten() {
+        let alive = note.process.filter(|process| process.is_alive());
+        if let (Some(process), true) = (alive, is_lost(note.task)) {
+            // A handler that has cleared its environment is not found by it.
+            let _ = kill_process_group(process.pid, Signal::KILL);
+        }
+    }
+    kill_marked(&path.display().to_string(), |task| task.is_none_or(is_lost));
+    let interrupted = store.transact(|store| {
+        let claimed = store.tasks_of_worker(worker)?;
+        let (lost, unstarted): (Vec<_>, Vec<_>) = claimed.into_iter().partition(was_started);
+        for (task, _) in unstarted {
+            store.release_task(task, worker, ctx.clock.now())?;
+        }
+        let interrupted = interrupt(ctx, &lost)?;
+        store.requeue_mails(worker)?;
+        store.delete_worker(worker)?;
+        Ok(interrupted)
+    })?;
+    interrupted.report(summary);
+    remove_folders(&lock::folder_prefix(store, worker));
+    // Whoever comes next finds no row that asks for this file.
+    let _ = fs::remove_file(path);
+    Ok(())
+}
+
+/// What is told once it is committed.
+#[derive(Default)]
+struct Interrupted {
+    count: u64,
+    issues: Vec<Issue>,
+}
+
+impl Interrupted {
+    fn report(self, summary: &mut Summary) {
+        summary.interrupted += self.count;
+        self.issues
+            .into_iter()
+            .for_each(|issue| summary.report(issue));
+    }
+}
+
+/// Ends attempts that were running when their worker died. Where one cannot be recorded, because an application's trigger
+/// refuses it say, the others are all the same.
+fn interrupt(ctx: &Context<'_>, tasks: &[(i64, u32)]) -> Result<Interrupted> {
+    let mut interrupted = Interrupted::default();
+    let methods = match tasks {
+        [] => return Ok(interrupted),
+        _ => ctx.store.methods(ctx.functions)?,
+    };
+    for &(task, attempt) in tasks {
+        match ctx
+            .store
+            .attempt(|_| interrupt_task(ctx, &methods, task, attempt))
+        {
+            Ok((is_interrupted, issue)) => {
+                interrupted.count += u64::from(is_interrupted);
+                interrupted.issues.extend(issue);
+            }
+            Err(error) if error.is_about_the_database() => return Err(error),
+            Err(error) => {
+                let message =
+                    format!("task {task}: its runner died, and that cannot be recorded: {error}");
+                interrupted.issues.push(Issue::of_run(message));
+            }
+        }
+    }
+    Ok(interrupted)
+}
+
+/// Whether the attempt was interrupted and not cancelled, and what to tell of it.
+fn interrupt_task(
+    ctx: &Context<'_>,
+    methods: &Methods,
+    id: i64,
+    attempt: u32,
+) -> Result<(bool, Option<Issue>)> {
+    let (store, now) = (ctx.store, ctx.clock.now());
+    let task = store.task(id)?;
+    let entry = LogEntry {
+        at: now,
+        level: Severity::Error,
+        message: "the runner that ran this task died, or the machine did".to_owned(),
+        details: None,
+    };
+    store.append_log(id, attempt, &entry)?;
+    let requested = store.stop_request(id)?;
+    let of_method = || methods.find(&task.method).map(|method| method.retries);
+    let retries = task.retries.or_else(of_method).unwrap_or(0);
+    let level_attempts = match task.attachment {
+        Some(attachment) => store.attempts_at_level_of(attachment, id)?,
+        None => None,
+    };
+    // What somebody wanted to end has ended; and no level may wait for it any more.
+    let is_wanted = requested.is_none() && task.attachment.is_some() == level_attempts.is_some();
+    let again_at = next_attempt(attempt, retries, now).filter(|_| is_wanted);
+    store.interrupt_task(id, now, again_at)?;
+    if requested == Some(Stop::Cancel) {
+        return Ok((false, None));
+    }
+    let failure = Failure {
+        task: id,
+        method: &task.method,
+        attempt,
+        level: task.attachment.zip(level_attempts),
+        again_at,
+        how: "was interrupted: its runner died".to_owned(),
+    };
+    Ok((true, failure.issue(ctx)))
+}
+
+/// Kills what a task's handler has left, wherever it went.
+pub(super) fn kill_orphans(mark: &str, task: i64) {
+    kill_marked(mark, |of| of == Some(task));
+}
+
+/// Kills the processes that carry a worker's mark and are of a wanted task, or of none, and the groups that they lead; again
+/// and again, since they may start others meanwhile.
+fn kill_marked(mark: &str, is_wanted: impl Fn(Option<i64>) -> bool) {
+    let mark = format!("{WORKER_ENV}={mark}");
+    let is_orphan = |pid: &Pid| {
+        let environment = environment(*pid);
+        let has_mark = environment
+            .split(|&byte| byte == 0)
+            .any(|set| set == mark.as_bytes());
+        has_mark && is_wanted(task_of(&environment))
+    };
+    for _ in 0..MAX_ROUNDS {
+        let orphans: Vec<Pid> = processes().filter(is_orphan).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        for pid in orphans {
+            // A handle never comes to mean another process; what it means is looked at once it is held.
+            let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+                continue;
+            };
+            if is_orphan(&pid) {
+                if getpgid(Some(pid)) == Ok(pid) {
+                    let _ = kill_process_group(pid, Signal::KILL);
+                }
+                let _ = pidfd_send_signal(&handle, Signal::KILL);
+            }
+        }
+        sleep(ROUND);
+    }
+}
+
+/// All processes but this one.
+fn processes() -> impl Iterator<Item = Pid> {
+    let us = rustix::process::getpid();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter(move |pid| *pid != us)
+}
+
+/// Empty for a process that is gone, or somebody else's.
+fn environment(pid: Pid) -> Vec<u8> {
+    fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default()
+}
+
+fn task_of(environment: &[u8]) -> Option<i64> {
+    let mut variables = environment.split(|&byte| byte == 0);
+    let task = variables.find_map(|set| set.strip_prefix(b"RUNNER_TASK="))?;
+    std::str::from_utf8(task).ok()?.parse().ok()
+}
+
+/// Removes the files of tasks that were laid out for the handlers of a dead worker.
 fn remove_folders(prefix: &str) {
     let user = rustix::process::geteuid().as_raw();
-    for entry in fs::read_dir(std::env::temp_dir())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let ours = entry.file_name().to_string_lossy().starts_with(prefix)
-            && entry
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten();
+    for entry in entries.flatten() {
+        let is_named = entry.file_name().to_string_lossy().starts_with(prefix);
+        let is_ours = || {
+            entry
                 .metadata()
-                .is_ok_and(|found| found.is_dir() && found.uid() == user);
-        if ours {
+                .is_ok_and(|found| found.is_dir() && found.uid() == user)
+        };
+        if is_named && is_ours() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -49,11 +49,9 @@ fn the_task_of_a_killed_tick_is_interrupted_by_the_next_one_at_once() {
     for command in [&["tick"][..], &["task", "run", "1"]] {
         let (home, runner) = running(&[], ENDLESS, command);
         runner.kill();
-        until("the handler is gone with its runner", || {
-            !is_alive(handler(&home))
-        });
         assert_eq!(home.status("1"), "RUNNING", "nobody has looked yet");
         let tick = home.run(["--json", "tick"]);
+        assert!(!is_alive(handler(&home)));
         assert_eq!(tick.code(), 1);
         assert_eq!(tick.json()["interrupted"], 1);
         assert!(
@@ -74,6 +72,50 @@ fn the_task_of_a_killed_tick_is_interrupted_by_the_next_one_at_once() {
         assert_eq!(home.ok(["tick"]), "", "it is told once");
         assert_sound(&home);
     }
+}
+
+/// Whatever a handler did with its group and its environment.
+#[test]
+fn what_a_killed_tick_had_started_is_ended_before_anything_is_tried_again() {
+    for script in [
+        "exec sleep 300",
+        "trap '' TERM; sleep 300; true",
+        "exec env -i sleep 300",
+        "setsid sleep 300 & echo $! >> pids; wait",
+        "(sleep 300 & echo $! >> pids; wait)",
+    ] {
+        let home = Home::new();
+        home.method(
+            "m",
+            &format!(
+                "for pid in $(cat pids); do grep -qs 'State:.[RSD]' /proc/$pid/status && echo $pid >> overlaps; done
+[ -e again ] && exit 0; echo $$ >> pids; echo > begun; {script}"
+            ),
+        );
+        home.ok(["task", "add", "m"]);
+        let tick = home.start(["tick"]);
+        let several = script.contains("pids");
+        until("the handler has begun", || {
+            home.lines("pids").len() == 1 + usize::from(several)
+        });
+        tick.kill();
+        home.write("again", "");
+        home.run(["task", "run", "1"]);
+        assert_eq!(home.status("1"), "COMPLETED", "{script}");
+        assert_eq!(home.read("overlaps"), "", "{script}");
+        for pid in home.lines("pids") {
+            assert!(!is_alive(pid.parse().unwrap()), "{script}");
+        }
+    }
+}
+
+#[test]
+fn a_handler_of_a_killed_tick_that_has_ended_by_itself_was_run_once() {
+    let (home, tick) = running(&[], "echo $$ > pid; echo >> ran", &["tick"]);
+    tick.kill();
+    home.run(["tick"]);
+    home.run(["tick"]);
+    assert_eq!(home.lines("ran").len(), 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::kit::runner::Home;
 use crate::kit::trace::{may_trace, run_with, tick_with};
 
 /// The calls that change what others can see.
-const CALLS: &str = "pwrite64,write,fdatasync,ftruncate,unlink,clone";
+const CALLS: &str = "pwrite64,write,fdatasync,ftruncate,unlink,clone3,execve";
 /// More calls than a tick of three tasks makes.
 const MOST: u32 = 300;
 

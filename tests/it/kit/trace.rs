@@ -1,5 +1,6 @@
 //! Ticks that are killed, or whose calls fail, at a system call of theirs. Needs strace(1), and leave to use it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -30,7 +31,7 @@ pub fn run_with(
     let injection = format!("inject={calls}:{what}:when={n}");
     let command = home.command(arguments);
     let mut strace = Command::new("strace");
-    strace.args(["-o", "calls", "-e", &format!("trace={calls}")]);
+    strace.args(["-f", "-o", "calls", "-e", &format!("trace={calls}")]);
     strace.args(["-e", &injection, "--"]);
     strace.arg(command.get_program()).args(command.get_args());
     strace.current_dir(home.folder()).stdin(Stdio::null());
@@ -101,13 +102,13 @@ impl Call {
 }
 
 const TRACED: &str =
-    "trace=pwrite64,write,ftruncate,fsync,fdatasync,unlink,clone,rename,renameat,renameat2";
+    "trace=pwrite64,write,ftruncate,fsync,fdatasync,unlink,execve,rename,renameat,renameat2";
 
 /// Runs a command to its end; what it did, in order.
 pub fn trace(home: &Home, command: Command) -> Vec<Call> {
     let mut strace = Command::new("strace");
     strace.args([
-        "-o", "calls", "-y", "-xx", "-s", "1000000", "-e", TRACED, "--",
+        "-f", "-o", "calls", "-y", "-xx", "-s", "1000000", "-e", TRACED, "--",
     ]);
     strace.arg(command.get_program()).args(command.get_args());
     strace
@@ -118,7 +119,28 @@ pub fn trace(home: &Home, command: Command) -> Vec<Call> {
     let output = strace.output().unwrap();
     assert!(output.status.success(), "{command:?}");
     let traced = fs::read_to_string(home.path("calls")).unwrap();
-    traced.lines().filter_map(call).collect()
+    whole_calls(&traced)
+        .iter()
+        .filter_map(|line| call(line))
+        .collect()
+}
+
+/// The lines of strace's, without the process that each begins with; those of a call that others interrupted are one.
+fn whole_calls(traced: &str) -> Vec<String> {
+    let (mut calls, mut unfinished) = (Vec::new(), HashMap::new());
+    for line in traced.lines() {
+        let (process, call) = line.split_once(' ').unwrap_or_default();
+        let call = call.trim_start();
+        if let Some(begun) = call.strip_suffix("<unfinished ...>") {
+            unfinished.insert(process, begun.to_owned());
+        } else if let Some((_, rest)) = call.split_once(" resumed>") {
+            let begun = unfinished.remove(process).unwrap_or_default();
+            calls.push(begun + rest);
+        } else {
+            calls.push(call.to_owned());
+        }
+    }
+    calls
 }
 
 /// A line of strace's: `name(arguments) = result`.

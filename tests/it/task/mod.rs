@@ -1,7 +1,6 @@
 //! Tasks: their life, what their handlers say, and how they are ended.
 
 mod control;
-mod functions;
 mod life;
 mod output;
 mod resident;

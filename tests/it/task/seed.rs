@@ -112,6 +112,19 @@ fn a_file_can_be_given_with_a_task_or_later_or_not_at_all() {
     assert_eq!(home.task("3")["file"], "members.csv");
 }
 
+#[test]
+fn a_tasks_file_lies_where_only_its_owner_may_look() {
+    let home = Home::new();
+    home.method(
+        "m",
+        "stat -c %a \"$RUNNER_FILE\" \"$(dirname \"$RUNNER_FILE\")\" > modes",
+    );
+    home.write("members.csv", "Ada");
+    home.ok(["task", "add", "m", "--file", "members.csv"]);
+    home.ok(["tick"]);
+    assert_eq!(home.lines("modes"), ["600", "700"]);
+}
+
 /// “parametresCaches: paramètres qui ne doivent pas être exposés : token d'écriture par exemple”.
 #[test]
 fn hidden_params_reach_the_handler_and_are_not_exposed() {

@@ -1,0 +1,262 @@
+//! What workers do with tasks: claim, release, finish, interrupt.
+
+use std::time::Duration;
+
+use rusqlite::{Row, params};
+
+use crate::error::Result;
+use crate::json::Json;
+use crate::model::task::{Progress, Status, Stop};
+use crate::store::Store;
+use crate::store::text::{text, text_or_null};
+use crate::time::Timestamp;
+
+/// A task that a worker has claimed: what it needs to do it.
+#[derive(Debug)]
+pub(crate) struct ClaimedTask {
+    pub(crate) id: i64,
+    pub(crate) method: String,
+    pub(crate) params: Json,
+    pub(crate) hidden_params: Option<Json>,
+    /// Which attempt this claim is: 1 the first time, and after a restart again.
+    pub(crate) attempt: u32,
+    /// How often it may be tried again; none leaves that to its method.
+    pub(crate) retries: Option<u32>,
+    /// How long it may take, a duration; none leaves that to its method, and then to the setting.
+    pub(crate) timeout: Option<String>,
+    pub(crate) document: Option<i64>,
+    /// The attachment whose level it is the method of.
+    pub(crate) attachment: Option<i64>,
+    /// How late it is counts from this: its time to run at, or else when it was made. The first attempt of a timer's task
+    /// is due when its level is.
+    pub(crate) due_at: Timestamp,
+    /// Whether a file was given with it.
+    pub(crate) has_file: bool,
+    /// The number of its last log entry, of earlier attempts.
+    pub(crate) last_log: i64,
+}
+
+/// An attempt, and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) task: i64,
+    pub(crate) number: u32,
+    pub(crate) worker: i64,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) struct TaskEnd {
+    /// `COMPLETED`, `FAILED`, `INTERRUPTED` or `CANCELLED`.
+    pub(crate) status: Status,
+    /// The attachment whose level it is the method of: it is woken when the task is over for good.
+    pub(crate) attachment: Option<i64>,
+    /// When it is tried again, if it is.
+    pub(crate) again_at: Option<Timestamp>,
+    pub(crate) at: Timestamp,
+    /// How long the handler ran, by the monotonic clock.
+    pub(crate) lasted: Duration,
+    /// What the handler's process ended with, if it came to an end of its own.
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) result: Option<Json>,
+}
+
+/// Tasks of a level whose date has changed since are passed over: the next turn of the timers cancels or keeps them.
+const READY: &str = "status = 'TO_RUN' AND deferred = 0
+    AND (attachment_id IS NULL OR NOT EXISTS
+         (SELECT 1 FROM attachment WHERE id = task.attachment_id AND task_id = task.id AND needs_reschedule > 0))";
+
+const CLAIMED: &str =
+    "id, method, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, document_id,
+    attachment_id, coalesce(run_at, created_at) AS due_at,
+    EXISTS (SELECT 1 FROM task_file WHERE task_id = task.id AND kind = 'input') AS has_file,
+    (SELECT coalesce(max(seq), 0) FROM task_log WHERE task_id = task.id) AS last_log";
+
+impl Store {
+    /// Claims the next tasks for a worker, the most urgent first, `max` at most.
+    pub(crate) fn claim_tasks(
+        &self,
+        worker: i64,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedTask>> {
+        let max = i64::try_from(max).unwrap_or(i64::MAX);
+        let next = format!("{READY} ORDER BY priority DESC, id LIMIT ?1");
+        self.claim(&next, max, worker, now)
+    }
+
+    /// Claims this task, in whatever state it is but running.
+    pub(crate) fn claim_task(
+        &self,
+        id: i64,
+        worker: i64,
+        now: Timestamp,
+    ) -> Result<Option<ClaimedTask>> {
+        let claimed = self.claim("id = ?1 AND status <> 'RUNNING'", id, worker, now)?;
+        Ok(claimed.into_iter().next())
+    }
+
+    /// Two statements: SQLite takes longer over one UPDATE that finds its rows itself and returns them.
+    fn claim(
+        &self,
+        wanted: &str,
+        bound: i64,
+        worker: i64,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedTask>> {
+        let select = format!("SELECT {CLAIMED} FROM task WHERE {wanted}");
+        let claimed = self.list(&select, [bound], claimed_task)?;
+        let now = now.to_sql();
+        let mut mark = self.sql(
+            "UPDATE task SET status = 'RUNNING', deferred = 0, worker_id = ?2, attempt = ?4, started_at = ?3,
+                             ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
+              WHERE id = ?1",
+        )?;
+        for task in &claimed {
+            mark.execute(params![task.id, worker, now, task.attempt])?;
+        }
+        Ok(claimed)
+    }
+
+    /// Makes the tasks ready whose time has come.
+    pub(crate) fn undefer_tasks(&self, now: Timestamp) -> Result<usize> {
+        self.execute(
+            "UPDATE task SET deferred = 0 WHERE deferred = 1 AND run_at <= ?1",
+            [now],
+        )
+    }
+
+    /// Gives a claimed task back that was not started; one that somebody asked to end meanwhile is over.
+    pub(crate) fn release_task(&self, id: i64, worker: i64, now: Timestamp) -> Result<()> {
+        let status: Option<Status> = self.find(
+            "UPDATE task SET status = CASE WHEN stop_requested IS 'cancel' THEN 'CANCELLED'
+                                           WHEN stop_requested IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,
+                             ended_at = iif(stop_requested IS NULL, NULL, ?3),
+                             worker_id = NULL, stop_requested = NULL, attempt = attempt - 1, started_at = NULL
+              WHERE id = ?1 AND worker_id = ?2 AND status = 'RUNNING' RETURNING status",
+            params![id, worker, now],
+            |row| row.get("status"),
+        )?;
+        match status {
+            Some(status) if status.is_ended() => self.wake_attachment_of_task(id),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends an attempt, if it is still this worker's. Whether it was.
+    pub(crate) fn finish_task(&self, attempt: Attempt, end: &TaskEnd) -> Result<bool> {
+        let lasted = i64::try_from(end.lasted.as_millis()).unwrap_or(i64::MAX);
+        let finished = match end {
+            // Most ends are of this kind, and need not touch what only the others change.
+            TaskEnd {
+                status: Status::Completed,
+                progress: None,
+                result: None,
+                ..
+            } => self.execute(
+                "UPDATE task SET status = 'COMPLETED', ended_at = ?4, duration_ms = ?5, exit_code = ?6,
+                                 worker_id = NULL, stop_requested = NULL
+                  WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
+                params![attempt.task, attempt.number, attempt.worker, end.at, lasted, end.exit_code],
+            )?,
+            _ => self.execute(
+                "UPDATE task SET status = ?4, deferred = ?5 IS NOT NULL, run_at = coalesce(?5, run_at), ended_at = ?6,
+                                 duration_ms = ?7, exit_code = ?8, progress = ?9, result = ?10,
+                                 worker_id = NULL, stop_requested = NULL
+                  WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
+                params![
+                    attempt.task,
+                    attempt.number,
+                    attempt.worker,
+                    end.again_at.map_or(end.status, |_| Status::ToRun),
+                    end.again_at,
+                    end.at,
+                    lasted,
+                    end.exit_code,
+                    end.progress,
+                    end.result,
+                ],
+            )?,
+        };
+        if let (true, None, Some(attachment)) = (finished > 0, end.again_at, end.attachment) {
+            self.wake_attachment(attachment)?;
+        }
+        Ok(finished > 0)
+    }
+
+    /// Whether any task waits for another.
+    pub(crate) fn has_waiting_task(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM task WHERE status = 'WAITING' LIMIT 1";
+        Ok(self.find(sql, [], |_| Ok(()))?.is_some())
+    }
+
+    /// Makes the tasks ready that waited for this one.
+    pub(crate) fn release_followers(&self, id: i64) -> Result<usize> {
+        self.execute(
+            "UPDATE task SET status = 'TO_RUN' WHERE after_id = ?1 AND status = 'WAITING'",
+            [id],
+        )
+    }
+
+    /// Marks a running task whose worker is dead; one that was to be cancelled is that.
+    pub(crate) fn interrupt_task(
+        &self,
+        id: i64,
+        at: Timestamp,
+        again_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let status = again_at.map_or(Status::Interrupted, |_| Status::ToRun);
+        self.execute(
+            "UPDATE task SET status = iif(stop_requested IS 'cancel', 'CANCELLED', ?2), deferred = ?3 IS NOT NULL,
+                             run_at = coalesce(?3, run_at), ended_at = ?4, worker_id = NULL, stop_requested = NULL
+              WHERE id = ?1 AND status = 'RUNNING'",
+            params![id, status, again_at, at],
+        )?;
+        match again_at {
+            Some(_) => Ok(()),
+            None => self.wake_attachment_of_task(id),
+        }
+    }
+
+    /// Notes how far a running task is.
+    pub(crate) fn set_progress(&self, attempt: Attempt, progress: &Progress) -> Result<()> {
+        self.execute(
+            "UPDATE task SET progress = ?4 WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
+            params![attempt.task, attempt.number, attempt.worker, progress],
+        )?;
+        Ok(())
+    }
+
+    /// Of a worker's running tasks, those that somebody asked to end.
+    pub(crate) fn stop_requests(&self, worker: i64) -> Result<Vec<(i64, Stop)>> {
+        self.list(
+            "SELECT id, stop_requested FROM task WHERE status = 'RUNNING' AND worker_id = ?1 AND stop_requested IS NOT NULL",
+            [worker],
+            |row| Ok((row.get("id")?, row.get("stop_requested")?)),
+        )
+    }
+
+    /// What somebody asked of the worker of a running task, if anything.
+    pub(crate) fn stop_request(&self, id: i64) -> Result<Option<Stop>> {
+        let sql = "SELECT stop_requested FROM task WHERE id = ?1 AND stop_requested IS NOT NULL";
+        self.find(sql, [id], |row| row.get("stop_requested"))
+    }
+}
+
+fn claimed_task(row: &Row<'_>) -> rusqlite::Result<ClaimedTask> {
+    Ok(ClaimedTask {
+        id: row.get("id")?,
+        method: text(row, "method")?,
+        params: row.get("params")?,
+        hidden_params: row.get("hidden_params")?,
+        attempt: row.get("attempt")?,
+        retries: row.get("retries")?,
+        timeout: text_or_null(row, "timeout")?,
+        document: row.get("document_id")?,
+        attachment: row.get("attachment_id")?,
+        due_at: row.get("due_at")?,
+        has_file: row.get("has_file")?,
+        last_log: row.get("last_log")?,
+    })
+}

@@ -1,0 +1,371 @@
+//! One attempt at a task, whoever does the work: a process of its own, a resident handler or a function.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use super::commit::Said;
+use super::lock::{WorkerLock, folder_prefix};
+use super::mask::Mask;
+use super::output::SharedOutput;
+use crate::clock::Clock;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::functions::TaskInput;
+use crate::json::Json;
+use crate::model::method::Method;
+use crate::model::task::{Severity, Status, Stop};
+use crate::store::Store;
+use crate::store::task_claim::ClaimedTask;
+use crate::store::task_file::FileKind;
+use crate::time::{self, Timestamp};
+
+/// A moment, for rows and for measuring.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) time: Timestamp,
+    /// Since the command started, by the monotonic clock.
+    pub(super) elapsed: Duration,
+}
+
+impl Moment {
+    pub(super) fn now(clock: &Clock) -> Self {
+        Self {
+            time: clock.now(),
+            elapsed: clock.elapsed(),
+        }
+    }
+}
+
+/// An attempt that was started, or is about to be.
+pub(super) struct Execution {
+    /// What tells it from all others of this worker.
+    pub(super) number: u64,
+    pub(super) task: ClaimedTask,
+    pub(super) output: SharedOutput,
+    pub(super) mask: Mask,
+    /// When it was given to its handler.
+    pub(super) started: Duration,
+    /// How long it may take.
+    pub(super) limit: Option<Duration>,
+    /// Why the runner ends it, if it does.
+    pub(super) cause: Option<Cause>,
+    /// Why the database does not take what it says, if it does not: then it has failed.
+    pub(super) refused: Option<String>,
+    /// Tells a function that it should return.
+    pub(super) stop: Arc<AtomicBool>,
+    /// The place of the note of its start.
+    pub(super) place: usize,
+    retries: u32,
+    document: Option<Json>,
+    folder: Option<TaskFolder>,
+}
+
+/// Why the runner ends an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    TimedOut,
+    Requested(Stop),
+    Shutdown,
+}
+
+/// How the work on an attempt came to its end.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    pub(super) status: Status,
+    pub(super) exit_code: Option<i32>,
+    /// What to log when the handler itself has logged no error.
+    pub(super) reason: Option<String>,
+}
+
+impl End {
+    pub(super) fn completed() -> Self {
+        Self {
+            status: Status::Completed,
+            exit_code: None,
+            reason: None,
+        }
+    }
+
+    pub(super) fn failed(reason: String) -> Self {
+        Self {
+            status: Status::Failed,
+            exit_code: None,
+            reason: Some(reason),
+        }
+    }
+}
+
+/// An attempt that is over, and not yet in the database as such.
+pub(super) struct Finished {
+    pub(super) task: ClaimedTask,
+    pub(super) output: SharedOutput,
+    pub(super) mask: Mask,
+    pub(super) status: Status,
+    pub(super) exit_code: Option<i32>,
+    pub(super) at: Timestamp,
+    pub(super) lasted: Duration,
+    /// How often the task may be tried again.
+    pub(super) retries: u32,
+    /// The place of the note of its start, if there is one.
+    pub(super) place: Option<usize>,
+    /// Kept until the file that the handler gave back, which may be in it, is stored.
+    _folder: Option<TaskFolder>,
+}
+
+/// What a handler reads on its standard input.
+#[derive(Serialize)]
+struct Input<'a> {
+    task: i64,
+    method: &'a str,
+    params: &'a Json,
+    /// Nowhere else is the handler told of these.
+    hidden_params: &'a RawValue,
+    file: Option<&'a Path>,
+    document: Option<&'a Json>,
+    attempt: u32,
+    due_at: Timestamp,
+    late_s: i64,
+}
+
+/// How long a task may take: what it says itself, else its method, else the setting.
+fn time_limit(ctx: &Context<'_>, method: &Method, task: &ClaimedTask) -> Result<Option<Duration>> {
+    let own = task.timeout.as_ref().or(method.timeout.as_ref());
+    let limit = match own {
+        Some(text) => Some(
+            time::Duration::positive(text)
+                .map_err(|reason| Error::invalid("time limit", reason))?,
+        ),
+        None => ctx.settings.timeout()?,
+    };
+    let seconds = limit.map(|limit| u64::try_from(limit.rough_seconds()).unwrap_or(0));
+    Ok(seconds.map(|seconds| Duration::from_secs(seconds.min(u64::from(u32::MAX)))))
+}
+
+impl Execution {
+    /// Reads the document and lays out the file. The task again when that cannot be done.
+    pub(super) fn prepare(
+        ctx: &Context<'_>,
+        lock: &mut WorkerLock,
+        method: &Method,
+        number: u64,
+        task: ClaimedTask,
+    ) -> Result<Self, (ClaimedTask, Error)> {
+        let document = || match task.document {
+            Some(id) => ctx.store.document_for_handler(id),
+            None => Ok(None),
+        };
+        let prepared = time_limit(ctx, method, &task).and_then(|limit| {
+            Ok((
+                limit,
+                document()?,
+                TaskFolder::lay_out(ctx.store, lock.id, &task)?,
+            ))
+        });
+        let (limit, document, folder) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((task, error)),
+        };
+        Ok(Self {
+            number,
+            output: SharedOutput::new(task.last_log, *ctx.clock),
+            mask: Mask::new(task.hidden_params.as_ref()),
+            started: ctx.clock.elapsed(),
+            limit,
+            cause: None,
+            refused: None,
+            stop: Arc::default(),
+            place: lock.take_place(),
+            retries: task.retries.unwrap_or(method.retries),
+            document,
+            folder,
+            task,
+        })
+    }
+
+    /// Where the task's file lies.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.folder.as_ref().map(|folder| folder.file.as_path())
+    }
+
+    /// The line that a handler reads.
+    pub(super) fn input_line(&self, now: Timestamp) -> Vec<u8> {
+        let task = &self.task;
+        let hidden = task.hidden_params.as_ref();
+        let input = Input {
+            task: task.id,
+            method: &task.method,
+            params: &task.params,
+            hidden_params: hidden.map_or(RawValue::NULL, Json::raw),
+            file: self.file(),
+            document: self.document.as_ref(),
+            attempt: task.attempt,
+            due_at: task.due_at,
+            late_s: now.seconds_since(task.due_at).max(0),
+        };
+        // The name of a file is text, and so is that of a temporary directory that a file was laid out in.
+        let mut line = serde_json::to_vec(&input).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+
+    /// What a function is given.
+    pub(super) fn function_input(&self) -> TaskInput {
+        let task = &self.task;
+        TaskInput {
+            id: task.id,
+            method: task.method.clone(),
+            params: task.params.clone(),
+            hidden_params: task.hidden_params.clone(),
+            document: self.document.clone(),
+            file: self.file().map(Path::to_owned),
+            attempt: task.attempt,
+            stop: Arc::clone(&self.stop),
+        }
+    }
+
+    /// The task again, of an execution that was not begun.
+    pub(super) fn unbegun(self, lock: &mut WorkerLock) -> ClaimedTask {
+        lock.free_place(self.place);
+        self.task
+    }
+
+    /// What it has said that is not in the database yet.
+    pub(super) fn said(&self) -> Option<Said> {
+        let unwritten = self.output.lock().unwritten();
+        (self.refused.is_none() && !unwritten.is_empty()).then(|| Said {
+            execution: self.number,
+            task: self.task.id,
+            attempt: self.task.attempt,
+            unwritten,
+        })
+    }
+
+    /// The attempt is over. Why the runner ended it, if it did, counts for more than what became of it then.
+    pub(super) fn finish(self, end: End, at: Moment) -> Finished {
+        let mut output = self.output.lock();
+        let (status, reason) = match (self.cause, self.refused) {
+            (Some(cause), _) => cause.outcome(&output.stderr_suffix()),
+            (_, Some(reason)) => {
+                let reason = format!("what it said cannot be stored: {reason}");
+                (Status::Failed, Some(reason))
+            }
+            _ => (end.status, end.reason),
+        };
+        // What the handler itself said of its failure says more than its exit status.
+        if let Some(reason) = reason
+            && (output.last_error.is_none() || status != Status::Failed)
+        {
+            output.log(Severity::Error, self.mask.text(reason), None);
+        }
+        drop(output);
+        let is_retried = !matches!(self.cause, Some(Cause::Requested(_)));
+        Finished {
+            status,
+            exit_code: end.exit_code,
+            at: at.time,
+            lasted: at.elapsed.saturating_sub(self.started),
+            retries: if is_retried { self.retries } else { 0 },
+            place: Some(self.place),
+            task: self.task,
+            output: self.output,
+            mask: self.mask,
+            _folder: self.folder,
+        }
+    }
+}
+
+impl Finished {
+    /// An attempt that failed before anything was started.
+    pub(super) fn unstarted(
+        task: ClaimedTask,
+        retries: u32,
+        reason: String,
+        clock: &Clock,
+    ) -> Self {
+        let mask = Mask::new(task.hidden_params.as_ref());
+        let output = SharedOutput::new(task.last_log, *clock);
+        output.lock().log(Severity::Error, mask.text(reason), None);
+        Self {
+            task,
+            output,
+            mask,
+            status: Status::Failed,
+            exit_code: None,
+            at: clock.now(),
+            lasted: Duration::ZERO,
+            retries,
+            place: None,
+            _folder: None,
+        }
+    }
+}
+
+impl Cause {
+    fn outcome(self, stderr_suffix: &str) -> (Status, Option<String>) {
+        let (status, reason) = match self {
+            Self::TimedOut => (
+                Status::Interrupted,
+                format!("ended at its time limit{stderr_suffix}"),
+            ),
+            Self::Requested(Stop::Stop) => (Status::Interrupted, "stopped on request".to_owned()),
+            Self::Requested(Stop::Cancel) => (Status::Cancelled, "cancelled on request".to_owned()),
+            Self::Shutdown => (
+                Status::Interrupted,
+                "ended because the runner was told to leave".to_owned(),
+            ),
+        };
+        (status, Some(reason))
+    }
+}
+
+/// A folder that only we may enter, with a task's file in it. It goes with its owner.
+#[derive(Debug)]
+struct TaskFolder {
+    folder: TempDir,
+    file: PathBuf,
+}
+
+impl TaskFolder {
+    fn lay_out(store: &Store, worker: i64, task: &ClaimedTask) -> Result<Option<Self>> {
+        if !task.has_file {
+            return Ok(None);
+        }
+        let folder = tempfile::Builder::new()
+            .prefix(&folder_prefix(store, worker))
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(|source| Error::io(&std::env::temp_dir(), source))?;
+        let mut laid = Self {
+            file: folder.path().to_owned(),
+            folder,
+        };
+        let name = store.get_task_file(task.id, FileKind::Input, |name| {
+            laid.file.push(name);
+            new_file(&laid.file)
+        })?;
+        Ok(name.map(|_| laid))
+    }
+}
+
+/// To look into a folder before it is removed takes a file descriptor, and there may be none left. Whatever this leaves
+/// the folder itself removes.
+impl Drop for TaskFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+        let _ = fs::remove_dir(self.folder.path());
+    }
+}
+
+fn new_file(path: &Path) -> Result<File> {
+    let mut how = OpenOptions::new();
+    let how = how.write(true).create_new(true).mode(0o600);
+    how.open(path).map_err(|source| Error::io(path, source))
+}
