@@ -37,33 +37,41 @@ impl<'a> Enqueue<'a> {
     }
 
     /// Adds a task, inside the caller's transaction; its id.
-    pub fn add(&self, task: &NewTask) -> Result<i64> {
-        self.methods.get(&task.method)?;
-        self.check_after(task)?;
-        self.check_unique(task)?;
-        let document = task.document.as_ref();
-        let timeout = task.timeout.as_deref().map(timeout).transpose()?;
-        let row = TaskRow {
-            method: &task.method,
-            params: task.params.as_ref(),
-            hidden_params: task.hidden_params.as_ref(),
-            owner: task.owner.as_deref(),
-            signature: task.signature.as_deref(),
-            after: task.after,
-            run_at: task.run_at.as_deref().map(|at| self.time(at)).transpose()?,
-            priority: task.priority,
-            retries: task.retries,
-            timeout: timeout.as_deref(),
-            document: document
-                .map(|named| self.store.document_id(named))
-                .transpose()?,
-            attachment: None,
-        };
-        let id = self.store.insert_task(&row, self.now)?;
-        if let Some(path) = &task.file {
+    pub fn add(&self, task: NewTask) -> Result<i64> {
+        self.check_unique(&task)?;
+        let file = task.file.clone();
+        let id = self.store.insert_task(&self.check(task)?, self.now)?;
+        if let Some(path) = &file {
             give_file(self.store, id, path)?;
         }
         Ok(id)
+    }
+
+    /// Adds tasks that were checked; their ids.
+    pub fn add_all(&self, tasks: &[TaskRow]) -> Result<Vec<i64>> {
+        self.store.insert_tasks(tasks, self.now)
+    }
+
+    /// The row of a task, but for its file; refused when it names what is not there, or a time that is none.
+    pub fn check(&self, task: NewTask) -> Result<TaskRow> {
+        self.methods.get(&task.method)?;
+        self.check_after(&task)?;
+        let (run_at, document) = (task.run_at.as_deref(), task.document.as_ref());
+        let document = document.map(|named| self.store.document_id(named));
+        Ok(TaskRow {
+            run_at: run_at.map(|text| self.time(text)).transpose()?,
+            document: document.transpose()?,
+            timeout: task.timeout.as_deref().map(timeout).transpose()?,
+            method: task.method,
+            params: task.params,
+            hidden_params: task.hidden_params,
+            owner: task.owner,
+            signature: task.signature,
+            after: task.after,
+            priority: task.priority,
+            retries: task.retries,
+            attachment: None,
+        })
     }
 
     fn check_after(&self, task: &NewTask) -> Result<()> {

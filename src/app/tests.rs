@@ -48,7 +48,7 @@ impl Program {
         let task: NewTask = serde_json::from_str(&task.to_string()).unwrap();
         let now = Clock::system().now();
         let add = |store: &Store| {
-            Enqueue::new(store, &self.app.functions, Zone::default(), now)?.add(&task)
+            Enqueue::new(store, &self.app.functions, Zone::default(), now)?.add(task)
         };
         self.store.transact(add).unwrap()
     }
@@ -161,11 +161,11 @@ fn thousands_of_tasks_are_each_done_once_by_two_ticks_at_once() {
         Ok(Value::Null)
     });
     program.max_running = "4";
-    let task = serde_json::from_str(r#"{"method":"Own:run"}"#).unwrap();
+    let task: NewTask = serde_json::from_str(r#"{"method":"Own:run"}"#).unwrap();
     let add_all = |store: &Store| {
         let now = Clock::system().now();
         let enqueue = Enqueue::new(store, &program.app.functions, Zone::default(), now)?;
-        (0..TASKS).try_for_each(|_| enqueue.add(&task).map(drop))
+        (0..TASKS).try_for_each(|_| enqueue.add(task.clone()).map(drop))
     };
     program.store.transact(add_all).unwrap();
     let (path, app) = (program.store.files().path(), &program.app);

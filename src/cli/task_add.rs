@@ -123,7 +123,7 @@ fn add(invocation: &Invocation, task: NewTask) -> Result<()> {
     let session = invocation.open()?;
     session.time("--at", task.run_at.as_deref())?;
     let id = session.store.transact(|store| {
-        Enqueue::new(store, &invocation.functions, session.zone, session.now())?.add(&task)
+        Enqueue::new(store, &invocation.functions, session.zone, session.now())?.add(task)
     })?;
     invocation.id(id)
 }
@@ -138,7 +138,9 @@ fn add_batch(invocation: &Invocation, path: &Path) -> Result<()> {
     })?;
     match invocation.out.json {
         true => invocation.out.json(&serde_json::json!({"ids": ids})),
-        false => ids.iter().try_for_each(|id| invocation.out.line(id)),
+        false => ids
+            .iter()
+            .try_for_each(|id| invocation.out.text(&format!("{id}\n"))),
     }
 }
 
@@ -158,23 +160,35 @@ fn open(path: &Path) -> io::Result<BufReader<File>> {
     Ok(BufReader::new(file))
 }
 
+/// So many tasks are inserted by one statement.
+const ROWS: usize = 64;
+
 fn add_lines(enqueue: &Enqueue<'_>, lines: impl BufRead, path: &Path) -> Result<Vec<i64>> {
-    let mut ids = Vec::new();
+    let (mut ids, mut rows) = (Vec::new(), Vec::new());
     for (index, line) in lines.lines().enumerate() {
         let wrong =
             |reason| Error::invalid(format!("{} line {}", path.display(), index + 1), reason);
-        let line = line.map_err(|source| Error::io(path, source))?;
-        // Some editors begin a file with a mark of the order of its bytes.
-        let line = line.trim_start_matches('\u{feff}').trim();
-        if line.is_empty() {
-            continue;
-        }
-        let task =
-            read_object::<NewTask>(line).map_err(|reason| wrong(format!("no task: {reason}")))?;
-        ids.push(enqueue.add(&task).map_err(|error| match error {
+        let at_line = |error: Error| match error {
             Error::Sqlite(_) | Error::Database { .. } => error,
             error => wrong(error.to_string()),
-        })?);
+        };
+        let line = line.map_err(|source| Error::io(path, source))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let task: NewTask =
+            read_object(&line).map_err(|reason| wrong(format!("no task: {reason}")))?;
+        // What looks at other tasks must find those before it.
+        let goes_alone = task.unique || task.after.is_some() || task.file.is_some();
+        if goes_alone || rows.len() == ROWS {
+            ids.extend(enqueue.add_all(&rows)?);
+            rows.clear();
+        }
+        match goes_alone {
+            true => ids.push(enqueue.add(task).map_err(at_line)?),
+            false => rows.push(enqueue.check(task).map_err(at_line)?),
+        }
     }
+    ids.extend(enqueue.add_all(&rows)?);
     Ok(ids)
 }

@@ -77,7 +77,7 @@ impl Steps<'_> {
         };
         self.methods.get(method)?;
         let task = TaskRow {
-            method,
+            method: method.clone(),
             run_at: Some(self.due_at),
             document: Some(self.document),
             attachment: self.attachment,

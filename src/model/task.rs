@@ -175,7 +175,7 @@ pub struct Progress {
 }
 
 /// A task to be added: the options of `task add`, the fields of a line of `task add --batch`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a task")]
 #[allow(
     missing_docs,

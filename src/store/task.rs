@@ -1,5 +1,7 @@
 //! The tasks: adding them, claiming them for a worker, ending them.
 
+use std::slice;
+
 use rusqlite::{Row, ToSql, params};
 
 use crate::error::{OrNotFound, Result};
@@ -12,17 +14,17 @@ use crate::time::Timestamp;
 /// A task to be inserted, all checked.
 #[derive(Debug, Default)]
 #[allow(missing_docs, reason = "the columns of the table")]
-pub struct TaskRow<'a> {
-    pub method: &'a str,
-    pub params: Option<&'a Json>,
-    pub hidden_params: Option<&'a Json>,
-    pub owner: Option<&'a str>,
-    pub signature: Option<&'a str>,
+pub struct TaskRow {
+    pub method: String,
+    pub params: Option<Json>,
+    pub hidden_params: Option<Json>,
+    pub owner: Option<String>,
+    pub signature: Option<String>,
     pub after: Option<i64>,
     pub run_at: Option<Timestamp>,
     pub priority: i64,
     pub retries: Option<u32>,
-    pub timeout: Option<&'a str>,
+    pub timeout: Option<String>,
     pub document: Option<i64>,
     pub attachment: Option<i64>,
 }
@@ -46,28 +48,46 @@ const COLUMNS: &str =
 
 impl Store {
     /// Inserts a task; its id.
-    pub fn insert_task(&self, task: &TaskRow<'_>, now: Timestamp) -> Result<i64> {
-        self.execute(
+    pub fn insert_task(&self, task: &TaskRow, now: Timestamp) -> Result<i64> {
+        Ok(self.insert_tasks(slice::from_ref(task), now)?[0])
+    }
+
+    /// Inserts tasks by one statement, which shares what a statement and the triggers cost; their ids, in order.
+    pub fn insert_tasks(&self, tasks: &[TaskRow], now: Timestamp) -> Result<Vec<i64>> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
+        let mut statement = self.sql(&format!(
             "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, run_at, priority,
                                retries, timeout, document_id, attachment_id, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            params![
-                task.method,
-                task.params.map_or("{}", Json::text),
-                task.hidden_params,
-                task.owner,
-                task.signature,
-                task.after,
-                task.run_at,
-                task.priority,
-                task.retries,
-                task.timeout,
-                task.document,
-                task.attachment,
-                now,
-            ],
-        )?;
-        Ok(self.last_id())
+             VALUES {rows} RETURNING id"
+        ))?;
+        let now = now.to_sql();
+        let mut place = 0;
+        for task in tasks {
+            let values: [&dyn ToSql; 13] = [
+                &task.method,
+                &task.params.as_ref().map_or("{}", Json::text),
+                &task.hidden_params,
+                &task.owner,
+                &task.signature,
+                &task.after,
+                &task.run_at,
+                &task.priority,
+                &task.retries,
+                &task.timeout,
+                &task.document,
+                &task.attachment,
+                &now,
+            ];
+            for value in values {
+                place += 1;
+                statement.raw_bind_parameter(place, value)?;
+            }
+        }
+        let ids = statement.raw_query().mapped(|row| row.get("id"));
+        Ok(ids.collect::<rusqlite::Result<_>>()?)
     }
 
     /// A task by its id.
@@ -88,8 +108,9 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn tasks(&self, filter: &TaskFilter<'_>) -> Result<Vec<Task>> {
-        let mut wanted: Vec<&str> = Vec::new();
-        let mut values: Vec<(&str, &dyn ToSql)> = Vec::new();
+        let mut wanted = vec!["1"];
+        let limit = filter.limit.map_or(-1, i64::from);
+        let mut values: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit)];
         if let Some(status) = &filter.status {
             wanted.push("status = :status");
             values.push((":status", status));
@@ -102,13 +123,7 @@ impl Store {
             wanted.push("method = :method");
             values.push((":method", method));
         }
-        let limit = filter.limit.map_or(-1, i64::from);
-        values.push((":limit", &limit));
-        let wanted = if wanted.is_empty() {
-            "1".to_owned()
-        } else {
-            wanted.join(" AND ")
-        };
+        let wanted = wanted.join(" AND ");
         let mut found = self.list(
             &format!("SELECT {COLUMNS} FROM task WHERE {wanted} ORDER BY id DESC LIMIT :limit"),
             values.as_slice(),
