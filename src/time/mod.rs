@@ -1,7 +1,7 @@
 //! Times, durations and time zones: how they are written, read and counted (`docs/administration.md`, "Times and durations").
 //!
 //! A [`Timestamp`] is a moment in UTC. A [`Zone`] turns it into local time and back, and adds a [`Duration`] to it by
-//! the calendar. What time it is now, [`crate::clock::Clock`] says.
+//! the calendar. What time it is now is for the clock to say.
 
 pub mod duration;
 pub mod timestamp;
