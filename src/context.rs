@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::functions::Functions;
+use crate::model::method::Methods;
 use crate::model::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -24,6 +25,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The methods that a task can have.
+    pub(crate) fn methods(&self) -> Result<Methods> {
+        self.functions.and_registered(self.store)
+    }
+
     /// The time now, and the zone that it is shown and counted in.
     pub(crate) fn when(&self) -> Result<When> {
         Ok(When {

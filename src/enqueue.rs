@@ -27,7 +27,7 @@ impl<'a> Enqueue<'a> {
         zone: Zone,
         now: Timestamp,
     ) -> Result<Self> {
-        let methods = store.methods(functions)?;
+        let methods = functions.and_registered(store)?;
         Ok(Self {
             store,
             methods,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use rustix::io::Errno;
 
 /// The result of whatever can fail in this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -155,8 +156,17 @@ impl Error {
 
     /// Whether the system has no room now for what was asked of it, and may have later.
     pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if crate::worker::is_shortage(source))
+        matches!(self, Self::Io { source, .. } if is_shortage(source))
     }
+}
+
+/// Whether it is the machine that has no room now, for another process, file or byte, and not what was asked of it that
+/// cannot be.
+pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(error.kind(), OutOfMemory | QuotaExceeded | StorageFull)
+        || matches!(code, Some(Errno::AGAIN | Errno::MFILE | Errno::NFILE))
 }
 
 /// What may be missing: a query that found no row becomes [`Error::NotFound`].

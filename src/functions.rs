@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+use crate::error;
 use crate::json::Json;
+use crate::model::message::Message;
+use crate::model::method::Methods;
 use crate::model::task::{Progress, Severity};
-use crate::worker::protocol::Message;
+use crate::store::Store;
 
 /// What a function answers: a result for the task, or why it could not come to its end.
 pub(crate) type Answer = Result<Value, String>;
@@ -37,9 +40,10 @@ impl Functions {
         self.0.insert(name.into(), Arc::new(function));
     }
 
-    /// The names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// All methods that a task can have: those that are registered in a database, and these functions.
+    pub(crate) fn and_registered(&self, store: &Store) -> error::Result<Methods> {
+        let names = self.0.keys().map(String::as_str);
+        Ok(Methods::new(store.list_methods()?, names))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Function> {

@@ -142,7 +142,7 @@ fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
 
 /// What an action names must be there.
 fn check_names(store: &Store, functions: &Functions, definition: &Definition) -> Result<()> {
-    let methods = store.methods(functions)?;
+    let methods = functions.and_registered(store)?;
     for action in &definition.actions {
         if let Some(method) = &action.method {
             methods.get(method)?;

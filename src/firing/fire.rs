@@ -97,7 +97,7 @@ pub(crate) fn fire_by_hand(ctx: Context<'_>, id: i64) -> Result<()> {
         store,
         timer: &timer,
         action: &action.without_mails(&firing.sent),
-        methods: &store.methods(ctx.functions)?,
+        methods: &ctx.methods()?,
         when,
         attachment: None,
         document: firing.document,
@@ -246,7 +246,7 @@ impl<'a> Fire<'a> {
     /// Others may have changed a definition or a method since the last transaction.
     fn begin_batch(&mut self) -> Result<()> {
         self.timers = Timers::default();
-        self.methods = self.store.methods(self.ctx.functions)?;
+        self.methods = self.ctx.methods()?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ pub mod document;
 pub(crate) mod email;
 pub(crate) mod firing;
 pub mod issue;
+pub(crate) mod message;
 pub mod method;
 pub mod settings;
 pub mod summary;

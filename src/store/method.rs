@@ -3,17 +3,11 @@
 use rusqlite::{Row, named_params};
 
 use crate::error::{OrNotFound, Result};
-use crate::functions::Functions;
-use crate::model::method::{Method, Methods};
+use crate::model::method::Method;
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 
 impl Store {
-    /// All methods that a task can have: those that are registered, and the functions of this program.
-    pub fn methods(&self, functions: &Functions) -> Result<Methods> {
-        Ok(Methods::new(self.list_methods()?, functions.names()))
-    }
-
     /// The methods that are registered in the database, by name.
     pub fn list_methods(&self) -> Result<Vec<Method>> {
         self.list("SELECT * FROM method ORDER BY name", [], method)

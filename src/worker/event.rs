@@ -4,8 +4,9 @@ use std::io;
 use std::sync::mpsc::Sender;
 
 use super::execution::{End, Moment};
-use super::process::{cannot_start, is_shortage};
+use super::process::cannot_start;
 use crate::clock::Clock;
+use crate::error::is_shortage;
 
 /// Something that happened to a handler.
 pub(super) struct Event {

@@ -12,9 +12,9 @@ use super::execution::End;
 use super::lock::{StartNote, StartNotes};
 use super::mask::Mask;
 use super::output::SharedOutput;
-use super::protocol::Message;
 use crate::functions::{Function, Task, TaskInput};
 use crate::json::Json;
+use crate::model::message::Message;
 use crate::model::task::Status;
 
 /// A task for a function.

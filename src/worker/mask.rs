@@ -11,8 +11,8 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde_json::Value;
 
 use super::output::{LINE_LIMIT, Line, char_boundary};
-use super::protocol::Message;
 use crate::json::Json;
+use crate::model::message::Message;
 use crate::model::task::Progress;
 
 /// Shorter values, such as `true` or `12`, would mask half of what a handler says and protect nothing.

@@ -26,7 +26,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 pub(crate) use output::{Said, Watch};
-pub(crate) use process::is_shortage;
 pub(crate) use recovery::recover_dead_workers;
 
 use commit::{Changes, Committed, Ledger, Recorded, Request};

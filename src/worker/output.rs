@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::mask::MAX_PATTERN;
-use super::protocol::Message;
 use crate::clock::Clock;
 use crate::json::Json;
+use crate::model::message::Message;
 use crate::model::task::{LogEntry, Progress, Severity};
 use crate::store::task_log::{Cut, LogBatch};
 use crate::time::Timestamp;

@@ -426,12 +426,3 @@ pub(super) fn killed_by(exit: ExitStatus) -> String {
     let name = signal_hook::low_level::signal_name(signal).unwrap_or("unknown");
     format!("killed by signal {signal} ({name})")
 }
-
-/// Whether it is the machine that has no room now, for another process, file or byte, and not what was asked of it that
-/// cannot be.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
-    use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
-    let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(error.kind(), OutOfMemory | QuotaExceeded | StorageFull)
-        || matches!(code, Some(Errno::AGAIN | Errno::MFILE | Errno::NFILE))
-}

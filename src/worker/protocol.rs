@@ -1,49 +1,17 @@
 //! The lines that a handler prints on standard output, and those that `runner log`, `progress` and `debug` print for it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::json::Json;
+use crate::model::message::Message;
 use crate::model::task::{Progress, Severity};
 
 /// JSON that is nested deeper is kept as text: few programs could read it, and SQLite takes no more than 1000 levels.
 const MAX_DEPTH: usize = 128;
-
-/// What a handler said.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// An entry for the task's log.
-    Log {
-        level: Severity,
-        message: String,
-        details: Option<Json>,
-    },
-    /// How far it is.
-    Progress(Progress),
-    /// For somebody who watches; never stored.
-    Debug(String),
-    /// What the task hands back.
-    Result(Json),
-    /// The path of a file that the task hands back.
-    File(PathBuf),
-    /// From a resident handler: it is done with a task, which succeeded or not.
-    Done { ok: bool },
-}
-
-impl Message {
-    /// A log entry without details.
-    pub(super) fn log(level: Severity, message: impl Into<String>) -> Self {
-        Self::Log {
-            level,
-            message: message.into(),
-            details: None,
-        }
-    }
-}
 
 /// Reads a line of standard output: the task that it names, if it names one, and what it says. Whatever is no line of the
 /// protocol is an entry for the log.

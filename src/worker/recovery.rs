@@ -106,7 +106,7 @@ fn interrupt(ctx: &Context<'_>, tasks: &[(i64, u32)]) -> Result<Interrupted> {
     let mut interrupted = Interrupted::default();
     let methods = match tasks {
         [] => return Ok(interrupted),
-        _ => ctx.store.methods(ctx.functions)?,
+        _ => ctx.methods()?,
     };
     for &(task, attempt) in tasks {
         match ctx

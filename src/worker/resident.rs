@@ -16,8 +16,9 @@ use super::lock::{StartNote, StartNotes};
 use super::mask::ResidentMask;
 use super::output::{Line, Lines, SharedOutput};
 use super::process::{Process, ProcessGroup, ProcessId, Program, Stream, killed_by};
-use super::protocol::{self, Message};
+use super::protocol;
 use crate::json::Json;
+use crate::model::message::Message;
 use crate::model::task::{Severity, Status};
 
 /// How long a process that has closed its output may take to end by itself.

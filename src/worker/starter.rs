@@ -59,7 +59,7 @@ impl<'a> Starter<'a> {
 
     /// Reads which methods there are now.
     pub(super) fn read_methods(&mut self) -> Result<()> {
-        self.methods = Arc::new(self.ctx.store.methods(self.ctx.functions)?);
+        self.methods = Arc::new(self.ctx.methods()?);
         Ok(())
     }
 

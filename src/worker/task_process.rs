@@ -9,7 +9,8 @@ use super::lock::{StartNote, StartNotes};
 use super::mask::Mask;
 use super::output::{Line, Lines, SharedOutput};
 use super::process::{Process, ProcessGroup, ProcessId, Program, Stream, killed_by};
-use super::protocol::{self, Message};
+use super::protocol;
+use crate::model::message::Message;
 use crate::model::task::{Severity, Status};
 
 /// The thread of such a handler.
