@@ -189,14 +189,13 @@ impl Set {
 fn show(invocation: &Invocation, doc: String) -> Result<()> {
     let session = invocation.open_to_read()?;
     let id = session.store.document_id(&DocumentRef::Key(doc))?;
-    let mut shown = Shown::new(&session, session.store.document(id)?)?;
+    let shown = Shown::new(&session, session.store.document(id)?)?;
     let out = &invocation.out;
     if out.json {
         return out.json(&shown);
     }
+    out.fields(&shown.document, &["attributes"], &session.zone)?;
     let attributes = shown.document.attributes.value();
-    shown.document.attributes = Json::from(&Value::Null);
-    out.fields(&shown.document, &session.zone)?;
     for (name, value) in attributes.as_object().into_iter().flatten() {
         let text = value.as_str().map(str::to_owned);
         let text = text.unwrap_or_else(|| value.to_string());

@@ -6,7 +6,6 @@ use crate::context::When;
 use crate::error::Result;
 use crate::firing::fire::fire_by_hand;
 use crate::model::firing::{FiringFilter, FiringStatus};
-use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::retention::{DROPPED_AT_ONCE, Kept};
 use crate::time::Duration;
@@ -59,9 +58,9 @@ pub(super) fn list(invocation: &Invocation, status: FiringStatus, filter: &Filte
 /// `runner timer fire ID`
 pub(super) fn fire(invocation: &Invocation, id: i64) -> Result<()> {
     let session = invocation.open()?;
-    let shutdown = Shutdown::default();
-    let ctx = session.context(invocation, &shutdown);
-    session.store.transact(|_| fire_by_hand(ctx, id))
+    session
+        .store
+        .transact(|_| fire_by_hand(session.context(), id))
 }
 
 impl Purge {

@@ -1,6 +1,7 @@
 //! The command line: what it takes, and the only place that prints.
 
 mod attachment;
+mod completions;
 mod config;
 mod crontab;
 mod deferred;
@@ -27,7 +28,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use crate::clock::Clock;
@@ -117,10 +118,7 @@ enum Command {
     /// In a handler: print a message for who watches
     Debug(Deferred<protocol::Debug>),
     /// Print the completions for a shell
-    Completions {
-        /// bash, zsh, fish, elvish or powershell
-        shell: clap_complete::Shell,
-    },
+    Completions(completions::Args),
 }
 
 /// How a command ended that met no error of its own.
@@ -142,15 +140,17 @@ struct Invocation {
     functions: Functions,
 }
 
-/// An open database, with its settings, and the time that a command takes as now.
-struct Session {
+/// An open database, and what a command works with on it.
+struct Session<'a> {
     store: Store,
     settings: Settings,
     zone: Zone,
     clock: Clock,
+    functions: &'a Functions,
+    shutdown: Shutdown,
 }
 
-impl Session {
+impl Session<'_> {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -163,8 +163,14 @@ impl Session {
     }
 
     /// What effects work with.
-    fn context<'a>(&'a self, invocation: &'a Invocation, shutdown: &'a Shutdown) -> Context<'a> {
-        invocation.context(&self.store, &self.clock, &self.settings, shutdown)
+    fn context(&self) -> Context<'_> {
+        Context {
+            store: &self.store,
+            clock: &self.clock,
+            settings: &self.settings,
+            functions: self.functions,
+            shutdown: &self.shutdown,
+        }
     }
 
     /// A time that was given for an option.
@@ -185,27 +191,34 @@ impl Invocation {
         Store::open_to_read(&self.db)
     }
 
-    /// For commands that run what is in the database.
-    fn store_to_run(&self) -> Result<Store> {
-        self.files_to_run()?;
-        Store::open(&self.db)
-    }
-
-    fn open(&self) -> Result<Session> {
+    fn open(&self) -> Result<Session<'_>> {
         self.session(self.store()?)
     }
 
-    fn open_to_read(&self) -> Result<Session> {
+    fn open_to_read(&self) -> Result<Session<'_>> {
         self.session(self.store_to_read()?)
     }
 
-    fn session(&self, store: Store) -> Result<Session> {
-        let (settings, zone, clock) = self.times(&store)?;
+    /// For commands that run what is in the database.
+    fn open_to_run(&self) -> Result<Session<'_>> {
+        self.files_to_run()?;
+        self.session(Store::open(&self.db)?)
+    }
+
+    fn session(&self, store: Store) -> Result<Session<'_>> {
+        let settings = store.settings()?;
+        let zone = settings.zone()?;
+        self.session_in(zone, store, settings)
+    }
+
+    fn session_in(&self, zone: Zone, store: Store, settings: Settings) -> Result<Session<'_>> {
         Ok(Session {
+            clock: self.clock(&zone)?,
             store,
             settings,
             zone,
-            clock,
+            functions: &self.functions,
+            shutdown: Shutdown::default(),
         })
     }
 
@@ -224,23 +237,6 @@ impl Invocation {
             return Ok(());
         }
         trust::check_side_files(&Files::of(&self.db))
-    }
-
-    /// What effects work with.
-    fn context<'a>(
-        &'a self,
-        store: &'a Store,
-        clock: &'a Clock,
-        settings: &'a Settings,
-        shutdown: &'a Shutdown,
-    ) -> Context<'a> {
-        Context {
-            store,
-            clock,
-            settings,
-            functions: &self.functions,
-            shutdown,
-        }
     }
 
     /// Says on a terminal what was done, and what to type next.
@@ -276,14 +272,6 @@ impl Invocation {
         let time = time.map_err(|error| Error::usage("--now", error))?;
         Ok(time.map_or_else(Clock::system, Clock::fixed))
     }
-
-    /// The settings, and the zone and clock that follow from them.
-    fn times(&self, store: &Store) -> Result<(Settings, Zone, Clock)> {
-        let settings = store.settings()?;
-        let zone = settings.zone()?;
-        let clock = self.clock(&zone)?;
-        Ok((settings, zone, clock))
-    }
 }
 
 /// Runs a command line, with the functions of the program as methods; the exit status.
@@ -307,13 +295,9 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, functions: Func
         // Whoever read our output has seen enough of it.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = if matches!(error, Error::Usage { .. }) {
-                2
-            } else {
-                1
-            };
+            let is_usage = matches!(error, Error::Usage { .. });
             output::complain(&error.of_database(&invocation.db));
-            ExitCode::from(code)
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }
@@ -336,30 +320,20 @@ impl Invocation {
             Command::Tick(Deferred(args)) => return args.run(self),
             Command::Status(Deferred(args)) => return args.run(self),
             Command::Task(Deferred(command)) => return command.run(self),
-            Command::Template(Deferred(command)) => return command.run(self),
-            Command::Mail(Deferred(command)) => return command.run(self),
             Command::Init(Deferred(args)) => args.run(self)?,
             Command::Crontab(Deferred(args)) => args.run(self)?,
             Command::Config(Deferred(command)) => command.run(self)?,
             Command::Method(Deferred(command)) => command.run(self)?,
+            Command::Template(Deferred(command)) => command.run(self)?,
+            Command::Mail(Deferred(command)) => command.run(self)?,
             Command::Doc(Deferred(command)) => command.run(self)?,
             Command::Timer(Deferred(command)) => command.run(self)?,
             Command::Log(Deferred(line)) => line.run(self)?,
             Command::Progress(Deferred(line)) => line.run(self)?,
             Command::Debug(Deferred(line)) => line.run(self)?,
-            Command::Completions { shell } => completions(shell, &self.out)?,
+            Command::Completions(args) => args.run(self)?,
         }
         Ok(Exit::Done)
-    }
-}
-
-fn completions(shell: clap_complete::Shell, out: &Output) -> Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "runner", &mut script);
-    let script = String::from_utf8_lossy(&script);
-    match out.json {
-        true => out.json(&script),
-        false => out.text(&script),
     }
 }
 

@@ -9,13 +9,11 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::clock::Clock;
+use super::Session;
 use crate::error::{Error, Result, one_line};
 use crate::mail::alerts::{self, Alert};
 use crate::mail::outbox::Outbox;
 use crate::model::issue::Issue;
-use crate::model::settings::Settings;
-use crate::store::Store;
 use crate::time::Zone;
 
 /// Where a command prints: JSON or text for people.
@@ -96,10 +94,17 @@ impl Output {
         }
     }
 
-    /// Prints the fields of an object, a line each, but for those that are null. Times are shown in the zone.
-    pub(super) fn fields(&self, object: &impl Serialize, zone: &Zone) -> Result<()> {
+    /// Prints the fields of an object, a line each, but for these and those that are null. Times are shown in the zone.
+    pub(super) fn fields(
+        &self,
+        object: &impl Serialize,
+        without: &[&str],
+        zone: &Zone,
+    ) -> Result<()> {
         let object = serde_json::to_value(object).map_err(io::Error::from);
-        for (name, value) in printed(object)?.as_object().into_iter().flatten() {
+        let object = printed(object)?;
+        let fields = object.as_object().into_iter().flatten();
+        for (name, value) in fields.filter(|(name, _)| !without.contains(&name.as_str())) {
             let time = value.as_str().filter(|_| name.ends_with("_at"));
             let text = match (time.and_then(|time| zone.parse_time(time).ok()), value) {
                 (Some(time), _) => zone.show(time),
@@ -241,15 +246,11 @@ pub(super) fn complain_of_alert(alert: &Alert) {
 }
 
 /// Mails what went wrong in a command that nobody watches, if anything did and somebody is to be told.
-pub(super) fn mail_troubles(
-    store: &Store,
-    (settings, clock): (&Settings, &Clock),
-    issues: &[Issue],
-) -> Result<()> {
-    if is_watched() || issues.is_empty() || !alerts::is_wanted(settings)? {
+pub(super) fn mail_issues(session: &Session<'_>, issues: &[Issue]) -> Result<()> {
+    if is_watched() || issues.is_empty() || !alerts::is_wanted(&session.settings)? {
         return Ok(());
     }
-    let mut outbox = Outbox::new(store, clock, settings);
+    let mut outbox = Outbox::new(&session.store, &session.clock, &session.settings);
     complain_of_alert(&alerts::send(&mut outbox, issues));
     outbox.close()
 }

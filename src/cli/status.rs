@@ -88,7 +88,7 @@ impl Report {
         let of = |counts: &Counts, status| counts.get(status).and_then(Value::as_i64).unwrap_or(0);
         let failed = of(&self.tasks, Status::Failed.as_str());
         let interrupted = of(&self.tasks, Status::Interrupted.as_str());
-        let mails = of(&self.mails, EmailStatus::Failed.word());
+        let mails = of(&self.mails, EmailStatus::Failed.as_str());
         let Timers {
             failing, skipped, ..
         } = self.timers;

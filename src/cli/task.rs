@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::output::{complain, complain_of, indented, mail_troubles, or_dash};
+use super::output::{complain, complain_of, indented, mail_issues, or_dash};
 use super::{Exit, Invocation, Session, task_add, task_file, task_run};
 use crate::error::{Result, one_line};
 use crate::firing::fire::end_of_task;
 use crate::model::summary::Summary;
 use crate::model::task::{LogEntry, Progress, Status, Stop, Task};
-use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::task::TaskFilter;
 use crate::time::Zone;
@@ -131,7 +130,10 @@ fn show(invocation: &Invocation, id: i64) -> Result<()> {
     if out.json {
         return out.json(&shown);
     }
-    out.fields(&shown.task, &session.zone)?;
+    out.fields(&shown.task, &["progress"], &session.zone)?;
+    if let Some(progress) = &shown.task.progress {
+        out.line(format!("{:<14} {}", "progress", progress_text(progress)))?;
+    }
     if !shown.logs.is_empty() {
         out.line("")?;
     }
@@ -186,7 +188,7 @@ fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
     let (cancelled, asked) = session.store.transact(|store| {
         let cancelled = stop == Stop::Cancel && store.cancel_task(id, session.now())?;
         if cancelled {
-            cancel_level(invocation, &session, &task)?;
+            cancel_level(&session, &task)?;
         }
         Ok((cancelled, !cancelled && store.ask_stop(id, stop)?))
     })?;
@@ -204,28 +206,21 @@ fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
 
 /// Opens the database and puts in order what runs that died have left, so that a command sees a task as it is, and
 /// tells of it as a run does: no run will find it again.
-fn open_recovered(invocation: &Invocation) -> Result<Session> {
+fn open_recovered(invocation: &Invocation) -> Result<Session<'_>> {
     let session = invocation.open()?;
-    let shutdown = Shutdown::default();
     let mut summary = Summary::default();
-    recover_dead_workers(&session.context(invocation, &shutdown), &mut summary)?;
-    let issues = summary.errors;
-    if !issues.is_empty() {
-        complain_of(&issues);
-        // The way out of mails may be a command in the database, which is not run for who may not run its tasks.
-        if let Ok(store) = invocation.store_to_run() {
-            mail_troubles(&store, (&session.settings, &session.clock), &issues)?;
-        }
+    recover_dead_workers(&session.context(), &mut summary)?;
+    complain_of(&summary.errors);
+    // The way out of mails may be a command in the database, which is not run for who may not run its tasks.
+    if invocation.files_to_run().is_ok() {
+        mail_issues(&session, &summary.errors)?;
     }
     Ok(session)
 }
 
-/// The level whose method this task was waits for it no longer.
-fn cancel_level(invocation: &Invocation, session: &Session, task: &Task) -> Result<()> {
-    let shutdown = Shutdown::default();
-    let ctx = session.context(invocation, &shutdown);
-    // Whoever cancels the task need not be told that the level failed by it.
-    end_of_task(ctx, task, &mut Summary::default())
+/// The level whose method this task was waits for it no longer. Whoever cancels it need not be told that.
+fn cancel_level(session: &Session<'_>, task: &Task) -> Result<()> {
+    end_of_task(session.context(), task, &mut Summary::default())
 }
 
 /// Its worker sees what it is asked within a quarter of a second, and gives the handler ten before it kills it.
@@ -261,7 +256,7 @@ fn delete(invocation: &Invocation, id: i64) -> Result<()> {
         let task = store.task(id)?;
         store.cancel_followers(id, session.now())?;
         if store.cancel_task(id, session.now())? {
-            cancel_level(invocation, &session, &task)?;
+            cancel_level(&session, &task)?;
         }
         match store.delete_task(id)? {
             true => Ok(()),

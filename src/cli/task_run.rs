@@ -1,19 +1,17 @@
-//! `runner task run ID [DEBUG]` (seed 000, “Debug”).
+//! `runner task run ID [DEBUG]`
 
 use std::io::{IsTerminal, stdout};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{complain_of, harmless, indented, mail_troubles};
+use super::output::{complain_of, harmless, indented, mail_issues};
 use super::task::{Shown, log_text, progress_text};
-use super::{Exit, Invocation};
-use crate::context::Context;
+use super::{Exit, Invocation, Session};
 use crate::error::Result;
 use crate::firing::fire::end_of_task;
 use crate::model::summary::Summary;
 use crate::model::task::{Progress, Status};
-use crate::shutdown::Shutdown;
 use crate::time::Zone;
 use crate::worker::{Said, Selection, Watch, Worker, recover_dead_workers};
 
@@ -27,15 +25,15 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
-        let store = invocation.store_to_run()?;
-        let (settings, zone, clock) = invocation.times(&store)?;
-        let shutdown = Shutdown::default();
-        let ctx = invocation.context(&store, &clock, &settings, &shutdown);
+        let session = invocation.open_to_run()?;
         let mut summary = Summary::default();
-        let ran = self.run_task(invocation, ctx, zone, &mut summary);
-        let done = ran.and_then(|()| end_of_task(ctx, &store.task(self.id)?, &mut summary));
+        let ran = self.run_task(invocation, &session, &mut summary);
+        let done = ran.and_then(|()| {
+            let task = session.store.task(self.id)?;
+            end_of_task(session.context(), &task, &mut summary)
+        });
         complain_of(&summary.errors);
-        mail_troubles(&store, (&settings, &clock), &summary.errors)?;
+        mail_issues(&session, &summary.errors)?;
         done?;
         Ok(match summary.tasks.completed {
             0 => Exit::Failed,
@@ -47,10 +45,10 @@ impl Args {
     fn run_task(
         &self,
         invocation: &Invocation,
-        ctx: Context<'_>,
-        zone: Zone,
+        session: &Session<'_>,
         summary: &mut Summary,
     ) -> Result<()> {
+        let ctx = session.context();
         recover_dead_workers(&ctx, summary)?;
         let told = summary.errors.len();
         let task = ctx.store.task(self.id)?;
@@ -58,7 +56,7 @@ impl Args {
             return Err(task.refuse("it is running already"));
         }
         let is_watched = self.debug.as_deref() == Some("1");
-        let live = is_watched.then(|| Arc::new(Live::new(invocation.out.json, zone)));
+        let live = is_watched.then(|| Arc::new(Live::new(invocation.out.json, session.zone)));
         let watch = live
             .clone()
             .map(|live| -> Watch { Arc::new(move |said| live.show(&said)) });

@@ -1,7 +1,8 @@
 //! `runner template`
 
+use super::Invocation;
+use super::output::Output;
 use super::values::body;
-use super::{Exit, Invocation};
 use crate::error::{Error, Result};
 use crate::mail::{Occasion, compose};
 use crate::model::document::DocumentRef;
@@ -54,25 +55,24 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         match self {
-            Self::Set(set) => set.run(invocation)?,
-            Self::List => list(invocation)?,
-            Self::Show { name } => show(invocation, &name)?,
-            Self::Remove { name } => remove(invocation, &name)?,
-            Self::Preview { name, document } => preview(invocation, &name, document)?,
+            Self::Set(set) => set.run(invocation),
+            Self::List => list(invocation),
+            Self::Show { name } => show(invocation, &name),
+            Self::Remove { name } => remove(invocation, &name),
+            Self::Preview { name, document } => preview(invocation, &name, document),
         }
-        Ok(Exit::Done)
     }
 }
 
 impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let store = invocation.store()?;
         let template = self.read()?;
         template.check().map_err(|error| {
             Error::invalid(format!("template '{}'", template.name), error.to_string())
         })?;
+        let store = invocation.store()?;
         store.transact(|store| store.set_template(&template))
     }
 
@@ -88,11 +88,12 @@ impl Set {
             Some(&self.subject),
             Some(&self.body),
             self.html.as_ref(),
+            self.from.as_ref(),
+            self.cc.as_ref(),
+            self.bcc.as_ref(),
         ];
-        let given = given
-            .into_iter()
-            .chain([&self.from, &self.cc, &self.bcc].map(Option::as_ref));
-        if given.flatten().filter(|text| *text == "-").count() > 1 {
+        let from_stdin = given.iter().flatten().filter(|text| text.as_str() == "-");
+        if from_stdin.count() > 1 {
             return Err(Error::invalid(
                 "-",
                 "standard input can be one of the values only",
@@ -114,13 +115,10 @@ impl Set {
 
 fn list(invocation: &Invocation) -> Result<()> {
     let templates = invocation.store_to_read()?.templates()?;
-    if invocation.out.json {
-        return invocation.out.json(&templates);
-    }
-    let rows = templates
-        .into_iter()
-        .map(|template| [template.name, template.to, template.subject]);
-    invocation.out.table(["TEMPLATE", "TO", "SUBJECT"], rows)
+    let headings = ["TEMPLATE", "TO", "SUBJECT"];
+    invocation.out.list(&templates, headings, |template| {
+        [&template.name, &template.to, &template.subject].map(Clone::clone)
+    })
 }
 
 fn show(invocation: &Invocation, name: &str) -> Result<()> {
@@ -136,22 +134,11 @@ fn show(invocation: &Invocation, name: &str) -> Result<()> {
         ("Bcc", &template.bcc),
         ("Subject", &template.subject),
     ];
-    print_mail(
-        invocation,
-        &fields,
-        &template.body,
-        template.html.as_deref(),
-    )
+    print_mail(out, &fields, &template.body, template.html.as_deref())
 }
 
 /// The fields that say something, then the bodies.
-fn print_mail(
-    invocation: &Invocation,
-    fields: &[(&str, &str)],
-    body: &str,
-    html: Option<&str>,
-) -> Result<()> {
-    let out = &invocation.out;
+fn print_mail(out: &Output, fields: &[(&str, &str)], body: &str, html: Option<&str>) -> Result<()> {
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
         out.line(format!("{name}: {value}"))?;
     }
@@ -182,8 +169,8 @@ fn remove(invocation: &Invocation, name: &str) -> Result<()> {
 
 /// Filled for the first timer on the document that sends it; when there is none, `timer` stands for one that is due now.
 fn preview(invocation: &Invocation, name: &str, document: String) -> Result<()> {
-    let store = invocation.store_to_read()?;
-    let (_, _, clock) = invocation.times(&store)?;
+    let session = invocation.open_to_read()?;
+    let store = &session.store;
     let template = store.template(name)?;
     let document = store.document_id(&DocumentRef::Key(document))?;
     let found = store.occasion_of(document, name)?;
@@ -191,9 +178,9 @@ fn preview(invocation: &Invocation, name: &str, document: String) -> Result<()> 
     let occasion = Occasion {
         timer: &timer,
         level,
-        due_at: due_at.unwrap_or(clock.now()),
+        due_at: due_at.unwrap_or(session.now()),
     };
-    let content = compose(&store, &template, document, &occasion)?;
+    let content = compose(store, &template, document, &occasion)?;
     match invocation.out.json {
         true => invocation.out.json(&content),
         false => print_content(invocation, &content),
@@ -210,5 +197,10 @@ pub(super) fn print_content(invocation: &Invocation, content: &Content) -> Resul
         ("Bcc", &bcc),
         ("Subject", &content.subject),
     ];
-    print_mail(invocation, &fields, &content.body, content.html.as_deref())
+    print_mail(
+        &invocation.out,
+        &fields,
+        &content.body,
+        content.html.as_deref(),
+    )
 }

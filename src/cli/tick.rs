@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use super::output::{self, counted};
-use super::{Exit, Invocation};
+use super::{Exit, Invocation, Session};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::mail::outbox::Outbox;
 use crate::model::summary::Summary;
 use crate::rehearsal::rehearse;
-use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::store::file::Files;
 use crate::tick::note::{Note, Stamp};
 use crate::tick::run_tick;
 use crate::time::Timestamp;
@@ -49,7 +49,7 @@ impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let files = invocation.files_to_run()?;
         if self.dry_run {
-            return rehearsed(invocation, &Store::open(files.path())?);
+            return rehearsed(invocation, &files);
         }
         let clock = Clock::system();
         // Another clock than the system's knows nothing of the times of files.
@@ -65,7 +65,7 @@ impl Args {
             );
             return quiet(invocation, &clock);
         }
-        whole_tick(invocation, &Store::open(files.path())?, stamp)
+        whole_tick(invocation, &files, stamp)
     }
 }
 
@@ -78,18 +78,13 @@ fn quiet(invocation: &Invocation, clock: &Clock) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> Result<Exit> {
-    let settings = store.settings()?;
-    // One that is no zone fails the tick where it is needed, which then is reported as any failure is.
-    let clock = invocation.clock(&settings.zone().unwrap_or_default())?;
-    let shutdown = Shutdown::default();
-    let mut outbox = Outbox::new(store, &clock, &settings);
-    let ctx = invocation.context(store, &clock, &settings, &shutdown);
-    let ended = run_tick(ctx, &mut outbox, stamp, output::is_watched());
+fn whole_tick(invocation: &Invocation, files: &Files, stamp: Option<Stamp>) -> Result<Exit> {
+    let session = open(invocation, files)?;
+    let mut outbox = Outbox::new(&session.store, &session.clock, &session.settings);
+    let ended = run_tick(session.context(), &mut outbox, stamp, output::is_watched());
     if invocation.out.json && ended.failure.is_none() {
-        invocation
-            .out
-            .json(&Report::new(&clock, &ended.summary, None))?;
+        let report = Report::new(&session.clock, &ended.summary, None);
+        invocation.out.json(&report)?;
     }
     say(invocation, &ended.summary)?;
     match &ended.alert {
@@ -102,6 +97,14 @@ fn whole_tick(invocation: &Invocation, store: &Store, stamp: Option<Stamp>) -> R
         return Ok(Exit::Failed);
     }
     closed.map(|()| exit(&ended.summary))
+}
+
+/// A zone that is none fails the tick where it is needed, which then is reported as any failure is.
+fn open<'a>(invocation: &'a Invocation, files: &Files) -> Result<Session<'a>> {
+    let store = Store::open(files.path())?;
+    let settings = store.settings()?;
+    let zone = settings.zone().unwrap_or_default();
+    invocation.session_in(zone, store, settings)
 }
 
 /// A line of what it did, for a person at a terminal.
@@ -131,20 +134,15 @@ fn exit(summary: &Summary) -> Exit {
     }
 }
 
-fn rehearsed(invocation: &Invocation, store: &Store) -> Result<Exit> {
-    let settings = store.settings()?;
-    let clock = invocation.clock(&settings.zone().unwrap_or_default())?;
-    let shutdown = Shutdown::default();
-    let ctx = invocation.context(store, &clock, &settings, &shutdown);
+fn rehearsed(invocation: &Invocation, files: &Files) -> Result<Exit> {
+    let session = open(invocation, files)?;
     let mut summary = Summary::default();
-    let would = rehearse(ctx, &mut summary)?;
-    if invocation.out.json {
-        let report = Report::new(&clock, &summary, Some(&would));
-        invocation.out.json(&report)?;
+    let would = rehearse(session.context(), &mut summary)?;
+    let out = &invocation.out;
+    if out.json {
+        out.json(&Report::new(&session.clock, &summary, Some(&would)))?;
     } else {
-        would
-            .iter()
-            .try_for_each(|sentence| invocation.out.line(sentence))?;
+        would.iter().try_for_each(|sentence| out.line(sentence))?;
     }
     output::complain_of(&summary.errors);
     Ok(exit(&summary))

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
@@ -33,14 +32,6 @@ pub(super) fn json(option: &str, given: &str) -> Result<Json> {
 
 fn not_json(thing: &str, error: serde_json::Error) -> Error {
     Error::invalid(thing, format!("this is not JSON: {error}"))
-}
-
-/// One of the words that an option takes.
-pub(super) fn word<T: FromStr<Err = Error>>(option: &str, given: &str) -> Result<T> {
-    given.parse().map_err(|error| match error {
-        Error::Invalid { reason, .. } => Error::usage(option, reason),
-        other => other,
-    })
 }
 
 /// `key=text` and `key:=json` pairs, in order.

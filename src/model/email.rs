@@ -1,23 +1,43 @@
 //! A mail: what it says, its row in the outbox, and the template it may be filled from.
 
+use std::fmt;
+
+use clap::ValueEnum;
 use serde::Serialize;
 
-use super::words::words;
 use crate::error::Error;
 use crate::time::Timestamp;
 
-words! {
-    /// Where a mail is on its way: `queued → sending → sent`, back to `queued` when it is to be tried again, `failed`
-    /// when it is not.
-    EmailStatus, "status" {
-        /// It goes out with the next tick, or when its pause is over.
-        Queued = "queued",
-        /// A worker is sending it.
-        Sending = "sending",
-        /// A server, a mail program or a folder has taken it.
-        Sent = "sent",
-        /// It did not go out and is not tried again.
-        Failed = "failed",
+/// Where a mail is on its way: `queued → sending → sent`, back to `queued` when it is to be tried again, `failed` when it
+/// is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EmailStatus {
+    /// It goes out with the next tick, or when its pause is over.
+    Queued,
+    /// A worker is sending it.
+    Sending,
+    /// A server, a mail program or a folder has taken it.
+    Sent,
+    /// It did not go out and is not tried again.
+    Failed,
+}
+
+impl EmailStatus {
+    /// The name that it is stored and shown by.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for EmailStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

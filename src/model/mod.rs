@@ -11,4 +11,3 @@ pub mod settings;
 pub mod summary;
 pub mod task;
 pub mod timer;
-pub(crate) mod words;

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex, ToSql};
 
+use crate::model::email::EmailStatus;
 use crate::model::firing::FiringStatus;
 use crate::model::task::{Severity, Status, Stop};
 
@@ -59,4 +60,4 @@ macro_rules! store_as_text {
     )+ };
 }
 
-store_as_text!(Status, Severity, Stop, FiringStatus);
+store_as_text!(Status, Severity, Stop, EmailStatus, FiringStatus);
