@@ -169,32 +169,29 @@ fn fits(shown: &str, line: &str) -> bool {
 
 /// Whether an example stands in the library's own documentation, where it is compiled.
 fn is_in_the_library(example: &str) -> bool {
-    sources().iter().any(|(_, source)| {
-        let comments: Vec<&str> = source.lines().filter_map(comment).collect();
-        comments.join("\n").contains(example)
-    })
+    let comments = comments(Path::new("src"));
+    comments.iter().any(|(_, text)| text.contains(example))
+}
+
+/// The comments of each file in a folder.
+fn comments(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let comments = paths.flat_map(|path| {
+        if path.is_dir() {
+            return comments(&path);
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = source.lines().filter_map(comment).collect();
+        vec![(path, lines.join("\n"))]
+    });
+    comments.collect()
 }
 
 fn comment(line: &str) -> Option<&str> {
     let text = line.trim_start().strip_prefix("//")?;
     let text = text.trim_start_matches(['/', '!']);
     Some(text.strip_prefix(' ').unwrap_or(text))
-}
-
-/// The files of the library, with their paths.
-fn sources() -> Vec<(PathBuf, String)> {
-    fn add(folder: &Path, sources: &mut Vec<(PathBuf, String)>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => add(&path, sources),
-                false => sources.push((path.clone(), fs::read_to_string(path).unwrap())),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    add(Path::new("src"), &mut found);
-    found
 }
 
 fn page(file: &str) -> &'static str {
@@ -236,20 +233,23 @@ fn every_link_leads_to_a_file_and_a_heading() {
 /// Comments point to the manual like this: `docs/timers.md`, "Levels".
 #[test]
 fn every_heading_that_the_code_points_to_is_there() {
-    for (path, source) in sources() {
-        let comments: Vec<&str> = source.lines().filter_map(comment).collect();
-        for reference in comments.join(" ").split("docs/").skip(1) {
-            let (file, rest) = reference.split_once(".md").unwrap();
-            let page = page(&format!("docs/{file}.md"));
-            let rest = rest.trim_start_matches(['`', ',', ' ']);
-            let Some(heading) = rest.strip_prefix(['"', '“']) else {
+    for (path, comments) in ["src", "tests", "benches"]
+        .map(|folder| comments(Path::new(folder)))
+        .concat()
+    {
+        let comments = comments.replace('\n', " ");
+        for reference in comments.split("`docs/").skip(1) {
+            let (file, rest) = reference.split_once('`').unwrap();
+            let page = page(&format!("docs/{file}"));
+            let Some(heading) = rest.strip_prefix(", ") else {
                 continue;
             };
-            let heading = heading.split(['"', '”']).next().unwrap();
+            let heading = heading.split(['"', '“', '”']).nth(1).unwrap();
             let is_there = |line: &str| line.trim_start_matches('#') == format!(" {heading}");
             assert!(
                 page.lines().any(is_there),
-                "{path:?}: docs/{file}.md, {heading}"
+                "{}: docs/{file}, {heading}",
+                path.display()
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The story that the example tells: the requirement of seed 004 (“Minuteur”), day by day, with `--now` and `tick`.
+//! The story that the example tells, day by day, with `--now` and `tick` (`docs/timers.md`, "An example").
 
 use std::fs;
 
@@ -36,7 +36,7 @@ const BOTH_WAYS: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn the_timer_is_written_as_the_seed_writes_it_both_ways() {
+fn the_timer_is_written_in_both_ways() {
     let home = example();
     for (timer, delta, delays) in [
         ("validation", "-5d", ["0", "5d"]),

@@ -1,4 +1,5 @@
-//! The mail that tells of a run's errors (seed 004, “Gestion des erreurs”).
+//! The mail that reports a run's errors (`docs/mail.md`, "Error mail").
+
 use crate::kit::mime::{body, header};
 use crate::kit::runner::Home;
 use crate::kit::smtp::{Act, Script, Server, Stage};

@@ -1,4 +1,5 @@
-//! Timers whose levels send mail, with a real SMTP conversation (seed 004, “Actions”; design, “Timers” and “Mail”).
+//! Timers whose levels send mail, with a real SMTP conversation (`docs/timers.md`, "Firing").
+
 use crate::kit::mime::{body, header};
 use crate::kit::outbox::{home, home_with, mail, tick};
 use crate::kit::process::until;

@@ -3,5 +3,5 @@
 mod control;
 mod life;
 mod output;
+mod requirements;
 mod resident;
-mod seed;

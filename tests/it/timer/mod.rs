@@ -4,5 +4,5 @@ mod levels;
 mod mail;
 mod redefined;
 mod refused;
-mod seed;
+mod requirements;
 mod strange;

@@ -1,4 +1,4 @@
-//! Timers whose definition or zone changes while they hang on documents (design, “Timers”, rule 7).
+//! Timers whose definition or zone changes while they are attached (`docs/timers.md`, "Changing a definition").
 
 use crate::kit::outbox::{home as pending_mails, home_with, tick};
 use crate::kit::runner::Home;

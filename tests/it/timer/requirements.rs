@@ -1,9 +1,9 @@
-//! The second seed (004, “Minuteur”), sentence by sentence, mail apart.
+//! What the program was first asked to do with timers, sentence by sentence, mail apart (`docs/timers.md`).
 
 use crate::kit::runner::Home;
 use serde_json::{Value, json};
 
-/// The seed's requirement, with a method in place of the reminder's mail: five days before the date.
+/// The requirement of the example, with a method in place of the reminder's mail: five days before the date.
 fn validation_by_delta(home: &Home) {
     home.method("Reviewer:remind", "cat >> reminded.json");
     home.timer_with(

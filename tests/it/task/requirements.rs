@@ -1,4 +1,4 @@
-//! The document on tasks that the program was asked for (seed 000), sentence by sentence.
+//! What the program was first asked to do with tasks, sentence by sentence (`docs/handlers.md`).
 
 use crate::kit::runner::Home;
 use serde_json::json;
@@ -23,7 +23,7 @@ fn a_task_is_created_with_a_method_and_params() {
     assert_eq!(input["params"], json!({"source": "web"}));
 }
 
-/// The method's name of the seed, with its backslashes, is a name like any other.
+/// A name with backslashes, as PHP's classes have them, is a name like any other.
 #[test]
 fn a_method_may_be_named_as_a_class_is() {
     let home = Home::new();
