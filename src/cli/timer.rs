@@ -10,9 +10,8 @@ use crate::firing::reschedule::define;
 use crate::functions::Functions;
 use crate::json::read_object;
 use crate::model::firing::FiringStatus;
-use crate::model::timer::{Action, Definition, Timer};
+use crate::model::timer::{Action, Definition, ListedTimer, Timer, TimerRow};
 use crate::store::Store;
-use crate::store::timer::{Counted, Stored};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -167,13 +166,13 @@ enum Listed<'a> {
     Known(&'a Definition),
     Unreadable {
         #[serde(flatten)]
-        stored: &'a Stored,
+        stored: &'a TimerRow,
         error: String,
     },
 }
 
-impl<'a> From<&'a Counted> for Listed<'a> {
-    fn from(timer: &'a Counted) -> Self {
+impl<'a> From<&'a ListedTimer> for Listed<'a> {
+    fn from(timer: &'a ListedTimer) -> Self {
         match &timer.definition {
             Ok(definition) => Self::Known(definition),
             Err(error) => Self::Unreadable {

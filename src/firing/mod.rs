@@ -3,6 +3,7 @@
 //! Everything is decided from rows that are read inside the transaction that acts on them, which holds the write lock:
 //! ticks that overlap fire nothing twice, and what was decided under a date that has changed since is not done.
 
+mod advance;
 pub(crate) mod attach;
 pub(crate) mod fire;
 pub(crate) mod reschedule;
@@ -12,8 +13,25 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::Result;
+use crate::model::attachment::Attachment;
+use crate::model::issue::{Issue, Subject};
 use crate::model::timer::Timer;
 use crate::store::Store;
+
+/// A failure of a level. It is news when the level has not failed before.
+fn issue_of(store: &Store, row: &Attachment, message: &str) -> Result<Issue> {
+    let name = store.timer_name(row.timer)?;
+    let (document, level) = (row.document, row.level);
+    Ok(Issue {
+        subject: Subject::Level {
+            attachment: row.id,
+            task: None,
+        },
+        message: format!("timer {name} on document {document}, level {level}: {message}"),
+        is_news: row.attempts == 0,
+        is_final: false,
+    })
+}
 
 /// The definitions that a transaction has read, by id: each once.
 #[derive(Default)]

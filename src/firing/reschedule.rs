@@ -1,11 +1,11 @@
 //! Computing when levels are due, again whenever a date, a definition or the zone has changed (`docs/timers.md`,
 //! "Reference date").
 
-use super::Timers;
+use super::{Timers, issue_of};
 use crate::context::When;
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, Reschedule, Step};
-use crate::model::issue::{Issue, Subject};
+use crate::model::issue::Issue;
 use crate::model::task::Severity;
 use crate::model::timer::{Action, Timer};
 use crate::store::Store;
@@ -87,36 +87,19 @@ fn reschedule_alone(
     timer: &Result<Timer>,
     when: When,
 ) -> Result<Option<Issue>> {
-    let error = match store.attempt(|store| reschedule_row(store, row.clone(), timer, when)) {
-        Ok(()) => return Ok(None),
-        Err(error) if store.is_fatal(&error) => return Err(error),
-        Err(error) => error.to_string(),
+    let done = store.attempt_alone(|store| reschedule_row(store, row.clone(), timer, when))?;
+    let Err(error) = done else {
+        return Ok(None);
     };
     let failed = Attachment {
         attempts: row.attempts.saturating_add(1),
-        last_error: Some(error.clone()),
+        last_error: Some(error.to_string()),
         last_run_id: Some(store.run()),
         ..row.clone()
     };
-    let noted = store.attempt(|store| store.update_attachment(&failed));
-    if let Err(error) = noted
-        && store.is_fatal(&error)
-    {
-        return Err(error);
-    }
-    let name = store.timer_name(row.timer)?;
-    let (document, level) = (row.document, row.level);
-    Ok(Some(Issue {
-        subject: Subject::Level {
-            attachment: row.id,
-            task: None,
-        },
-        message: format!(
-            "timer {name} on document {document}, level {level}: its date cannot be computed anew: {error}"
-        ),
-        is_news: row.attempts == 0,
-        is_final: false,
-    }))
+    let _ = store.attempt_alone(|store| store.update_attachment(&failed))?;
+    let message = format!("its date cannot be computed anew: {error}");
+    issue_of(store, &row, &message).map(Some)
 }
 
 /// Detaches it when its definition has no level left for it, or its document is gone.

@@ -26,10 +26,7 @@ pub enum DateAttribute {
 
 impl Store {
     /// The id of a document that is named by its id or its key.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn document_id(&self, named: &DocumentRef) -> Result<i64> {
+    pub(crate) fn document_id(&self, named: &DocumentRef) -> Result<i64> {
         let (by, name): (&str, String) = match named {
             DocumentRef::Id(id) => ("id", id.to_string()),
             DocumentRef::Key(key) if is_id(key) => ("id", key.clone()),
@@ -41,7 +38,7 @@ impl Store {
     }
 
     /// A document as its handler reads it, if there is one.
-    pub fn document_for_handler(&self, id: i64) -> Result<Option<Json>> {
+    pub(crate) fn document_for_handler(&self, id: i64) -> Result<Option<Json>> {
         self.find(
             "SELECT json_object('id', id, 'key', key, 'family', family, 'title', title, 'state', state,
                                 'attributes', json(attributes)) AS document
@@ -52,7 +49,7 @@ impl Store {
     }
 
     /// Inserts a document; its id.
-    pub fn insert_document(&self, new: &NewDocument, now: Timestamp) -> Result<i64> {
+    pub(crate) fn insert_document(&self, new: &NewDocument, now: Timestamp) -> Result<i64> {
         self.execute(
             "INSERT INTO document (key, family, title, state, attributes, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
@@ -69,30 +66,27 @@ impl Store {
     }
 
     /// Whether a document has this key.
-    pub fn has_document_key(&self, key: &str) -> Result<bool> {
+    pub(crate) fn has_document_key(&self, key: &str) -> Result<bool> {
         Ok(self
             .find("SELECT 1 FROM document WHERE key = ?1", [key], |_| Ok(()))?
             .is_some())
     }
 
     /// Whether there is a document of this id.
-    pub fn has_document(&self, id: i64) -> Result<bool> {
+    pub(crate) fn has_document(&self, id: i64) -> Result<bool> {
         Ok(self
             .find("SELECT 1 FROM document WHERE id = ?1", [id], |_| Ok(()))?
             .is_some())
     }
 
     /// A document by its id.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn document(&self, id: i64) -> Result<Document> {
+    pub(crate) fn document(&self, id: i64) -> Result<Document> {
         self.find("SELECT * FROM document WHERE id = ?1", [id], document)?
             .or_not_found("document", id)
     }
 
     /// The documents that the filter lets through, by id.
-    pub fn documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
+    pub(crate) fn documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
         self.know_titles()?;
         self.list(
             "SELECT * FROM document
@@ -110,7 +104,7 @@ impl Store {
     }
 
     /// Gives a document another state, if it has not got it. Whether it had another.
-    pub fn set_state(&self, document: i64, state: &str, now: Timestamp) -> Result<bool> {
+    pub(crate) fn set_state(&self, document: i64, state: &str, now: Timestamp) -> Result<bool> {
         let changed = self.execute(
             "UPDATE document SET state = ?2, revision = revision + 1, updated_at = ?3 WHERE id = ?1 AND state <> ?2",
             params![document, state, now],
@@ -119,7 +113,7 @@ impl Store {
     }
 
     /// Gives a document another state, and tells that in its history.
-    pub fn change_state(&self, document: i64, state: &str, now: Timestamp) -> Result<()> {
+    pub(crate) fn change_state(&self, document: i64, state: &str, now: Timestamp) -> Result<()> {
         let before = self.state(document)?;
         if self.set_state(document, state, now)? {
             let message = state_words(&before, state);
@@ -129,17 +123,14 @@ impl Store {
     }
 
     /// The state of a document.
-    ///
-    /// # Errors
-    /// When there is no such document.
-    pub fn state(&self, document: i64) -> Result<String> {
+    pub(crate) fn state(&self, document: i64) -> Result<String> {
         let sql = "SELECT state FROM document WHERE id = ?1";
         self.find(sql, [document], |row| text(row, "state"))?
             .or_not_found("document", document)
     }
 
     /// Changes a document, unless it is so already.
-    pub fn update_document(&self, id: i64, changes: &Changes, now: Timestamp) -> Result<()> {
+    pub(crate) fn update_document(&self, id: i64, changes: &Changes, now: Timestamp) -> Result<()> {
         let Changes {
             family,
             title,
@@ -156,7 +147,7 @@ impl Store {
 
     /// The attributes with this one set to a JSON value, or without it. Where the name stands there more than once, it
     /// stands there once at most afterwards.
-    pub fn with_attribute(
+    pub(crate) fn with_attribute(
         &self,
         attributes: &Json,
         name: &str,
@@ -187,15 +178,15 @@ impl Store {
     }
 
     /// What a document's attribute holds: the last one of its name, which is the one that handlers and templates see.
-    pub fn date_attribute(&self, document: i64, name: &str) -> Result<DateAttribute> {
+    pub(crate) fn date_attribute(&self, document: i64, name: &str) -> Result<DateAttribute> {
         let sql = "SELECT attribute.value FROM document, json_each(attributes) AS attribute
               WHERE document.id = ?1 AND attribute.key = ?2 ORDER BY attribute.id DESC LIMIT 1";
         let found = self.find(sql, params![document, name], |row| row.get("value"))?;
         Ok(found.unwrap_or(DateAttribute::Empty))
     }
 
-    /// Deletes a document with its history and what hangs on it.
-    pub fn delete_document(&self, id: i64) -> Result<()> {
+    /// Deletes a document with its history and what is attached to it.
+    pub(crate) fn delete_document(&self, id: i64) -> Result<()> {
         self.execute("DELETE FROM document WHERE id = ?1", [id])?;
         Ok(())
     }

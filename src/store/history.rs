@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 impl Store {
     /// Adds an entry to a document's history, of a timer's level if there is one. A document that is gone has none.
-    pub fn insert_history(
+    pub(crate) fn insert_history(
         &self,
         document: i64,
         at: Timestamp,
@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// The history of a document, oldest first.
-    pub fn history(&self, document: i64) -> Result<Vec<HistoryEntry>> {
+    pub(crate) fn history(&self, document: i64) -> Result<Vec<HistoryEntry>> {
         self.list(
             "SELECT * FROM history WHERE document_id = ?1 ORDER BY id",
             [document],
@@ -47,13 +47,13 @@ impl Store {
     }
 
     /// The id of the newest entry; 0 when there is none.
-    pub fn last_history(&self) -> Result<i64> {
+    pub(crate) fn last_history(&self) -> Result<i64> {
         let sql = "SELECT coalesce(max(id), 0) AS id FROM history";
         Ok(self.find(sql, [], |row| row.get("id"))?.unwrap_or(0))
     }
 
     /// The entries after this one, oldest first, each with its document's id.
-    pub fn history_after(&self, id: i64) -> Result<Vec<(i64, HistoryEntry)>> {
+    pub(crate) fn history_after(&self, id: i64) -> Result<Vec<(i64, HistoryEntry)>> {
         self.list(
             "SELECT * FROM history WHERE id > ?1 ORDER BY id",
             [id],

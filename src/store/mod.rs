@@ -291,10 +291,28 @@ impl Store {
         }
     }
 
+    /// The same where one failure is not to hold up the others: the inner error is one that is not the database's own.
+    pub(crate) fn attempt_alone<T>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<Result<T>> {
+        match self.attempt(work) {
+            Err(error) if self.is_fatal(&error) => Err(error),
+            done => Ok(done),
+        }
+    }
+
     /// Whether an error inside a transaction ends more than what was tried: the database itself has failed, and not only a
     /// check or a trigger that an application has added.
     pub(crate) fn is_fatal(&self, error: &Error) -> bool {
         error.is_about_the_database() || !self.in_transaction()
+    }
+
+    /// Keeps in memory what savepoints may have to undo, and not in a file, which many small steps would write to again and
+    /// again. A statement that changes many rows could take any amount of it.
+    pub(crate) fn keep_undo_in_memory(&self, keep: bool) -> Result<()> {
+        let place = if keep { "MEMORY" } else { "DEFAULT" };
+        Ok(self.connection.pragma_update(None, "temp_store", place)?)
     }
 
     /// Whether the transaction at hand is still open: SQLite itself ends one when the disk fails it.

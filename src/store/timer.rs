@@ -1,36 +1,12 @@
 //! The definitions of timers.
 
 use rusqlite::{Row, params};
-use serde::Serialize;
 
 use crate::error::{Error, OrNotFound, Result};
 use crate::json::Json;
-use crate::model::timer::{Action, Definition, Timer};
+use crate::model::timer::{Action, Definition, ListedTimer, Timer, TimerRow};
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
-
-/// A definition as it is stored, without its actions: plain SQL may have put something there that is none.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the columns of the table")]
-pub struct Stored {
-    #[serde(skip)]
-    pub id: i64,
-    pub name: String,
-    pub title: String,
-    pub reference: Option<String>,
-    pub delta: String,
-}
-
-/// A timer and how many documents it hangs on.
-#[derive(Debug)]
-pub struct Counted {
-    /// What is stored, whether that can be read as a definition or not.
-    pub stored: Stored,
-    /// The definition, or why what is stored cannot be one.
-    pub definition: Result<Definition>,
-    /// How often it is attached.
-    pub attached: i64,
-}
 
 impl Store {
     /// The id of a timer, if there is one of that name.
@@ -40,13 +16,13 @@ impl Store {
     }
 
     /// The id of a timer.
-    pub fn timer_id(&self, name: &str) -> Result<i64> {
+    pub(crate) fn timer_id(&self, name: &str) -> Result<i64> {
         self.find_timer(name)?
             .or_not_found("timer", format!("'{name}'"))
     }
 
-    /// The name of a timer as it is told; `#` and its id when plain SQL has deleted it under what hangs on documents.
-    pub fn timer_name(&self, id: i64) -> Result<String> {
+    /// The name of a timer as it is told; `#` and its id when plain SQL has deleted it under what is attached to documents.
+    pub(crate) fn timer_name(&self, id: i64) -> Result<String> {
         let found = self.find("SELECT name FROM timer WHERE id = ?1", [id], |row| {
             text(row, "name")
         })?;
@@ -57,7 +33,7 @@ impl Store {
     ///
     /// # Errors
     /// When plain SQL has deleted it, or its definition cannot be one.
-    pub fn timer(&self, id: i64) -> Result<Timer> {
+    pub(crate) fn timer(&self, id: i64) -> Result<Timer> {
         let stored = self.find("SELECT * FROM timer WHERE id = ?1", [id], stored)?;
         let stored = stored.ok_or_else(|| Error::NotFound {
             what: "timer",
@@ -68,17 +44,17 @@ impl Store {
         self.timer_of(stored)
     }
 
-    fn timer_of(&self, stored: Stored) -> Result<Timer> {
+    fn timer_of(&self, stored: TimerRow) -> Result<Timer> {
         Timer::new(self.definition(stored)?)
     }
 
-    /// All timers by name, and on how many documents each hangs.
-    pub fn list_timers(&self) -> Result<Vec<Counted>> {
+    /// All timers by name, and how many documents each is attached to.
+    pub(crate) fn list_timers(&self) -> Result<Vec<ListedTimer>> {
         let counted = self.list(
-            "SELECT coalesce(hanging.attached, 0) AS attached, timer.*
+            "SELECT coalesce(attachments.attached, 0) AS attached, timer.*
                FROM timer
-               LEFT JOIN (SELECT timer_id, count(*) AS attached FROM attachment GROUP BY timer_id) AS hanging
-                 ON hanging.timer_id = timer.id
+               LEFT JOIN (SELECT timer_id, count(*) AS attached FROM attachment GROUP BY timer_id) AS attachments
+                 ON attachments.timer_id = timer.id
               ORDER BY timer.name",
             [],
             |row| Ok((stored(row)?, row.get("attached")?)),
@@ -88,7 +64,7 @@ impl Store {
                 Err(error) if error.is_about_the_database() => return Err(error),
                 timer => timer.map(|timer| timer.definition),
             };
-            Ok(Counted {
+            Ok(ListedTimer {
                 stored,
                 definition,
                 attached,
@@ -97,7 +73,7 @@ impl Store {
         counted.collect()
     }
 
-    fn definition(&self, stored: Stored) -> Result<Definition> {
+    fn definition(&self, stored: TimerRow) -> Result<Definition> {
         let unreadable = |error: &dyn std::fmt::Display| {
             Error::invalid(
                 format!("timer '{}'", stored.name),
@@ -129,8 +105,8 @@ impl Store {
         })
     }
 
-    /// Writes a definition in place of what has its name; what hangs on it is to be computed anew.
-    pub fn set_timer(&self, definition: &Definition) -> Result<()> {
+    /// Writes a definition in place of what has its name; what is attached to it is to be computed anew.
+    pub(crate) fn set_timer(&self, definition: &Definition) -> Result<()> {
         self.execute(
             "INSERT INTO timer (name, title, reference, delta) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (name) DO UPDATE
@@ -171,14 +147,14 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a timer that hangs on nothing.
-    pub fn delete_timer(&self, id: i64) -> Result<()> {
+    /// Removes a timer that is attached to nothing.
+    pub(crate) fn delete_timer(&self, id: i64) -> Result<()> {
         self.execute("DELETE FROM timer WHERE id = ?1", [id])?;
         Ok(())
     }
 
     /// A timer that runs a method, if there is one.
-    pub fn timer_of_method(&self, method: &str) -> Result<Option<String>> {
+    pub(crate) fn timer_of_method(&self, method: &str) -> Result<Option<String>> {
         self.find(
             "SELECT timer.name FROM timer JOIN timer_action ON timer_action.timer_id = timer.id
               WHERE timer_action.method = ?1 ORDER BY timer.name LIMIT 1",
@@ -188,15 +164,15 @@ impl Store {
     }
 
     /// Whether there is a mail template of this name.
-    pub fn has_template(&self, name: &str) -> Result<bool> {
+    pub(crate) fn has_template(&self, name: &str) -> Result<bool> {
         Ok(self
             .find("SELECT 1 FROM template WHERE name = ?1", [name], |_| Ok(()))?
             .is_some())
     }
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok(Stored {
+fn stored(row: &Row<'_>) -> rusqlite::Result<TimerRow> {
+    Ok(TimerRow {
         id: row.get("id")?,
         name: text(row, "name")?,
         title: text(row, "title")?,

@@ -28,6 +28,28 @@ pub struct Definition {
     pub actions: Vec<Action>,
 }
 
+/// A definition as it is stored, without its actions: plain SQL may have put something there that is none.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TimerRow {
+    #[serde(skip)]
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) reference: Option<String>,
+    pub(crate) delta: String,
+}
+
+/// A timer and how many documents it is attached to.
+#[derive(Debug)]
+pub(crate) struct ListedTimer {
+    /// What is stored, whether that can be read as a definition or not.
+    pub(crate) stored: TimerRow,
+    /// The definition, or why what is stored cannot be one.
+    pub(crate) definition: Result<Definition>,
+    /// How often it is attached.
+    pub(crate) attached: i64,
+}
+
 /// A definition whose levels are laid out.
 #[derive(Debug)]
 pub struct Timer {

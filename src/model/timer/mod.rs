@@ -6,4 +6,5 @@ pub mod sequence;
 
 pub use action::Action;
 pub use definition::{Definition, Timer};
+pub(crate) use definition::{ListedTimer, TimerRow};
 pub use sequence::{Level, Sequence};

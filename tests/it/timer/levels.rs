@@ -360,7 +360,10 @@ fn a_method_that_fails_for_the_same_reason_is_told_by_the_history_once() {
         .filter(|message| message.contains("failed"))
         .collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("task 1 failed: "), "{told:?}");
+    assert!(
+        told[0].starts_with("task 1 (Doc:note) failed: "),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -421,8 +424,11 @@ fn the_tick_after_one_that_was_killed_starts_the_method_anew() {
     let killed = home.start(["tick"]);
     wait_for(&home, "begun");
     killed.kill();
+    std::fs::remove_file(home.path("begun")).unwrap();
+    let next = home.start(["--json", "tick"]);
+    wait_for(&home, "begun");
     home.write("go", "");
-    let report = home.run(["--json", "tick"]).json();
+    let report = next.end().json();
     assert_eq!(
         (&report["interrupted"], &report["fired"]),
         (&json!(1), &json!(1))

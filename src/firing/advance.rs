@@ -1,0 +1,378 @@
+//! Advancing a level: it looks at its step, its mails and its task, and does what can be done now; asked again once its mails
+//! were sent or its task is over, it goes on (`docs/timers.md`, "Levels").
+
+use super::fire::Turn;
+use super::steps::Steps;
+use super::{Timers, issue_of};
+use crate::context::{Context, When};
+use crate::error::{Error, Result};
+use crate::model::attachment::{Attachment, Step};
+use crate::model::firing::FiringStatus;
+use crate::model::issue::{Issue, Subject, cut};
+use crate::model::method::Methods;
+use crate::model::summary::Summary;
+use crate::model::task::{Severity, Status};
+use crate::store::Store;
+use crate::store::attachment::LevelTask;
+
+/// How much of a task's error is told, in characters: all of it is in its log.
+const MAX_ERROR: usize = 500;
+
+/// What advancing levels takes.
+pub(super) struct Advance<'a> {
+    ctx: Context<'a>,
+    store: &'a Store,
+    when: When,
+    turn: Turn,
+    /// For how many seconds past its due date a level is tried.
+    limit: Option<i64>,
+    /// Why no mail goes out at all: this was told once for all of them.
+    transport_error: Option<String>,
+    timers: Timers,
+    methods: Methods,
+}
+
+/// What came of a step.
+enum Progress {
+    /// It is done: the attachment at its next one.
+    Next(Attachment),
+    /// Its mails or its task are pending, or it has failed in this run.
+    Waits,
+    /// The level has ended: the attachment at its next one, if there is one.
+    Ended(FiringStatus, Option<Attachment>),
+    /// Its task is over and not completed, or a mail has failed a try.
+    Failed(Failure),
+}
+
+/// Why a step has failed.
+struct Failure {
+    /// In the same words each time.
+    reason: String,
+    /// As it is told, with what differs from time to time.
+    message: String,
+    /// Whether it is reported: a transport that is down was, once for all mails.
+    is_told: bool,
+    /// Whether nothing was reported of the same failure before: a retry was.
+    is_first: bool,
+    /// The task that has failed.
+    task: Option<i64>,
+}
+
+impl Failure {
+    fn new(reason: String) -> Self {
+        Self {
+            message: reason.clone(),
+            reason,
+            is_told: true,
+            is_first: true,
+            task: None,
+        }
+    }
+
+    fn of(error: &Error) -> Self {
+        Self::new(error.to_string())
+    }
+
+    /// Each time it is another task: its number is no part of the reason.
+    fn of_task(task: &LevelTask) -> Self {
+        let how = match task.status {
+            Status::Interrupted => "was interrupted",
+            Status::Cancelled => "was cancelled",
+            _ => "failed",
+        };
+        let why = match &task.error {
+            Some(error) if task.status != Status::Cancelled => {
+                format!(": {}", cut(error, MAX_ERROR))
+            }
+            _ => String::new(),
+        };
+        let (id, method) = (task.id, &task.method);
+        Self {
+            reason: format!("its task {how}{why}"),
+            message: format!("task {id} ({method}) {how}{why}"),
+            is_first: task.attempt <= 1,
+            task: Some(id),
+            ..Self::new(String::new())
+        }
+    }
+}
+
+impl<'a> Advance<'a> {
+    pub(super) fn new(ctx: Context<'a>, turn: Turn, so_far: &Summary) -> Result<Self> {
+        let is_down = |issue: &&Issue| issue.subject == Subject::Transport;
+        let down = so_far.errors.iter().find(is_down);
+        Ok(Self {
+            ctx,
+            store: ctx.store,
+            when: ctx.when()?,
+            turn,
+            limit: ctx.settings.hour_limit()?,
+            transport_error: down.map(|issue| issue.message.clone()),
+            timers: Timers::default(),
+            methods: Methods::default(),
+        })
+    }
+
+    /// Others may have changed a definition or a method since the last transaction.
+    pub(super) fn begin_batch(&mut self) -> Result<()> {
+        self.timers = Timers::default();
+        self.methods = self.ctx.methods()?;
+        Ok(())
+    }
+
+    /// Does of an attachment's level what can be done now, each step in a savepoint of its own. The attachment at its next
+    /// level, if this one has ended and there is one.
+    pub(super) fn advance(
+        &mut self,
+        mut row: Attachment,
+        batch: &mut Summary,
+    ) -> Result<Option<Attachment>> {
+        let timer = self.timers.get(self.store, row.timer)?;
+        let timer = match &*timer {
+            Ok(timer) => timer,
+            Err(error) => return self.fail(row, &Failure::of(error), batch).map(|_| None),
+        };
+        let Some((_, action)) = timer.level(row.level) else {
+            return Ok(None);
+        };
+        let steps = Steps {
+            store: self.store,
+            timer,
+            action,
+            methods: &self.methods,
+            when: self.when,
+            attachment: Some(row.id),
+            document: row.document,
+            level: row.level,
+            due_at: row.due_at.unwrap_or(self.when.now),
+        };
+        loop {
+            row.step = action.next_step(row.step);
+            match self.store.attempt_alone(|_| self.step(&steps, &row))? {
+                Ok(Progress::Next(next)) => row = next,
+                Ok(Progress::Waits) => return Ok(None),
+                Ok(Progress::Ended(FiringStatus::Done, next)) => {
+                    batch.fired += 1;
+                    return Ok(next);
+                }
+                Ok(Progress::Ended(FiringStatus::Skipped, next)) => {
+                    batch.skipped += 1;
+                    self.report_skip(&row, batch)?;
+                    return Ok(next);
+                }
+                Ok(Progress::Failed(failure)) => {
+                    row = self.fail(row, &failure, batch)?;
+                    if self.turn != Turn::First {
+                        return Ok(None);
+                    }
+                    // It has failed in an earlier run: this one tries it again.
+                    row.task = None;
+                    row.last_run_id = None;
+                }
+                Err(error) => return self.fail(row, &Failure::of(&error), batch).map(|_| None),
+            }
+        }
+    }
+
+    fn step(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
+        match row.step {
+            Step::State => self.begin(steps, row, || {
+                steps.change_state()?;
+                self.go_on(steps, row, Step::Mails)
+            }),
+            Step::Mails if row.pending_mails == 0 => self.begin(steps, row, || {
+                let pending_mails = steps.queue_mails()?;
+                self.wait(&Attachment {
+                    pending_mails,
+                    ..row.clone()
+                })
+            }),
+            Step::Mails => self.look_at_mails(steps, row),
+            Step::Method => self.look_at_task(steps, row),
+        }
+    }
+
+    /// Begins a step, or tries it again, unless it has failed in this run or it is too late for that.
+    fn begin(
+        &self,
+        steps: &Steps<'_>,
+        row: &Attachment,
+        work: impl FnOnce() -> Result<Progress>,
+    ) -> Result<Progress> {
+        if row.last_run_id == Some(self.store.run()) {
+            return Ok(Progress::Waits);
+        }
+        self.unless_late(steps, row, work)
+    }
+
+    fn unless_late(
+        &self,
+        steps: &Steps<'_>,
+        row: &Attachment,
+        work: impl FnOnce() -> Result<Progress>,
+    ) -> Result<Progress> {
+        let late = self.when.now.seconds_since(steps.due_at);
+        match self.limit {
+            Some(limit) if late >= limit => {
+                let next = steps.skip(row, limit / 3600)?;
+                Ok(Progress::Ended(FiringStatus::Skipped, next))
+            }
+            _ => work(),
+        }
+    }
+
+    /// Goes on from a step that is done, which may have been the last.
+    fn go_on(&self, steps: &Steps<'_>, row: &Attachment, from: Step) -> Result<Progress> {
+        let step = steps.action.next_step(from);
+        if step == Step::Method && steps.action.method.is_none() {
+            return self.finish(steps, row);
+        }
+        let next = row.at_step(step);
+        self.store.update_attachment(&next)?;
+        Ok(Progress::Next(next))
+    }
+
+    fn finish(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
+        let next = steps.finish(row)?;
+        Ok(Progress::Ended(FiringStatus::Done, next))
+    }
+
+    /// Lets later turns pass over it until it is woken.
+    fn wait(&self, row: &Attachment) -> Result<Progress> {
+        let this_run = Some(self.store.run());
+        self.store.update_attachment(&Attachment {
+            waiting: true,
+            last_run_id: row.last_run_id.filter(|run| Some(*run) == this_run),
+            ..row.clone()
+        })?;
+        Ok(Progress::Waits)
+    }
+
+    /// The same for one that may well wait already.
+    fn go_on_waiting(&self, row: &Attachment) -> Result<Progress> {
+        if row.waiting && row.last_run_id.is_none() {
+            return Ok(Progress::Waits);
+        }
+        self.wait(row)
+    }
+
+    fn look_at_mails(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
+        let mails = self
+            .store
+            .mails_of_level(row.id, row.level, row.pending_mails)?;
+        let mut unsent = mails.iter().filter(|mail| !mail.is_sent()).peekable();
+        // One that somebody has sent by hand does not count.
+        let is_any_gone = mails.len() < row.pending_mails as usize;
+        if unsent.peek().is_none() && !is_any_gone {
+            return self.go_on(steps, row, Step::Method);
+        }
+        if mails.iter().any(|mail| mail.is_sending()) {
+            return self.go_on_waiting(row);
+        }
+        self.unless_late(steps, row, || {
+            // In the first turn those that have failed wait to be tried again.
+            let is_noted = self.turn == Turn::First || row.last_run_id == Some(self.store.run());
+            match unsent.find_map(|mail| Some((mail.id, mail.last_error.as_ref()?))) {
+                Some((mail, error)) if !is_noted => {
+                    Ok(Progress::Failed(self.failed_mail(mail, error)))
+                }
+                _ => self.go_on_waiting(row),
+            }
+        })
+    }
+
+    fn failed_mail(&self, mail: i64, error: &str) -> Failure {
+        let message = format!("mail {mail} was not sent: {error}");
+        let told = self.transport_error.as_ref();
+        Failure {
+            is_told: !told.is_some_and(|told| told.ends_with(error)),
+            ..Failure::new(message)
+        }
+    }
+
+    fn look_at_task(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
+        let add_task = || {
+            let task = steps.add_task()?;
+            self.wait(&Attachment {
+                task,
+                last_run_id: None,
+                ..row.clone()
+            })
+        };
+        let task = match row.task {
+            Some(task) => self.store.level_task(task)?,
+            None => None,
+        };
+        match task {
+            _ if steps.action.method.is_none() => self.finish(steps, row),
+            None => self.begin(steps, row, add_task),
+            Some(task) => match task.status {
+                Status::Completed => {
+                    steps.tell(Severity::Info, &format!("task {} completed", task.id))?;
+                    self.finish(steps, row)
+                }
+                Status::Running => self.go_on_waiting(row),
+                Status::Waiting | Status::ToRun => {
+                    self.unless_late(steps, row, || self.go_on_waiting(row))
+                }
+                Status::Failed | Status::Interrupted | Status::Cancelled => {
+                    let is_noted = self.turn != Turn::Command && row.last_run_id.is_some();
+                    if is_noted {
+                        self.begin(steps, row, add_task)
+                    } else {
+                        Ok(Progress::Failed(Failure::of_task(&task)))
+                    }
+                }
+            },
+        }
+    }
+
+    /// Notes a failure, and leaves the level for another run. History says so once for each reason. The attachment as it is
+    /// after that.
+    fn fail(&self, row: Attachment, failure: &Failure, batch: &mut Summary) -> Result<Attachment> {
+        let issue = issue_of(self.store, &row, &failure.message)?;
+        if row.last_error.as_ref() != Some(&failure.reason) {
+            let name = self.store.timer_name(row.timer)?;
+            let level = Some((name.as_str(), row.level));
+            let (now, message) = (self.when.now, &failure.message);
+            // What a trigger of an application refuses to have noted is not.
+            let _ = self.store.attempt_alone(|store| {
+                store.insert_history(row.document, now, Severity::Error, message, level)
+            })?;
+        }
+        let failed = Attachment {
+            waiting: true,
+            attempts: row.attempts.saturating_add(1),
+            last_error: Some(failure.reason.clone()),
+            last_run_id: Some(self.store.run()),
+            ..row
+        };
+        let _ = self
+            .store
+            .attempt_alone(|store| store.update_attachment(&failed))?;
+        if failure.is_told {
+            batch.report(Issue {
+                subject: Subject::Level {
+                    attachment: failed.id,
+                    task: failure.task,
+                },
+                is_news: issue.is_news && failure.is_first,
+                ..issue
+            });
+        }
+        Ok(failed)
+    }
+
+    /// A level that is skipped because it kept failing was given up.
+    fn report_skip(&self, row: &Attachment, batch: &mut Summary) -> Result<()> {
+        if let Some(error) = &row.last_error {
+            let message = format!("skipped, past its hour limit: {error}");
+            batch.report(Issue {
+                is_news: true,
+                is_final: true,
+                ..issue_of(self.store, row, &message)?
+            });
+        }
+        Ok(())
+    }
+}
