@@ -195,7 +195,8 @@ fn comment(line: &str) -> Option<&str> {
 }
 
 fn page(file: &str) -> &'static str {
-    PAGES.iter().find(|(name, _)| *name == file).unwrap().1
+    let found = PAGES.iter().find(|(name, _)| *name == file);
+    found.unwrap_or_else(|| panic!("there is no page {file}")).1
 }
 
 #[test]
