@@ -194,13 +194,7 @@ fn show(invocation: &Invocation, doc: String) -> Result<()> {
     if out.json {
         return out.json(&shown);
     }
-    out.fields(&shown.document, &["attributes"], &session.zone)?;
-    let attributes = shown.document.attributes.value();
-    for (name, value) in attributes.as_object().into_iter().flatten() {
-        let text = value.as_str().map(str::to_owned);
-        let text = text.unwrap_or_else(|| value.to_string());
-        out.line(format!("  {name:<12} {text}"))?;
-    }
+    out.fields(&shown.document, &[], &session.zone)?;
     if !shown.timers.is_empty() {
         out.line("")?;
     }

@@ -2,7 +2,7 @@
 
 use super::Invocation;
 use super::output::or_dash;
-use super::template::print_content;
+use super::template::print_mail;
 use crate::error::{Error, Result};
 use crate::mail;
 use crate::mail::outbox::Outbox;
@@ -55,19 +55,10 @@ fn list(invocation: &Invocation, status: Option<EmailStatus>, limit: Option<u32>
     })
 }
 
-/// The fields of a mail that are shown as a mail shows them.
-const CONTENT: [&str; 7] = ["from", "to", "cc", "bcc", "subject", "body", "html"];
-
 fn show(invocation: &Invocation, id: i64) -> Result<()> {
     let session = invocation.open_to_read()?;
     let mail = session.store.mail(id)?;
-    let out = &invocation.out;
-    if out.json {
-        return out.json(&mail);
-    }
-    out.fields(&mail, &CONTENT, &session.zone)?;
-    out.line("")?;
-    print_content(invocation, &mail.content)
+    print_mail(&invocation.out, &mail, &session.zone)
 }
 
 fn retry(store: &Store, id: i64) -> Result<()> {

@@ -94,25 +94,34 @@ impl Output {
         }
     }
 
-    /// Prints the fields of an object, a line each, but for these and those that are null. Times are shown in the zone.
+    /// Prints the fields of an object, a line each, but for these and those that say nothing. Times are shown in the zone.
     pub(super) fn fields(
         &self,
         object: &impl Serialize,
         without: &[&str],
         zone: &Zone,
     ) -> Result<()> {
-        let object = serde_json::to_value(object).map_err(io::Error::from);
-        let object = printed(object)?;
+        let object = printed(serde_json::to_value(object).map_err(io::Error::from))?;
         let fields = object.as_object().into_iter().flatten();
         for (name, value) in fields.filter(|(name, _)| !without.contains(&name.as_str())) {
-            let time = value.as_str().filter(|_| name.ends_with("_at"));
-            let text = match (time.and_then(|time| zone.parse_time(time).ok()), value) {
-                (Some(time), _) => zone.show(time),
-                (_, Value::Null) => continue,
-                (_, Value::String(text)) => text.clone(),
-                (_, value) => value.to_string(),
+            let text = match value {
+                Value::Null => continue,
+                Value::String(time) if name.ends_with("_at") => zone
+                    .parse_time(time)
+                    .map_or(time.clone(), |time| zone.show(time)),
+                value => plain(value),
             };
-            self.line(format!("{name:<14} {text}"))?;
+            match value {
+                Value::Object(nested) if !nested.is_empty() => {
+                    self.line(name)?;
+                    let mut nested = nested.iter();
+                    nested.try_for_each(|(name, value)| {
+                        self.line(format!("  {name:<12} {}", plain(value)))
+                    })?;
+                }
+                _ if text.is_empty() => {}
+                _ => self.line(format!("{name:<14} {text}"))?,
+            }
         }
         Ok(())
     }
@@ -202,6 +211,15 @@ fn flat(text: &str) -> String {
 /// another entry.
 pub(super) fn indented(text: &str) -> String {
     text.replace("\r\n", "\n").replace(['\n', '\r'], "\n    ")
+}
+
+/// A value as people read it: texts bare, and a list of them with commas in between.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
+        value => value.to_string(),
+    }
 }
 
 /// A value that may be missing, for a table.

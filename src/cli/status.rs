@@ -8,6 +8,7 @@ use super::output::{Output, complain, counted};
 use super::{Exit, Invocation};
 use crate::error::Result;
 use crate::firing::reschedule::reschedule_all;
+use crate::model::attachment::AttachmentCounts;
 use crate::model::email::EmailStatus;
 use crate::model::task::Status;
 use crate::store::Store;
@@ -30,21 +31,13 @@ struct Report {
     last_tick_age_s: Option<i64>,
     tasks: Counts,
     mails: Counts,
-    timers: Timers,
+    timers: AttachmentCounts,
     next_due: Option<Timestamp>,
     attention: Vec<String>,
 }
 
 /// How many there are of each status.
 type Counts = Map<String, Value>;
-
-#[derive(Serialize)]
-struct Timers {
-    attached: i64,
-    waiting: i64,
-    failing: i64,
-    skipped: i64,
-}
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
@@ -72,7 +65,7 @@ impl Report {
             last_tick_age_s: last_tick.map(|at| now.seconds_since(at)),
             tasks: count_tasks(store)?,
             mails: count_mails(store)?,
-            timers: Timers::count(store)?,
+            timers: store.count_attachments()?,
             next_due: match store.has_ready_task(now)? || store.has_queued_mail(BEFORE_ALL, now)? {
                 true => Some(now),
                 false => store.next_due()?,
@@ -89,9 +82,6 @@ impl Report {
         let failed = of(&self.tasks, Status::Failed.as_str());
         let interrupted = of(&self.tasks, Status::Interrupted.as_str());
         let mails = of(&self.mails, EmailStatus::Failed.as_str());
-        let Timers {
-            failing, skipped, ..
-        } = self.timers;
         let found = [
             (
                 counted(failed, "task failed", "tasks failed"),
@@ -109,9 +99,16 @@ impl Report {
                 counted(mails, "mail failed", "mails failed"),
                 "mail list --status failed",
             ),
-            (counted(failing, "timer fails", "timers fail"), "timer next"),
             (
-                counted(skipped, "level was skipped", "levels were skipped"),
+                counted(self.timers.failing, "timer fails", "timers fail"),
+                "timer next",
+            ),
+            (
+                counted(
+                    self.timers.skipped,
+                    "level was skipped",
+                    "levels were skipped",
+                ),
                 "timer skipped",
             ),
             (
@@ -136,7 +133,7 @@ impl Report {
         out.line(format!("next due   {}", at(self.next_due, "nothing")))?;
         out.line(format!("tasks      {}", in_words(&self.tasks)))?;
         out.line(format!("mails      {}", in_words(&self.mails)))?;
-        let Timers {
+        let AttachmentCounts {
             attached,
             waiting,
             failing,
@@ -186,18 +183,6 @@ fn count_mails(store: &Store) -> Result<Counts> {
     ];
     let counts = statuses.map(|status| Ok((status.to_string(), store.count_mails(status)?.into())));
     counts.into_iter().collect()
-}
-
-impl Timers {
-    fn count(store: &Store) -> Result<Self> {
-        let counts = store.count_attachments()?;
-        Ok(Self {
-            attached: counts.attached,
-            waiting: counts.waiting,
-            failing: counts.failing,
-            skipped: store.count_skipped()?,
-        })
-    }
 }
 
 fn in_words(counts: &Counts) -> String {

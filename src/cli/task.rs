@@ -130,10 +130,7 @@ fn show(invocation: &Invocation, id: i64) -> Result<()> {
     if out.json {
         return out.json(&shown);
     }
-    out.fields(&shown.task, &["progress"], &session.zone)?;
-    if let Some(progress) = &shown.task.progress {
-        out.line(format!("{:<14} {}", "progress", progress_text(progress)))?;
-    }
+    out.fields(&shown.task, &[], &session.zone)?;
     if !shown.logs.is_empty() {
         out.line("")?;
     }

@@ -1,12 +1,15 @@
 //! `runner template`
 
+use serde::Serialize;
+
 use super::Invocation;
 use super::output::Output;
 use super::values::body;
 use crate::error::{Error, Result};
 use crate::mail::{Occasion, compose};
 use crate::model::document::DocumentRef;
-use crate::model::email::{Content, Template};
+use crate::model::email::Template;
+use crate::time::Zone;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -123,30 +126,25 @@ fn list(invocation: &Invocation) -> Result<()> {
 
 fn show(invocation: &Invocation, name: &str) -> Result<()> {
     let template = invocation.store_to_read()?.template(name)?;
-    let out = &invocation.out;
-    if out.json {
-        return out.json(&template);
-    }
-    let fields = [
-        ("From", template.from.as_deref().unwrap_or_default()),
-        ("To", &template.to),
-        ("Cc", &template.cc),
-        ("Bcc", &template.bcc),
-        ("Subject", &template.subject),
-    ];
-    print_mail(out, &fields, &template.body, template.html.as_deref())
+    print_mail(&invocation.out, &template, &Zone::default())
 }
 
-/// The fields that say something, then the bodies.
-fn print_mail(out: &Output, fields: &[(&str, &str)], body: &str, html: Option<&str>) -> Result<()> {
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        out.line(format!("{name}: {value}"))?;
+/// Prints a mail, or what one is filled from: the fields, then the bodies.
+pub(super) fn print_mail(out: &Output, mail: &impl Serialize, zone: &Zone) -> Result<()> {
+    if out.json {
+        return out.json(mail);
     }
+    out.fields(mail, &["body", "html"], zone)?;
+    let mail = serde_json::to_value(mail).unwrap_or_default();
+    let body = |name| {
+        mail[name]
+            .as_str()
+            .map(|text| text.strip_suffix('\n').unwrap_or(text))
+    };
     out.line("")?;
-    out.lines(body.strip_suffix('\n').unwrap_or(body))?;
-    if let Some(html) = html {
-        out.lines("\n--- as HTML ---\n")?;
-        out.lines(html.strip_suffix('\n').unwrap_or(html))?;
+    out.lines(body("body").unwrap_or_default())?;
+    if let Some(html) = body("html") {
+        out.lines(format!("\n--- as HTML ---\n\n{html}"))?;
     }
     Ok(())
 }
@@ -181,26 +179,5 @@ fn preview(invocation: &Invocation, name: &str, document: String) -> Result<()> 
         due_at: due_at.unwrap_or(session.now()),
     };
     let content = compose(store, &template, document, &occasion)?;
-    match invocation.out.json {
-        true => invocation.out.json(&content),
-        false => print_content(invocation, &content),
-    }
-}
-
-/// What a mail says.
-pub(super) fn print_content(invocation: &Invocation, content: &Content) -> Result<()> {
-    let [to, cc, bcc] = [&content.to, &content.cc, &content.bcc].map(|list| list.join(", "));
-    let fields = [
-        ("From", content.from.as_str()),
-        ("To", &to),
-        ("Cc", &cc),
-        ("Bcc", &bcc),
-        ("Subject", &content.subject),
-    ];
-    print_mail(
-        &invocation.out,
-        &fields,
-        &content.body,
-        content.html.as_deref(),
-    )
+    print_mail(&invocation.out, &content, &session.zone)
 }

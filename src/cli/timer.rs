@@ -1,17 +1,18 @@
 //! `runner timer`
 
-use serde::Serialize;
+use serde_json::json;
 
 use super::firing::Filter;
 use super::{Invocation, attachment, firing, timer_forecast, values};
-use crate::error::{Error, Result};
+use crate::error::{Error, OrNotFound, Result};
 use crate::firing::attach::detach_timer;
 use crate::firing::reschedule::define;
 use crate::functions::Functions;
 use crate::json::read_object;
 use crate::model::firing::FiringStatus;
-use crate::model::timer::{Action, Definition, ListedTimer, Timer, TimerRow};
+use crate::model::timer::{Action, Definition, Timer};
 use crate::store::Store;
+use crate::time::Zone;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -147,48 +148,25 @@ fn check_names(store: &Store, functions: &Functions, definition: &Definition) ->
             methods.get(method)?;
         }
         for template in &action.mail {
-            if !store.has_template(template)? {
-                return Err(Error::NotFound {
-                    what: "template",
-                    name: format!("'{template}'"),
-                    hint: "'runner template list' shows them".to_owned(),
-                });
-            }
+            let found = store.has_template(template)?.then_some(());
+            found.or_not_found("template", format!("'{template}'"))?;
         }
     }
     Ok(())
 }
 
-/// A timer as JSON lists it: its definition, or what there is of one and why it cannot be read.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Listed<'a> {
-    Known(&'a Definition),
-    Unreadable {
-        #[serde(flatten)]
-        stored: &'a TimerRow,
-        error: String,
-    },
-}
-
-impl<'a> From<&'a ListedTimer> for Listed<'a> {
-    fn from(timer: &'a ListedTimer) -> Self {
-        match &timer.definition {
-            Ok(definition) => Self::Known(definition),
-            Err(error) => Self::Unreadable {
-                stored: &timer.stored,
-                error: error.to_string(),
-            },
-        }
-    }
-}
-
 fn list(invocation: &Invocation) -> Result<()> {
     let timers = invocation.store_to_read()?.list_timers()?;
     if invocation.out.json {
-        return invocation
-            .out
-            .json(&timers.iter().map(Listed::from).collect::<Vec<_>>());
+        let all = timers.into_iter().map(|timer| match timer.definition {
+            Ok(definition) => json!(definition),
+            Err(error) => {
+                let mut shown = json!(timer.stored);
+                shown["error"] = json!(error.to_string());
+                shown
+            }
+        });
+        return invocation.out.json(&all.collect::<Vec<_>>());
     }
     let rows = timers.into_iter().map(|timer| {
         let stored = timer.stored;
@@ -228,14 +206,9 @@ fn show(invocation: &Invocation, name: &str) -> Result<()> {
     if out.json {
         return out.json(&definition);
     }
-    out.line(format!("name       {}", definition.name))?;
-    out.line(format!("title      {}", definition.title))?;
-    if let Some(reference) = &definition.reference {
-        out.line(format!("reference  {reference}"))?;
-    }
-    out.line(format!("delta      {}", definition.delta))?;
+    out.fields(&definition, &["actions"], &Zone::default())?;
     let mut actions = definition.actions.iter();
-    actions.try_for_each(|action| out.line(format!("action     {action}")))
+    actions.try_for_each(|action| out.line(format!("action         {action}")))
 }
 
 fn remove(invocation: &Invocation, name: &str, force: bool) -> Result<()> {

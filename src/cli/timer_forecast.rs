@@ -54,25 +54,29 @@ impl Args {
             }
             (None, None) => Some(session.now()),
         };
-        let most = match (self.limit, invocation.out.json) {
-            (Some(limit), _) => limit,
-            (None, true) => timer.levels(),
-            (None, false) => SHOWN,
-        };
-        let levels = 0..timer.levels().min(most);
-        let entries = levels.filter_map(|level| entry(&timer, zone, from, level));
-        let entries: Vec<_> = entries.collect();
-        if invocation.out.json {
-            return invocation.out.json(&entries);
-        }
+        let shown = if invocation.out.json { u32::MAX } else { SHOWN };
+        let most = self.limit.unwrap_or(shown).min(timer.levels());
+        let entries = (0..most).filter_map(|level| entry(&timer, zone, from, level));
         let no_date = match from {
             Some(_) => "outside the years 0000 to 9999",
             None => "waits for a date",
         };
-        print(invocation, zone, no_date, &entries)?;
-        match timer.levels() - timer.levels().min(most) {
-            0 => Ok(()),
-            more => invocation.out.line(format!("and {more} more: --limit")),
+        let headings = ["LEVEL", "DUE", "STATE", "MAIL", "METHOD"];
+        let out = &invocation.out;
+        out.list(&entries.collect::<Vec<_>>(), headings, |entry| {
+            let due = entry.due_at.map(|due| zone.show(due));
+            let mails = Some(entry.mail.join(", ")).filter(|mails| !mails.is_empty());
+            [
+                entry.level.to_string(),
+                due.unwrap_or_else(|| no_date.to_owned()),
+                or_dash(entry.state),
+                or_dash(mails),
+                or_dash(entry.method),
+            ]
+        })?;
+        match timer.levels() - most {
+            more if more > 0 && !out.json => out.line(format!("and {more} more: --limit")),
+            _ => Ok(()),
         }
     }
 }
@@ -83,33 +87,14 @@ fn entry<'a>(
     from: Option<Timestamp>,
     number: u32,
 ) -> Option<Entry<'a>> {
-    let due_at = from.and_then(|from| timer.due_at(zone, from, number).ok().flatten());
-    timer.level(number).map(|(level, action)| Entry {
+    let (level, action) = timer.level(number)?;
+    Some(Entry {
         level: number,
         action: level.action,
         iteration: level.iteration,
-        due_at,
+        due_at: from.and_then(|from| timer.due_at(zone, from, number).ok().flatten()),
         state: action.state.as_deref(),
         mail: &action.mail,
         method: action.method.as_deref(),
     })
-}
-
-fn print(invocation: &Invocation, zone: &Zone, no_date: &str, entries: &[Entry<'_>]) -> Result<()> {
-    let rows = entries.iter().map(|entry| {
-        let due = entry.due_at.map(|due| zone.show(due));
-        [
-            entry.level.to_string(),
-            due.unwrap_or_else(|| no_date.to_owned()),
-            or_dash(entry.state),
-            match entry.mail {
-                [] => "-".to_owned(),
-                mails => mails.join(", "),
-            },
-            or_dash(entry.method),
-        ]
-    });
-    invocation
-        .out
-        .table(["LEVEL", "DUE", "STATE", "MAIL", "METHOD"], rows)
 }

@@ -95,13 +95,15 @@ pub(crate) struct AttachmentView {
 }
 
 /// How many attachments there are.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(crate) struct AttachmentCounts {
     pub(crate) attached: i64,
     /// Those that wait for a date.
     pub(crate) waiting: i64,
     /// Those whose level has failed and is tried again.
     pub(crate) failing: i64,
+    /// Levels that were skipped, and not fired by hand.
+    pub(crate) skipped: i64,
 }
 
 impl Attachment {

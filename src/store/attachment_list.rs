@@ -54,7 +54,8 @@ impl Store {
     pub(crate) fn count_attachments(&self) -> Result<AttachmentCounts> {
         let counts = self.find(
             "SELECT count(*) AS attached, count(*) FILTER (WHERE due_at IS NULL) AS waiting,
-                    count(*) FILTER (WHERE attempts > 0) AS failing
+                    count(*) FILTER (WHERE attempts > 0) AS failing,
+                    (SELECT count(*) FROM firing WHERE status = 'skipped') AS skipped
                FROM attachment",
             [],
             |row| {
@@ -62,6 +63,7 @@ impl Store {
                     attached: row.get("attached")?,
                     waiting: row.get("waiting")?,
                     failing: row.get("failing")?,
+                    skipped: row.get("skipped")?,
                 })
             },
         )?;

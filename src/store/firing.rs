@@ -73,12 +73,6 @@ impl Store {
         let found = self.find(sql, [before], |row| row.get("firings"))?;
         Ok(found.unwrap_or(0))
     }
-
-    /// How many were skipped and not fired by hand.
-    pub(crate) fn count_skipped(&self) -> Result<i64> {
-        let sql = "SELECT count(*) AS firings FROM firing WHERE status = 'skipped'";
-        Ok(self.find(sql, [], |row| row.get("firings"))?.unwrap_or(0))
-    }
 }
 
 fn firing(row: &Row<'_>) -> rusqlite::Result<Firing> {
