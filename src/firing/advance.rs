@@ -369,7 +369,6 @@ impl<'a> Advance<'a> {
             let message = format!("skipped, past its hour limit: {error}");
             batch.report(Issue {
                 is_news: true,
-                is_final: true,
                 ..issue_of(self.store, row, &message)?
             });
         }

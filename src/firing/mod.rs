@@ -29,7 +29,6 @@ fn issue_of(store: &Store, row: &Attachment, message: &str) -> Result<Issue> {
         },
         message: format!("timer {name} on document {document}, level {level}: {message}"),
         is_news: row.attempts == 0,
-        is_final: false,
     })
 }
 

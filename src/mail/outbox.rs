@@ -298,7 +298,6 @@ impl Attempt {
                         subject: Subject::Mail(email.id),
                         message: format!("{what} was not sent to all: {reasons}"),
                         is_news: true,
-                        is_final: true,
                     });
                 }
                 return;
@@ -317,7 +316,6 @@ impl Attempt {
             subject: Subject::Mail(email.id),
             message: format!("{what} to {}: {error}{end}", email.recipients()),
             is_news: email.attempts == 0 || is_final,
-            is_final,
         });
     }
 

@@ -43,8 +43,6 @@ pub struct Issue {
     /// Whether it is mailed: a first failure is, and a final one. Of an error of the run itself, or of the way out of all
     /// mails, the note of the last tick tells.
     pub is_news: bool,
-    /// Whether nothing more is tried about it.
-    pub is_final: bool,
 }
 
 impl Issue {
@@ -54,7 +52,6 @@ impl Issue {
             subject: Subject::Run,
             message: message.into(),
             is_news: false,
-            is_final: false,
         }
     }
 

@@ -110,7 +110,6 @@ fn more(kind: Kind, count: u64, is_news: bool) -> Issue {
         subject: Subject::More(kind, count),
         message: format!("{count} more {what}: 'runner {command}"),
         is_news,
-        is_final: false,
     }
 }
 
@@ -123,7 +122,6 @@ mod tests {
             subject: Subject::Task(task),
             message: format!("task {task} failed"),
             is_news,
-            is_final: false,
         }
     }
 

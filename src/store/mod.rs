@@ -336,8 +336,8 @@ impl Store {
     }
 
     /// The plan that SQLite makes for a statement, a line a step: tests hold the indexes by it.
-    #[doc(hidden)]
-    pub fn plan(&self, sql: &str) -> Result<String> {
+    #[cfg(test)]
+    pub(crate) fn plan(&self, sql: &str) -> Result<String> {
         let mut statement = self
             .connection
             .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;

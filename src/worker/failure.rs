@@ -42,7 +42,6 @@ impl Failure<'_> {
             subject,
             message: format!("task {task} ({method}) {how}{}", again.unwrap_or_default()),
             is_news: is_first || is_final,
-            is_final,
         })
     }
 }
