@@ -520,7 +520,7 @@ fn no_name_breaks_a_row_or_a_line_of_what_is_shown() {
     let shown = home.ok(["task", "show", "1"]);
     assert!(shown.contains("a status   forged"), "{shown}");
     let shown = home.ok(["mail", "show", "1"]);
-    assert!(shown.contains("Subject: one To: e@x.org"), "{shown}");
+    assert!(shown.contains("subject        one To: e@x.org"), "{shown}");
     let shown = home.ok(["doc", "show", "k"]);
     assert!(shown.contains("one two three"), "{shown}");
 }

@@ -60,8 +60,8 @@ fn a_preview_is_the_mail_that_would_be_sent() {
     assert_eq!(home.json(["template", "preview", "reminder", "1"]), preview);
     assert_eq!(
         home.ok(["template", "preview", "reminder", "C-7"]),
-        "From: Runner <runner@example.org>\nTo: Ann <ann@example.org>, bob@example.org\nCc: boss@example.org\n\
-         Subject: Relance : Contrat <A & B>\n\nDue 2026-04-15\n\n--- as HTML ---\n\n<p>Contrat &lt;A &amp; B&gt;</p>"
+        "from           Runner <runner@example.org>\nto             Ann <ann@example.org>, bob@example.org\n\
+         cc             boss@example.org\nsubject        Relance : Contrat <A & B>\n\nDue 2026-04-15\n\n--- as HTML ---\n\n<p>Contrat &lt;A &amp; B&gt;</p>"
     );
 }
 
