@@ -46,6 +46,10 @@ impl Functions {
         Ok(Methods::new(store.list_methods()?, names))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Function> {
         self.0.get(name).cloned()
     }

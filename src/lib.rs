@@ -38,6 +38,7 @@ mod error;
 mod firing;
 mod functions;
 mod json;
+mod lock;
 mod mail;
 mod model;
 mod rehearsal;

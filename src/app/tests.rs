@@ -193,6 +193,8 @@ fn tasks_that_wait_for_a_function_at_work_go_back_to_be_run_by_others() {
         Ok(Value::Null)
     });
     program.max_running = "1";
+    // After a short one more are claimed than can start at once.
+    program.add(json!({}));
     program.add(json!({"params": {"waits": true}}));
     let others: Vec<i64> = (0..3).map(|_| program.add(json!({}))).collect();
     let store = program.open();
@@ -206,7 +208,7 @@ fn tasks_that_wait_for_a_function_at_work_go_back_to_be_run_by_others() {
         }
         is_done.store(true, Ordering::Release);
     });
-    assert_eq!(program.tick().tasks.completed, 4);
+    assert_eq!(program.tick().tasks.completed, 5);
     watch.join().unwrap();
 }
 

@@ -14,6 +14,7 @@ use super::transport::{Delivery, DeliveryError, Failure, Refusal};
 use super::{Transport, address};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::lock::WorkerLock;
 use crate::model::email::{Content, Email};
 use crate::model::issue::{Issue, Subject};
 use crate::model::settings::Settings;
@@ -23,7 +24,6 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::mail::{BEFORE_ALL, ClaimedMail, NewMail, Retry};
 use crate::time::Timestamp;
-use crate::worker::lock::WorkerLock;
 
 /// For how long mails are sent before tasks have their turn: a slow server does not hold them up.
 const SEND_BUDGET: Duration = Duration::from_secs(10);

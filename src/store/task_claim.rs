@@ -147,38 +147,24 @@ impl Store {
     /// Ends an attempt, if it is still this worker's. Whether it was.
     pub(crate) fn finish_task(&self, attempt: Attempt, end: &TaskEnd) -> Result<bool> {
         let lasted = i64::try_from(end.lasted.as_millis()).unwrap_or(i64::MAX);
-        let finished = match end {
-            // Most ends are of this kind, and need not touch what only the others change.
-            TaskEnd {
-                status: Status::Completed,
-                progress: None,
-                result: None,
-                ..
-            } => self.execute(
-                "UPDATE task SET status = 'COMPLETED', ended_at = ?4, duration_ms = ?5, exit_code = ?6,
-                                 worker_id = NULL, stop_requested = NULL
-                  WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
-                params![attempt.task, attempt.number, attempt.worker, end.at, lasted, end.exit_code],
-            )?,
-            _ => self.execute(
-                "UPDATE task SET status = ?4, deferred = ?5 IS NOT NULL, run_at = coalesce(?5, run_at), ended_at = ?6,
-                                 duration_ms = ?7, exit_code = ?8, progress = ?9, result = ?10,
-                                 worker_id = NULL, stop_requested = NULL
-                  WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
-                params![
-                    attempt.task,
-                    attempt.number,
-                    attempt.worker,
-                    end.again_at.map_or(end.status, |_| Status::ToRun),
-                    end.again_at,
-                    end.at,
-                    lasted,
-                    end.exit_code,
-                    end.progress,
-                    end.result,
-                ],
-            )?,
-        };
+        let finished = self.execute(
+            "UPDATE task SET status = ?4, deferred = ?5 IS NOT NULL, run_at = coalesce(?5, run_at), ended_at = ?6,
+                             duration_ms = ?7, exit_code = ?8, progress = ?9, result = ?10,
+                             worker_id = NULL, stop_requested = NULL
+              WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
+            params![
+                attempt.task,
+                attempt.number,
+                attempt.worker,
+                end.again_at.map_or(end.status, |_| Status::ToRun),
+                end.again_at,
+                end.at,
+                lasted,
+                end.exit_code,
+                end.progress,
+                end.result,
+            ],
+        )?;
         if let (true, None, Some(attachment)) = (finished > 0, end.again_at, end.attachment) {
             self.wake_attachment(attachment)?;
         }

@@ -4,11 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use super::execution::Finished;
-use super::lock::WorkerLock;
 use super::output::Unwritten;
-use super::{RETRY_INTERVAL, Selection};
+use super::{RETRY_INTERVAL, SPARE_TIME, Selection};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::lock::WorkerLock;
 use crate::model::task::{LogEntry, Severity, Status, Stop, next_attempt};
 use crate::store::Store;
 use crate::store::task_claim::{Attempt, ClaimedTask, TaskEnd};
@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 
 /// How many tasks a slot claims to be started soon after those that are under way, when these were short.
 const SPARES: usize = 4;
+/// As many in a program that has functions, which may be done in no time.
+const FUNCTION_SPARES: usize = 64;
 
 /// The rows of a worker.
 pub(super) struct Ledger<'a> {
@@ -48,36 +50,24 @@ pub(super) struct Changes<'c> {
     /// How many slots are in use, and how many claimed tasks wait.
     pub(super) busy: usize,
     pub(super) queued: usize,
-    pub(super) request: Request,
+    /// Whether to claim as many tasks as there are free slots, and how many more the handlers that are at work can take.
+    pub(super) may_claim: bool,
+    pub(super) room: usize,
 }
 
 /// What an execution that goes on has said.
 pub(super) struct Said {
-    pub(super) execution: u64,
     pub(super) task: i64,
     pub(super) attempt: u32,
     pub(super) unwritten: Unwritten,
-}
-
-/// What to claim.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Request {
-    Nothing,
-    /// As many tasks as there are free slots.
-    Ready {
-        /// How many more the handlers that are at work can take.
-        room: usize,
-        /// Whether some are claimed to be started soon.
-        with_spares: bool,
-    },
 }
 
 /// What a commit came to.
 pub(super) struct Committed {
     /// What became of each finished attempt, in their order.
     pub(super) ends: Vec<Recorded>,
-    /// Executions whose output the database does not take, and why.
-    pub(super) refused: Vec<(u64, String)>,
+    /// Tasks whose output the database does not take, and why.
+    pub(super) refused: Vec<(i64, String)>,
     pub(super) claims: Vec<ClaimedTask>,
     /// Whether more may be ready.
     pub(super) may_be_more: bool,
@@ -95,13 +85,15 @@ pub(super) struct Recorded {
     pub(super) level_attempts: Option<u32>,
 }
 
-/// What a commit does without, after a failure.
-#[derive(Clone, Copy)]
-struct Mode {
-    /// The files that handlers gave back are stored.
-    with_files: bool,
+/// How a commit is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Plain,
     /// Each attempt has a savepoint: one whose rows are refused does no harm to the others.
-    with_savepoints: bool,
+    Savepoints,
+    /// The files that handlers gave back are not stored: one may be too large for what is left of the disk, and the rest
+    /// not.
+    WithoutFiles,
 }
 
 impl<'a> Ledger<'a> {
@@ -136,13 +128,6 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The end of an attempt is in the database: the note of its start is needed no more.
-    pub(super) fn forget(&mut self, finished: &Finished) {
-        if let (Some(lock), Some(place)) = (&mut self.lock, finished.place) {
-            lock.free_place(place);
-        }
-    }
-
     /// The database takes nothing now: it is tried again soon.
     pub(super) fn suspend(&mut self, error: &Error) {
         let now = self.ctx.clock.elapsed();
@@ -171,32 +156,13 @@ impl<'a> Ledger<'a> {
 
     /// Writes all of it, or nothing: then it can be tried again.
     pub(super) fn commit(&mut self, changes: &Changes<'_>) -> Result<Committed> {
-        let plain = Mode {
-            with_files: true,
-            with_savepoints: false,
-        };
         let has_file = |finished: &Finished| finished.output.lock().file.is_some();
-        match self.try_commit(changes, plain) {
-            // A file may be too large for what is left of the disk, and the rest not.
+        match self.try_commit(changes, Mode::Plain) {
             Err(error) if error.is_full() && changes.finished.iter().any(has_file) => {
-                let with_files = false;
-                self.try_commit(
-                    changes,
-                    Mode {
-                        with_files,
-                        ..plain
-                    },
-                )
+                self.try_commit(changes, Mode::WithoutFiles)
             }
             Err(error) if !error.is_about_the_database() => {
-                let with_savepoints = true;
-                self.try_commit(
-                    changes,
-                    Mode {
-                        with_savepoints,
-                        ..plain
-                    },
-                )
+                self.try_commit(changes, Mode::Savepoints)
             }
             committed => committed,
         }
@@ -270,9 +236,9 @@ impl<'a> Ledger<'a> {
         slots: usize,
     ) -> Result<(Vec<ClaimedTask>, bool)> {
         let (store, now) = (self.ctx.store, self.ctx.clock.now());
-        let Request::Ready { room, with_spares } = changes.request else {
+        if !changes.may_claim {
             return Ok((Vec::new(), false));
-        };
+        }
         if let Selection::Id(id) = self.selection {
             let is_first = self.lock.is_none();
             let claimed = is_first
@@ -280,9 +246,8 @@ impl<'a> Ledger<'a> {
                 .transpose()?;
             return Ok((claimed.flatten().into_iter().collect(), false));
         }
-        let spares = if with_spares { slots * SPARES } else { 0 };
-        let free = slots - changes.busy + room;
-        let wanted = (free + spares).saturating_sub(changes.queued);
+        let free = slots - changes.busy + changes.room;
+        let wanted = (free + self.spares(changes, slots)).saturating_sub(changes.queued);
         // Without a slot nothing can be started soon.
         if free == 0 || wanted == 0 {
             return Ok((Vec::new(), slots > 0));
@@ -293,8 +258,20 @@ impl<'a> Ledger<'a> {
         Ok((claims, may_be_more))
     }
 
+    fn spares(&self, changes: &Changes<'_>, slots: usize) -> usize {
+        let is_short = |finished: &Finished| finished.lasted < SPARE_TIME;
+        if !changes.finished.iter().any(is_short) {
+            return 0;
+        }
+        if self.ctx.functions.is_empty() {
+            slots * SPARES
+        } else {
+            slots * FUNCTION_SPARES
+        }
+    }
+
     fn record(&self, worker: i64, finished: &Finished, mode: Mode) -> Result<Recorded> {
-        if !mode.with_savepoints {
+        if mode != Mode::Savepoints {
             return self.finish(worker, finished, mode);
         }
         let store = self.ctx.store;
@@ -334,16 +311,15 @@ impl<'a> Ledger<'a> {
             progress: output.progress().cloned(),
             result: output.result.clone(),
         };
-        match store.finish_task(attempt(worker, finished), &end)? {
-            false => log::warn!(
+        if store.finish_task(attempt(worker, finished), &end)? {
+            store.write_logs(task.id, task.attempt, &output.unwritten().log)?;
+            drop(output);
+            self.store_file(finished, mode)?;
+        } else {
+            log::warn!(
                 "task {}: it is not this run's any more; its end is not noted",
                 task.id
-            ),
-            true => {
-                store.write_logs(task.id, task.attempt, &output.unwritten().log)?;
-                drop(output);
-                self.store_file(finished, mode)?;
-            }
+            );
         }
         let is_failure = matches!(finished.status, Status::Failed | Status::Interrupted);
         let level = task.attachment.filter(|_| is_failure);
@@ -404,11 +380,10 @@ impl<'a> Ledger<'a> {
         let path = store.files().folder().join(&file);
         let name = file.file_name().and_then(|name| name.to_str());
         let name = finished.mask.text(name.unwrap_or("output").to_owned());
-        let stored = match mode.with_files {
-            true => {
-                store.attempt(|store| store.put_task_file(task.id, FileKind::Output, &name, &path))
-            }
-            false => Err(Error::io(&path, io::ErrorKind::StorageFull.into())),
+        let stored = if mode == Mode::WithoutFiles {
+            Err(Error::io(&path, io::ErrorKind::StorageFull.into()))
+        } else {
+            store.attempt(|store| store.put_task_file(task.id, FileKind::Output, &name, &path))
         };
         match stored {
             Err(error) if store.in_transaction() => {
@@ -466,7 +441,7 @@ fn error_entry(at: Timestamp, message: String) -> LogEntry {
 }
 
 /// Writes logs and progress of executions that go on; those that the database refuses.
-fn write_said(store: &Store, worker: i64, said: &[Said], mode: Mode) -> Result<Vec<(u64, String)>> {
+fn write_said(store: &Store, worker: i64, said: &[Said], mode: Mode) -> Result<Vec<(i64, String)>> {
     let write = |store: &Store, said: &Said| {
         store.write_logs(said.task, said.attempt, &said.unwritten.log)?;
         let attempt = Attempt {
@@ -479,13 +454,15 @@ fn write_said(store: &Store, worker: i64, said: &[Said], mode: Mode) -> Result<V
     };
     let mut refused = Vec::new();
     for said in said {
-        let written = match mode.with_savepoints {
-            true => store.attempt(|store| write(store, said)),
-            false => write(store, said),
+        let has_savepoint = mode == Mode::Savepoints;
+        let written = if has_savepoint {
+            store.attempt(|store| write(store, said))
+        } else {
+            write(store, said)
         };
         match written {
-            Err(error) if mode.with_savepoints && !error.is_about_the_database() => {
-                refused.push((said.execution, error.to_string()));
+            Err(error) if has_savepoint && !error.is_about_the_database() => {
+                refused.push((said.task, error.to_string()));
             }
             written => written?,
         }

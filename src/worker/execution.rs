@@ -1,5 +1,6 @@
 //! One attempt at a task, whoever does the work: a process of its own, a resident handler or a function.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use super::commit::Said;
-use super::lock::{WorkerLock, folder_prefix};
 use super::mask::Mask;
 use super::output::SharedOutput;
 use crate::clock::Clock;
@@ -20,6 +20,8 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::functions::TaskInput;
 use crate::json::Json;
+use crate::lock::{StartNote, WorkerLock, folder_prefix};
+use crate::model::issue::{Issue, Subject};
 use crate::model::method::Method;
 use crate::model::task::{Severity, Status, Stop};
 use crate::store::Store;
@@ -46,8 +48,6 @@ impl Moment {
 
 /// An attempt that was started, or is about to be.
 pub(super) struct Execution {
-    /// What tells it from all others of this worker.
-    pub(super) number: u64,
     pub(super) task: ClaimedTask,
     pub(super) output: SharedOutput,
     pub(super) mask: Mask,
@@ -61,8 +61,7 @@ pub(super) struct Execution {
     pub(super) refused: Option<String>,
     /// Tells a function that it should return.
     pub(super) stop: Arc<AtomicBool>,
-    /// The place of the note of its start.
-    pub(super) place: usize,
+    pub(super) note: StartNote,
     retries: u32,
     document: Option<Json>,
     folder: Option<TaskFolder>,
@@ -114,8 +113,7 @@ pub(super) struct Finished {
     pub(super) lasted: Duration,
     /// How often the task may be tried again.
     pub(super) retries: u32,
-    /// The place of the note of its start, if there is one.
-    pub(super) place: Option<usize>,
+    pub(super) note: StartNote,
     /// Kept until the file that the handler gave back, which may be in it, is stored.
     _folder: Option<TaskFolder>,
 }
@@ -150,49 +148,59 @@ fn time_limit(ctx: &Context<'_>, method: &Method, task: &ClaimedTask) -> Result<
 }
 
 impl Execution {
-    /// Reads the document and lays out the file. The task again when that cannot be done.
-    pub(super) fn prepare(
-        ctx: &Context<'_>,
+    pub(super) fn new(
+        clock: &Clock,
         lock: &mut WorkerLock,
-        method: &Method,
-        number: u64,
+        method_retries: u32,
         task: ClaimedTask,
-    ) -> Result<Self, (ClaimedTask, Error)> {
-        let document = || match task.document {
-            Some(id) => ctx.store.document_for_handler(id),
-            None => Ok(None),
-        };
-        let prepared = time_limit(ctx, method, &task).and_then(|limit| {
-            Ok((
-                limit,
-                document()?,
-                TaskFolder::lay_out(ctx.store, lock.id, &task)?,
-            ))
-        });
-        let (limit, document, folder) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return Err((task, error)),
-        };
-        Ok(Self {
-            number,
-            output: SharedOutput::new(task.last_log, *ctx.clock),
+    ) -> Self {
+        Self {
+            output: SharedOutput::new(task.last_log, *clock),
             mask: Mask::new(task.hidden_params.as_ref()),
-            started: ctx.clock.elapsed(),
-            limit,
+            started: clock.elapsed(),
+            limit: None,
             cause: None,
             refused: None,
             stop: Arc::default(),
-            place: lock.take_place(),
-            retries: task.retries.unwrap_or(method.retries),
-            document,
-            folder,
+            note: lock.start_note(task.id, task.attempt),
+            retries: task.retries.unwrap_or(method_retries),
+            document: None,
+            folder: None,
             task,
-        })
+        }
+    }
+
+    /// Reads the document and lays out the file.
+    pub(super) fn prepare(
+        &mut self,
+        ctx: &Context<'_>,
+        worker: i64,
+        method: &Method,
+    ) -> Result<()> {
+        self.limit = time_limit(ctx, method, &self.task)?;
+        if let Some(document) = self.task.document {
+            self.document = ctx.store.document_for_handler(document)?;
+        }
+        self.folder = TaskFolder::lay_out(ctx.store, worker, &self.task)?;
+        Ok(())
     }
 
     /// Where the task's file lies.
     pub(super) fn file(&self) -> Option<&Path> {
         self.folder.as_ref().map(|folder| folder.file.as_path())
+    }
+
+    /// The variables of a process that does this task alone.
+    pub(super) fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let task = &self.task;
+        let mut variables: Vec<(&str, OsString)> = vec![
+            ("RUNNER_TASK", task.id.to_string().into()),
+            ("RUNNER_METHOD", task.method.clone().into()),
+        ];
+        let document = task.document.map(|id| id.to_string());
+        variables.extend(document.map(|id| ("RUNNER_DOCUMENT", id.into())));
+        variables.extend(self.file().map(|file| ("RUNNER_FILE", file.into())));
+        variables
     }
 
     /// The line that a handler reads.
@@ -233,7 +241,7 @@ impl Execution {
 
     /// The task again, of an execution that was not begun.
     pub(super) fn unbegun(self, lock: &mut WorkerLock) -> ClaimedTask {
-        lock.free_place(self.place);
+        lock.free(&self.note);
         self.task
     }
 
@@ -241,7 +249,6 @@ impl Execution {
     pub(super) fn said(&self) -> Option<Said> {
         let unwritten = self.output.lock().unwritten();
         (self.refused.is_none() && !unwritten.is_empty()).then(|| Said {
-            execution: self.number,
             task: self.task.id,
             attempt: self.task.attempt,
             unwritten,
@@ -273,37 +280,11 @@ impl Execution {
             at: at.time,
             lasted: at.elapsed.saturating_sub(self.started),
             retries: if is_retried { self.retries } else { 0 },
-            place: Some(self.place),
+            note: self.note,
             task: self.task,
             output: self.output,
             mask: self.mask,
             _folder: self.folder,
-        }
-    }
-}
-
-impl Finished {
-    /// An attempt that failed before anything was started.
-    pub(super) fn unstarted(
-        task: ClaimedTask,
-        retries: u32,
-        reason: String,
-        clock: &Clock,
-    ) -> Self {
-        let mask = Mask::new(task.hidden_params.as_ref());
-        let output = SharedOutput::new(task.last_log, *clock);
-        output.lock().log(Severity::Error, mask.text(reason), None);
-        Self {
-            task,
-            output,
-            mask,
-            status: Status::Failed,
-            exit_code: None,
-            at: clock.now(),
-            lasted: Duration::ZERO,
-            retries,
-            place: None,
-            _folder: None,
         }
     }
 }
@@ -323,6 +304,48 @@ impl Cause {
             ),
         };
         (status, Some(reason))
+    }
+}
+
+/// An attempt that did not come to its end.
+pub(super) struct Failure<'f> {
+    pub(super) task: i64,
+    pub(super) method: &'f str,
+    pub(super) attempt: u32,
+    /// The attachment whose level waits for the task, and how often that level has failed.
+    pub(super) level: Option<(i64, u32)>,
+    pub(super) again_at: Option<Timestamp>,
+    /// Such as “failed: the disk is full”.
+    pub(super) how: String,
+}
+
+impl Failure<'_> {
+    /// What to tell. When a level waits for a task that is over for good, the timers tell.
+    pub(super) fn issue(&self, ctx: &Context<'_>) -> Option<Issue> {
+        let is_final = self.again_at.is_none();
+        if is_final && self.level.is_some() {
+            return None;
+        }
+        let subject = match self.level {
+            Some((attachment, _)) => Subject::Level {
+                attachment,
+                task: Some(self.task),
+            },
+            None => Subject::Task(self.task),
+        };
+        let is_first = self.attempt == 1 && self.level.is_none_or(|(_, attempts)| attempts == 0);
+        let zone = ctx.settings.zone().unwrap_or_default();
+        let again = self
+            .again_at
+            .map(|at| format!("; it is tried again at {}", zone.show(at)));
+        let Self {
+            task, method, how, ..
+        } = self;
+        Some(Issue {
+            subject,
+            message: format!("task {task} ({method}) {how}{}", again.unwrap_or_default()),
+            is_news: is_first || is_final,
+        })
     }
 }
 

@@ -1,30 +1,30 @@
-//! A handler at work, as the worker sees it: a process for one task, a resident process, or a thread that calls functions.
+//! A handler at work, as the worker sees it: a process or a function for one task, or a resident process for many.
 //! Each takes one of the slots that `task.max_running` allows, as long as it holds a task.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::event::{Obstacle, Reporter};
-use super::execution::{Cause, Execution};
-use super::function::{Call, Calls};
-use super::lock::StartNotes;
-use super::process::{ProcessGroup, Program};
+use super::execution::{Cause, End, Execution, Moment};
+use super::function::Call;
+use super::process::{ProcessGroup, TaskProcess, cannot_start};
 use super::resident::{Delivery, Inbox, Resident};
-use super::task_process::TaskProcess;
+use super::starter::Program;
+use crate::clock::Clock;
+use crate::error::{Error, is_shortage};
 use crate::functions::Function;
 use crate::model::method::Method;
 use crate::model::task::Severity;
 
 /// How long a handler has between SIGTERM and SIGKILL, and a function to return.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many tasks wait for a thread that calls functions.
-const FUNCTION_PIPELINE: usize = 64;
 /// Enough for a thread that reads the output of a process.
 const STACK: usize = 512 * 1024;
 
@@ -32,7 +32,10 @@ pub(super) struct Handler {
     pub(super) number: u64,
     /// What it is at, and then what it was given to do after that.
     pub(super) held: VecDeque<Execution>,
-    link: Link,
+    /// `None` for a function, which nobody can signal.
+    group: Option<Arc<ProcessGroup>>,
+    /// What a resident handler is given its tasks by, and its method.
+    resident: Option<(Arc<Inbox>, String)>,
     /// How many tasks it can hold.
     capacity: usize,
     /// Since when the first that it holds is the first.
@@ -41,104 +44,78 @@ pub(super) struct Handler {
     kill_at: Option<Duration>,
     /// Whether it takes no more tasks.
     is_closed: bool,
-    /// Whether it is a function that does not return.
-    is_given_up: bool,
     /// How many tasks it is done with.
     pub(super) done: u64,
 }
 
-enum Link {
-    Task(Arc<ProcessGroup>),
-    Resident {
-        method: String,
-        group: Arc<ProcessGroup>,
-        inbox: Arc<Inbox>,
-    },
-    Functions(Calls),
-}
-
 impl Handler {
-    fn new(reporter: &Reporter, link: Link, capacity: usize) -> Self {
+    fn new(reporter: &Reporter, group: Option<&Arc<ProcessGroup>>) -> Self {
         Self {
             number: reporter.handler,
             held: VecDeque::new(),
-            link,
-            capacity,
+            group: group.cloned(),
+            resident: None,
+            capacity: 1,
             head_since: Duration::ZERO,
             kill_at: None,
             is_closed: false,
-            is_given_up: false,
             done: 0,
         }
     }
 
     /// Starts a process for this one task, which it is to hold then.
-    pub(super) fn start_task(
+    pub(super) fn start_process(
         execution: &Execution,
         program: Program,
-        notes: StartNotes,
         reporter: Reporter,
     ) -> Result<Self, Obstacle> {
         let group = Arc::<ProcessGroup>::default();
-        let handler = Self::new(&reporter, Link::Task(Arc::clone(&group)), 1);
+        let handler = Self::new(&reporter, Some(&group));
         let input = execution.input_line(reporter.clock.now());
-        let process = TaskProcess::new(execution, group, notes, reporter);
-        start_thread(move || process.run(program, &input))?;
+        let process = TaskProcess::new(execution, program, input);
+        start_thread(Some(STACK), reporter, move |_| process.run(&group))?;
         Ok(handler)
     }
 
-    /// Starts a resident handler.
+    /// Calls a function for this one task, which it is to hold then.
+    pub(super) fn start_function(
+        execution: &Execution,
+        function: Function,
+        reporter: Reporter,
+    ) -> Result<Self, Obstacle> {
+        let handler = Self::new(&reporter, None);
+        let call = Call::new(execution, function);
+        start_thread(None, reporter, move |_| call.run())?;
+        Ok(handler)
+    }
+
     pub(super) fn start_resident(
         method: &Method,
         program: Program,
-        notes: StartNotes,
         reporter: Reporter,
     ) -> Result<Self, Obstacle> {
         let group = Arc::<ProcessGroup>::default();
         let inbox = Inbox::new().map_err(|error| Obstacle::starting(&method.name, &error))?;
         let inbox = Arc::new(inbox);
-        let link = Link::Resident {
-            method: method.name.clone(),
-            group: Arc::clone(&group),
-            inbox: Arc::clone(&inbox),
+        let handler = Self {
+            resident: Some((Arc::clone(&inbox), method.name.clone())),
+            capacity: usize::try_from(method.pipeline).unwrap_or(1).max(1),
+            ..Self::new(&reporter, Some(&group))
         };
-        let pipeline = usize::try_from(method.pipeline).unwrap_or(1);
-        let handler = Self::new(&reporter, link, pipeline.max(1));
-        let resident = Resident::new(method.name.clone(), inbox, group, notes, reporter);
-        start_thread(move || resident.run(program))?;
+        let name = method.name.clone();
+        start_thread(Some(STACK), reporter, move |reporter| {
+            Resident::new(name, inbox, group, reporter).run(program)
+        })?;
         Ok(handler)
-    }
-
-    /// Starts a thread for functions.
-    pub(super) fn start_functions(reporter: Reporter) -> Result<Self, Obstacle> {
-        let calls = Calls::start(reporter.clone());
-        let calls = calls.map_err(|error| Obstacle::starting("a thread", &error))?;
-        Ok(Self::new(
-            &reporter,
-            Link::Functions(calls),
-            FUNCTION_PIPELINE,
-        ))
-    }
-
-    /// Whether it can take tasks of this method.
-    pub(super) fn serves(&self, wanted: &Method) -> bool {
-        match &self.link {
-            Link::Task(_) => false,
-            Link::Resident { method, .. } => *method == wanted.name,
-            Link::Functions(_) => wanted.native,
-        }
     }
 
     /// The method of a resident handler.
     pub(super) fn resident_method(&self) -> Option<&str> {
-        match &self.link {
-            Link::Resident { method, .. } => Some(method),
-            _ => None,
-        }
+        self.resident.as_ref().map(|(_, method)| method.as_str())
     }
 
-    pub(super) fn is_function(&self) -> bool {
-        matches!(self.link, Link::Functions(_))
+    pub(super) fn is_process(&self) -> bool {
+        self.group.is_some()
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -147,10 +124,10 @@ impl Handler {
 
     /// How many more tasks it takes.
     pub(super) fn room(&self) -> usize {
-        match self.is_closed || self.kill_at.is_some() {
-            true => 0,
-            false => self.capacity.saturating_sub(self.held.len()),
+        if self.is_closed || self.kill_at.is_some() {
+            return 0;
         }
+        self.capacity.saturating_sub(self.held.len())
     }
 
     /// Whether it is at work and could be given as much again.
@@ -158,42 +135,12 @@ impl Handler {
         self.is_busy() && self.room() * 2 >= self.capacity
     }
 
-    /// Gives a resident handler another task; the task again when the process has just ended.
-    pub(super) fn deliver(&mut self, execution: Execution, line: Vec<u8>) -> Result<(), Execution> {
-        let Link::Resident { inbox, .. } = &self.link else {
-            return Err(execution);
-        };
-        let delivered = inbox.deliver(Delivery {
-            execution: execution.number,
-            task: execution.task.id,
-            attempt: execution.task.attempt,
-            line,
-            hidden_params: execution.task.hidden_params.clone(),
-            output: execution.output.clone(),
-            place: execution.place,
-        });
-        if !delivered {
-            self.is_closed = true;
-            return Err(execution);
-        }
-        self.hold(execution);
-        Ok(())
-    }
-
-    /// Has a thread call a function.
-    pub(super) fn call(&mut self, execution: Execution, function: Function, notes: StartNotes) {
-        if let Link::Functions(calls) = &self.link {
-            calls.push(Call {
-                execution: execution.number,
-                function,
-                input: execution.function_input(),
-                output: execution.output.clone(),
-                mask: execution.mask.clone(),
-                notes,
-                place: execution.place,
-            });
-        }
-        self.hold(execution);
+    /// Gives a resident handler another task, which it is to hold then.
+    pub(super) fn deliver(&mut self, execution: &Execution, line: Vec<u8>) -> Result<(), Obstacle> {
+        let (inbox, _) = self.resident.as_ref().ok_or(Obstacle::Gone)?;
+        let delivered = inbox.deliver(Delivery::new(execution, line));
+        self.is_closed |= !delivered;
+        delivered.then_some(()).ok_or(Obstacle::Gone)
     }
 
     pub(super) fn hold(&mut self, execution: Execution) {
@@ -203,42 +150,15 @@ impl Handler {
         self.held.push_back(execution);
     }
 
-    /// Takes out an execution that is over, or was not begun.
-    pub(super) fn take(&mut self, number: u64, elapsed: Duration) -> Option<Execution> {
-        let place = self.held.iter().position(|held| held.number == number)?;
+    /// Takes out a task that is over, or was not begun.
+    pub(super) fn take(&mut self, task: i64, elapsed: Duration) -> Option<Execution> {
+        let place = self.held.iter().position(|held| held.task.id == task)?;
         let mut execution = self.held.remove(place)?;
         if place == 0 {
             execution.started = execution.started.max(self.head_since);
             self.head_since = elapsed;
-            if self.is_function() {
-                // It has returned: what it was asked to end by is over.
-                self.kill_at = None;
-            }
         }
         Some(execution)
-    }
-
-    /// Whether tasks wait for its thread.
-    pub(super) fn has_unbegun(&self) -> bool {
-        matches!(&self.link, Link::Functions(calls) if calls.has_waiting())
-    }
-
-    /// Takes out those of the wanted executions that its thread has not begun.
-    pub(super) fn take_unbegun(
-        &mut self,
-        is_wanted: impl Fn(&Execution) -> bool,
-    ) -> Vec<Execution> {
-        let Link::Functions(calls) = &self.link else {
-            return Vec::new();
-        };
-        let wanted = self.held.iter().filter(|held| is_wanted(held));
-        let wanted: Vec<u64> = wanted.map(|held| held.number).collect();
-        let taken = calls.take_back(|number| wanted.contains(&number));
-        let mut unbegun = Vec::with_capacity(taken.len());
-        for number in taken {
-            unbegun.extend(self.take(number, Duration::ZERO));
-        }
-        unbegun
     }
 
     /// Ends a task, or all that it holds: of a process that is the whole of it.
@@ -261,7 +181,7 @@ impl Handler {
 
     /// Tells a resident handler without tasks that none comes any more.
     pub(super) fn close(&mut self, elapsed: Duration) {
-        if let (Link::Resident { inbox, .. }, false) = (&self.link, self.is_closed) {
+        if let (Some((inbox, _)), false) = (&self.resident, self.is_closed) {
             inbox.close();
             self.kill_at.get_or_insert(elapsed + STOP_TIMEOUT);
             self.is_closed = true;
@@ -273,13 +193,9 @@ impl Handler {
         self.is_closed = true;
     }
 
-    /// Whether it is a function that does not return.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.is_given_up
-    }
-
-    /// Ends what is past its time limit, and kills what was asked to end and has not.
-    pub(super) fn enforce(&mut self, elapsed: Duration) {
+    /// Ends what is past its time limit, and kills what was asked to end and has not. Whether it is given up: a function
+    /// that does not return.
+    pub(super) fn enforce(&mut self, elapsed: Duration) -> bool {
         let head = self.held.front().filter(|head| head.cause.is_none());
         let limit = head.and_then(|head| Some(self.head_since + head.limit?));
         if limit.is_some_and(|limit| elapsed >= limit) {
@@ -290,13 +206,11 @@ impl Handler {
             self.terminate(elapsed);
         }
         if self.kill_at.is_none_or(|kill_at| elapsed < kill_at) {
-            return;
+            return false;
         }
         self.kill_at = Some(elapsed + STOP_TIMEOUT);
         self.kill();
-        if let (Link::Functions(calls), Some(head)) = (&self.link, self.held.front()) {
-            self.is_given_up = calls.give_up(head.number);
-        }
+        !self.is_process()
     }
 
     pub(super) fn kill(&self) {
@@ -304,10 +218,8 @@ impl Handler {
     }
 
     fn signal(&self, signal: Signal) {
-        let (Link::Task(group) | Link::Resident { group, .. }) = &self.link else {
-            return;
-        };
-        if let (Err(Errno::PERM), Some(head)) = (group.signal(signal), self.held.front()) {
+        let sent = self.group.as_ref().map(|group| group.signal(signal));
+        if let (Some(Err(Errno::PERM)), Some(head)) = (sent, self.held.front()) {
             let message = "its process cannot be ended: it runs as another user, who may";
             head.output
                 .lock()
@@ -316,10 +228,97 @@ impl Handler {
     }
 }
 
-fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Obstacle> {
-    let builder = thread::Builder::new()
-        .name("handler".to_owned())
-        .stack_size(STACK);
-    let started = builder.spawn(work).map(drop);
-    started.map_err(|error| Obstacle::starting("a thread", &error))
+/// Something that happened to a handler.
+pub(super) struct Event {
+    /// The number of the handler.
+    pub(super) handler: u64,
+    pub(super) at: Moment,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    /// The handler is done with this task.
+    Over(i64, End),
+    /// These tasks were not begun, and never will be by this handler.
+    NotBegun(Vec<i64>, Obstacle),
+    /// A resident handler has closed its output, and cannot say any more what it is done with.
+    OutputClosed,
+    /// The process has ended, or the function has returned, and with it what it was at; or it could not be started.
+    Exited(Result<End, Obstacle>),
+}
+
+/// What keeps a task from being begun.
+#[derive(Debug, Clone)]
+pub(super) enum Obstacle {
+    /// The handler takes no more: another one may.
+    Gone,
+    /// The machine has no room now.
+    Shortage(String),
+    /// Something is wrong with the handler or with what it is to be given.
+    Failure(String),
+}
+
+impl Obstacle {
+    /// A program or thread could not be started.
+    pub(super) fn starting(name: &str, error: &io::Error) -> Self {
+        let reason = cannot_start(name, error);
+        if is_shortage(error) {
+            Self::Shortage(reason)
+        } else {
+            Self::Failure(reason)
+        }
+    }
+
+    /// Without the note that it was started, nothing is.
+    pub(super) fn noting(error: &io::Error) -> Self {
+        Self::Shortage(format!("its start cannot be noted: {error}"))
+    }
+}
+
+impl From<Error> for Obstacle {
+    fn from(error: Error) -> Self {
+        if error.is_shortage() {
+            Self::Shortage(error.to_string())
+        } else {
+            Self::Failure(error.to_string())
+        }
+    }
+}
+
+/// Sends the events of a handler.
+pub(super) struct Reporter {
+    pub(super) handler: u64,
+    pub(super) clock: Clock,
+    pub(super) events: Sender<Event>,
+}
+
+impl Reporter {
+    pub(super) fn send(&self, what: What) {
+        let event = Event {
+            handler: self.handler,
+            at: Moment::now(&self.clock),
+            what,
+        };
+        // A worker that has given up listens no more.
+        let _ = self.events.send(event);
+    }
+}
+
+/// The thread of a handler, which tells of its end.
+fn start_thread(
+    stack: Option<usize>,
+    reporter: Reporter,
+    run: impl FnOnce(&Reporter) -> Result<End, Obstacle> + Send + 'static,
+) -> Result<(), Obstacle> {
+    let mut builder = thread::Builder::new().name("handler".to_owned());
+    if let Some(stack) = stack {
+        builder = builder.stack_size(stack);
+    }
+    let started = builder.spawn(move || {
+        let end = run(&reporter);
+        reporter.send(What::Exited(end));
+    });
+    started
+        .map(drop)
+        .map_err(|error| Obstacle::starting("a thread", &error))
 }

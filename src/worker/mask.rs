@@ -171,9 +171,10 @@ impl Patterns {
 
     fn places(&self, text: &str) -> impl Iterator<Item = Range<usize>> {
         self.automaton.find_overlapping_iter(text).map(|found| {
-            match self.is_beginning[found.pattern()] {
-                true => found.start()..text.len(),
-                false => found.range(),
+            if self.is_beginning[found.pattern()] {
+                found.start()..text.len()
+            } else {
+                found.range()
             }
         })
     }
@@ -183,7 +184,7 @@ impl Patterns {
 /// a line about any other, and of the last that it is done with.
 #[derive(Debug, Default)]
 pub(super) struct ResidentMask {
-    held: HashMap<u64, BTreeSet<String>>,
+    held: HashMap<i64, BTreeSet<String>>,
     done: VecDeque<BTreeSet<String>>,
     /// Patterns of the tasks that were added last; those of all others are in `mask`'s other part.
     newest: Vec<BTreeSet<String>>,
@@ -193,7 +194,7 @@ pub(super) struct ResidentMask {
 
 impl ResidentMask {
     /// Hides the values of a task that the process is about to be given.
-    pub(super) fn add(&mut self, execution: u64, hidden: Option<&Json>) {
+    pub(super) fn add(&mut self, task: i64, hidden: Option<&Json>) {
         let values = hidden.map(values_of).unwrap_or_default();
         if values.is_empty() {
             return;
@@ -201,7 +202,7 @@ impl ResidentMask {
         if !self.newest.contains(&values) {
             self.newest.push(values.clone());
         }
-        self.held.insert(execution, values);
+        self.held.insert(task, values);
         if self.newest.len() > NEW_TASKS {
             self.newest.clear();
             let all = self.held.values().chain(&self.done).flatten();
@@ -213,8 +214,8 @@ impl ResidentMask {
     }
 
     /// The process is done with a task, and may mention it for some time yet.
-    pub(super) fn remove(&mut self, execution: u64) {
-        self.done.extend(self.held.remove(&execution));
+    pub(super) fn remove(&mut self, task: i64) {
+        self.done.extend(self.held.remove(&task));
         if self.done.len() > REMEMBERED_TASKS {
             self.done.pop_front();
         }
@@ -508,7 +509,7 @@ mod tests {
     fn the_mask_of_a_resident_handler_covers_what_it_holds_and_the_last_it_was_done_with() {
         let mut mask = ResidentMask::default();
         mask.add(0, Some(&json(r#""held-value""#)));
-        for task in 1..=(2 * REMEMBERED_TASKS as u64) {
+        for task in 1..=(2 * REMEMBERED_TASKS as i64) {
             mask.add(
                 task,
                 Some(&json(&format!(r#"["token-{task:08}", "same-token"]"#))),

@@ -3,15 +3,12 @@
 //!
 //! No transaction is open while the worker waits for handlers, and handlers go on while one is. What is claimed and not
 //! started goes back when it turns out to wait. An attempt is begun at most once: that it is, is noted in the worker's locked
-//! file before ([`lock`]); what was claimed and not noted runs after a crash as if nothing had been.
+//! file before ([`lock`](crate::lock)); what was claimed and not noted runs after a crash as if nothing had been.
 
 mod commit;
-mod event;
 mod execution;
-mod failure;
 mod function;
 mod handler;
-pub(crate) mod lock;
 mod mask;
 mod output;
 mod process;
@@ -20,7 +17,6 @@ mod queue;
 mod recovery;
 mod resident;
 mod starter;
-mod task_process;
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -28,20 +24,17 @@ use std::time::Duration;
 pub(crate) use output::{Said, Watch};
 pub(crate) use recovery::recover_dead_workers;
 
-use commit::{Changes, Committed, Ledger, Recorded, Request};
-use event::{Event, Obstacle, What};
-use execution::{Cause, End, Execution, Finished, Moment};
-use failure::Failure;
-use handler::{Handler, STOP_TIMEOUT};
+use commit::{Changes, Committed, Ledger, Recorded};
+use execution::{Cause, End, Execution, Failure, Finished, Moment};
+use handler::{Event, Handler, Obstacle, STOP_TIMEOUT, What};
 use queue::Queue;
-use starter::{Started, Starter};
+use starter::{Starter, serving};
 
 use crate::context::Context;
 use crate::error::Result;
 use crate::model::issue::{Issue, cut};
 use crate::model::summary::Summary;
 use crate::model::task::Status;
-use crate::store::task_claim::ClaimedTask;
 
 /// How long a call of [`Worker::run_ready`] takes while handlers are at work.
 const TURN: Duration = Duration::from_secs(1);
@@ -120,7 +113,6 @@ impl<'a> Worker<'a> {
         while self.is_at_work() {
             self.turn(summary)?;
         }
-        self.handlers.retain(|handler| !handler.is_function());
         while !self.handlers.is_empty() {
             let elapsed = self.elapsed();
             self.handlers
@@ -197,9 +189,7 @@ impl<'a> Worker<'a> {
     }
 
     fn has_to_release(&self) -> bool {
-        let waits =
-            || !self.queue.tasks.is_empty() || self.handlers.iter().any(Handler::has_unbegun);
-        !self.queue.released.is_empty() || (self.is_stale() && waits())
+        !self.queue.released.is_empty() || (self.is_stale() && !self.queue.tasks.is_empty())
     }
 
     /// Whether what is claimed and not started goes back.
@@ -212,13 +202,11 @@ impl<'a> Worker<'a> {
     fn commit(&mut self, summary: &mut Summary) -> Result<()> {
         let gives_back = self.is_stale() && self.has_to_release();
         if gives_back {
-            self.take_unbegun(|_| true);
             self.queue.release_all();
             // Else the same would be claimed at once: another turn may find more for it.
             self.queue.may_be_more = false;
         }
         let said: Vec<_> = self.held().filter_map(Execution::said).collect();
-        let is_short = |finished: &Finished| finished.lasted < SPARE_TIME;
         let wants_more = self.queue.may_be_more || (!self.finished.is_empty() && !gives_back);
         let changes = Changes {
             finished: &self.finished,
@@ -226,13 +214,8 @@ impl<'a> Worker<'a> {
             released: &self.queue.released,
             busy: self.busy(),
             queued: self.queue.tasks.len(),
-            request: match wants_more && !self.is_stopping() && !self.queue.is_full() {
-                true => Request::Ready {
-                    room: self.room(),
-                    with_spares: self.finished.iter().any(is_short),
-                },
-                false => Request::Nothing,
-            },
+            may_claim: wants_more && !self.is_stopping() && !self.queue.is_full(),
+            room: self.room(),
         };
         match self.ledger.commit(&changes) {
             Ok(committed) => {
@@ -249,7 +232,9 @@ impl<'a> Worker<'a> {
 
     fn committed(&mut self, committed: Committed, said: &[commit::Said], summary: &mut Summary) {
         for (finished, recorded) in self.finished.drain(..).zip(&committed.ends) {
-            self.ledger.forget(&finished);
+            if let Some(lock) = &mut self.ledger.lock {
+                lock.free(&finished.note);
+            }
             report(&self.ctx, &finished, recorded, summary);
         }
         let held = self
@@ -257,12 +242,12 @@ impl<'a> Worker<'a> {
             .iter_mut()
             .flat_map(|handler| &mut handler.held);
         for execution in held {
-            let said = said.iter().find(|said| said.execution == execution.number);
+            let said = said.iter().find(|said| said.task == execution.task.id);
             if let Some(said) = said {
                 execution.output.lock().mark_written(&said.unwritten);
             }
             let refused = committed.refused.iter();
-            let refused = refused.filter(|(number, _)| *number == execution.number);
+            let refused = refused.filter(|(task, _)| *task == execution.task.id);
             let reason = refused.map(|(_, reason)| reason.clone()).last();
             execution.refused = execution.refused.take().or(reason);
         }
@@ -281,58 +266,59 @@ impl<'a> Worker<'a> {
     /// Starts what is claimed, as far as there are slots. What finds none keeps its turn.
     fn start_claimed(&mut self, summary: &mut Summary) {
         let methods = self.starter.methods();
-        let mut waiting = Vec::new();
-        while !self.is_stopping() && (self.busy() < self.ledger.slots || self.room() > 0) {
-            let Some(task) = self.queue.tasks.pop_front() else {
-                break;
-            };
+        let mut next = 0;
+        while !self.is_stopping() && next < self.queue.tasks.len() {
             let is_free = self.busy() < self.ledger.slots;
-            let lock = self
-                .ledger
-                .lock
-                .as_mut()
-                .expect("who has claimed is registered");
-            let started = match methods.get(&task.method) {
-                Ok(method) if self.queue.suspend(&task, &method.name) => Started::Begun,
-                Ok(method) => self
-                    .starter
-                    .start(task, method, &mut self.handlers, (lock, is_free)),
-                Err(error) => {
-                    let reason = error.to_string();
-                    Started::Failed(Finished::unstarted(task, 0, reason, self.ctx.clock))
-                }
-            };
-            waiting.extend(self.note_start(started, summary));
+            if !is_free && self.room() == 0 {
+                break;
+            }
+            let method = methods.get(&self.queue.tasks[next].method).ok();
+            let serving = method.and_then(|method| serving(method, &self.handlers, is_free));
+            if !is_free && serving.is_none() {
+                next += 1;
+                continue;
+            }
+            let task = self.queue.tasks.remove(next).expect("it was looked at");
+            if method.is_some_and(|method| self.queue.suspend(&task, &method.name)) {
+                continue;
+            }
+            let lock = self.ledger.lock.as_mut();
+            let lock = lock.expect("who has claimed is registered");
+            let started = self.starter.start(task, &mut self.handlers, serving, lock);
+            if let Err((execution, obstacle)) = started {
+                self.not_begun(execution, obstacle, summary);
+            }
         }
-        waiting
-            .into_iter()
-            .rev()
-            .for_each(|task| self.queue.tasks.push_front(task));
     }
 
-    /// The task, when it has to wait.
-    fn note_start(&mut self, started: Started, summary: &mut Summary) -> Option<ClaimedTask> {
-        match started {
-            Started::Begun => None,
-            Started::Waits(task) => Some(task),
-            Started::Short(task, reason) => {
-                let message = format!("task {}: {reason}; it stays pending", task.id);
+    /// Its task waits for another handler, if this is no reason to fail.
+    fn not_begun(&mut self, execution: Execution, obstacle: Obstacle, summary: &mut Summary) {
+        match obstacle {
+            Obstacle::Gone => {}
+            Obstacle::Shortage(reason) => {
+                let task = execution.task.id;
+                let message = format!("task {task}: {reason}; it stays pending");
                 summary.report(Issue::of_run(message));
                 self.is_out_of_resources = true;
-                Some(task)
             }
-            Started::Failed(finished) => {
-                self.finished.push(finished);
-                None
+            Obstacle::Failure(reason) => {
+                let now = Moment::now(self.ctx.clock);
+                self.finished
+                    .push(execution.finish(End::failed(reason), now));
+                return;
             }
         }
+        let lock = self.ledger.lock.as_mut();
+        let lock = lock.expect("who has claimed is registered");
+        self.queue.tasks.push_front(execution.unbegun(lock));
     }
 
     /// Waits for something to happen to a handler, and takes in all that has.
     fn receive(&mut self, summary: &mut Summary) {
-        let wait = match self.finished.is_empty() || self.ledger.unavailable.is_some() {
-            true => FLUSH_INTERVAL,
-            false => GATHER_TIME,
+        let wait = if self.finished.is_empty() || self.ledger.unavailable.is_some() {
+            FLUSH_INTERVAL
+        } else {
+            GATHER_TIME
         };
         let mut event = self.events.recv_timeout(wait).ok();
         while let Some(happened) = event {
@@ -351,52 +337,38 @@ impl<'a> Worker<'a> {
         let Some(index) = found else { return };
         let (handler, at) = (&mut self.handlers[index], event.at);
         match event.what {
-            What::Over(execution, end) => {
+            What::Over(task, end) => {
                 handler.done += 1;
-                let execution = handler.take(execution, at.elapsed);
+                let execution = handler.take(task, at.elapsed);
                 self.finished
                     .extend(execution.map(|execution| execution.finish(end, at)));
             }
             What::OutputClosed => handler.terminate(at.elapsed),
-            What::NotBegun(numbers, obstacle) => {
+            What::NotBegun(tasks, obstacle) => {
                 handler.close_input();
-                let numbers = numbers.into_iter();
-                let taken = numbers.filter_map(|number| handler.take(number, at.elapsed));
-                let taken = taken.collect();
-                self.not_begun(taken, &obstacle, summary);
-            }
-            What::NotStarted(obstacle) => {
-                let handler = self.handlers.swap_remove(index);
-                self.not_begun(handler.held.into(), &obstacle, summary);
+                let taken = tasks.into_iter().rev();
+                let taken: Vec<Execution> = taken
+                    .filter_map(|task| handler.take(task, at.elapsed))
+                    .collect();
+                for execution in taken {
+                    self.not_begun(execution, obstacle.clone(), summary);
+                }
             }
             What::Exited(end) => {
                 let handler = self.handlers.swap_remove(index);
-                self.exited(handler, &end, at, summary);
+                match end {
+                    Ok(end) => self.exited(handler, &end, at, summary),
+                    Err(obstacle) => {
+                        for execution in handler.held.into_iter().rev() {
+                            self.not_begun(execution, obstacle.clone(), summary);
+                        }
+                    }
+                }
             }
         }
     }
 
-    /// These executions were not begun: their tasks wait for another handler, if this is no reason to fail.
-    fn not_begun(
-        &mut self,
-        executions: Vec<Execution>,
-        obstacle: &Obstacle,
-        summary: &mut Summary,
-    ) {
-        for execution in executions.into_iter().rev() {
-            let lock = self
-                .ledger
-                .lock
-                .as_mut()
-                .expect("who has claimed is registered");
-            let started = obstacle.clone().meet(execution, lock, self.ctx.clock);
-            if let Some(task) = self.note_start(started, summary) {
-                self.queue.tasks.push_front(task);
-            }
-        }
-    }
-
-    /// A process has ended, and with it what it held.
+    /// A process has ended, or a function returned, and with it what it held.
     fn exited(&mut self, handler: Handler, end: &End, at: Moment, summary: &mut Summary) {
         if let Some(method) = handler.resident_method() {
             let was_of_use = handler.done > 0 || !handler.is_busy();
@@ -404,8 +376,10 @@ impl<'a> Worker<'a> {
             told.into_iter()
                 .for_each(|message| summary.report(Issue::of_run(message)));
         }
+        let is_process = handler.is_process();
         for execution in handler.held {
-            if let (Some(_), Some(lock)) = (execution.cause, &self.ledger.lock) {
+            let is_ended = is_process && execution.cause.is_some();
+            if let (true, Some(lock)) = (is_ended, &self.ledger.lock) {
                 recovery::kill_orphans(&lock.mark(), execution.task.id);
             }
             self.finished.push(execution.finish(end.clone(), at));
@@ -415,7 +389,6 @@ impl<'a> Worker<'a> {
     /// After a shutdown was requested nothing more is started, and what is under way is ended.
     fn check_shutdown(&mut self) {
         if self.ctx.shutdown.is_requested() {
-            self.take_unbegun(|_| true);
             let elapsed = self.elapsed();
             let busy = self.handlers.iter_mut().filter(|handler| handler.is_busy());
             busy.for_each(|handler| handler.stop(None, Cause::Shutdown, elapsed));
@@ -430,7 +403,6 @@ impl<'a> Worker<'a> {
         }
         self.stops_checked_at = elapsed;
         for (task, stop) in self.ledger.stop_requests()? {
-            self.take_unbegun(|execution| execution.task.id == task);
             self.queue.release(task);
             let holds =
                 |handler: &&mut Handler| handler.held.iter().any(|held| held.task.id == task);
@@ -443,38 +415,12 @@ impl<'a> Worker<'a> {
     /// Time limits, and what was asked to end and has not.
     fn enforce(&mut self) {
         let now = Moment::now(self.ctx.clock);
-        for handler in &mut self.handlers {
-            handler.enforce(now.elapsed);
-        }
-        let given_up = |handler: &mut Handler| handler.is_given_up();
-        let given_up: Vec<Handler> = self.handlers.extract_if(.., given_up).collect();
-        for mut handler in given_up {
-            let unbegun = handler.take_unbegun(|_| true);
-            self.put_back(unbegun);
+        let gives_up = |handler: &mut Handler| handler.enforce(now.elapsed);
+        for handler in self.handlers.extract_if(.., gives_up) {
             // What its function answers later counts for nothing.
             let held = handler.held.into_iter();
             self.finished
                 .extend(held.map(|held| held.finish(End::completed(), now)));
-        }
-    }
-
-    /// Puts back into the queue what no thread has begun of these.
-    fn take_unbegun(&mut self, is_wanted: impl Fn(&Execution) -> bool) {
-        let mut taken = Vec::new();
-        for handler in &mut self.handlers {
-            taken.extend(handler.take_unbegun(&is_wanted));
-        }
-        self.put_back(taken);
-    }
-
-    fn put_back(&mut self, unbegun: Vec<Execution>) {
-        for execution in unbegun.into_iter().rev() {
-            let lock = self
-                .ledger
-                .lock
-                .as_mut()
-                .expect("who has claimed is registered");
-            self.queue.tasks.push_front(execution.unbegun(lock));
         }
     }
 }

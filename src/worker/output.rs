@@ -183,10 +183,10 @@ fn bounded(mut text: String) -> String {
 
 /// JSON that is cut is no JSON any more: what is left of it is a string.
 fn bounded_json(json: Json) -> Json {
-    match json.text().len() > LINE_LIMIT + SLACK {
-        true => Json::from(&bounded(json.text().to_owned()).into()),
-        false => json,
+    if json.text().len() <= LINE_LIMIT + SLACK {
+        return json;
     }
+    Json::from(&bounded(json.text().to_owned()).into())
 }
 
 /// The last place at or before `at` that is not within a character.

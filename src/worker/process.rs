@@ -4,17 +4,15 @@
 //! use posix_spawn(3), whose cost does not grow with our memory. No pipe ever blocks us: a handler that reads nothing, or a
 //! grandchild that keeps a pipe open, holds up nobody.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Access, OFlags, access, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{
@@ -22,120 +20,19 @@ use rustix::process::{
     pidfd_open, waitid,
 };
 
-use super::event::Obstacle;
+use super::execution::{End, Execution};
+use super::handler::Obstacle;
+use super::mask::Mask;
+use super::output::{Line, Lines, SharedOutput};
+use super::protocol;
+use super::starter::Program;
 use crate::error::one_line;
-use crate::store::Store;
+use crate::lock::{ProcessId, StartNote};
+use crate::model::message::Message;
+use crate::model::task::{Severity, Status};
 
-/// The variable that says which worker started a process.
-pub(crate) const WORKER_ENV: &str = "RUNNER_WORKER";
-
-/// Variables of the runner's own environment that are not for handlers: a password, and what belongs to another task.
-const WITHHELD: [&str; 7] = [
-    WORKER_ENV,
-    "RUNNER_MAIL_TRANSPORT",
-    "RUNNER_FILE",
-    "RUNNER_DOCUMENT",
-    "RUNNER_DEBUG",
-    "RUNNER_TASK",
-    "RUNNER_METHOD",
-];
-/// Where programs are looked for when the environment does not say.
-const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 /// How often a process is looked at that the system gives no handle for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// What the handlers of a run have in common.
-pub(super) struct Launcher {
-    folder: PathBuf,
-    path: OsString,
-    environment: Vec<(OsString, OsString)>,
-}
-
-impl Launcher {
-    pub(super) fn new(store: &Store, debug: bool) -> Self {
-        let path = path_with_runner();
-        let ours =
-            std::env::vars_os().filter(|(name, _)| WITHHELD.iter().all(|other| name != other));
-        let mut environment: Vec<_> = ours.collect();
-        environment.push(("PATH".into(), path.clone()));
-        environment.push(("RUNNER_DB".into(), store.files().beside("").into()));
-        if debug {
-            environment.push(("RUNNER_DEBUG".into(), "1".into()));
-        }
-        Self {
-            folder: store.files().folder(),
-            path,
-            environment,
-        }
-    }
-
-    /// A program to be started, with these variables besides those that all have.
-    pub(super) fn program(
-        &self,
-        argv: &[String],
-        variables: &[(&str, OsString)],
-    ) -> Result<Program, Obstacle> {
-        let (name, arguments) = argv
-            .split_first()
-            .expect("the table takes no empty command");
-        let path = self
-            .find(name)
-            .map_err(|error| Obstacle::starting(name, &error))?;
-        let mut command = Command::new(path);
-        command
-            .arg0(name)
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let name = name.clone();
-        Ok(Program { name, command })
-    }
-
-    /// The absolute path of a program. The standard library would look for a bare name too, but forks for that.
-    fn find(&self, name: &str) -> io::Result<PathBuf> {
-        if name.contains('/') {
-            return Ok(self.folder.join(name));
-        }
-        let mut reason = Errno::NOENT;
-        for folder in std::env::split_paths(&self.path) {
-            let candidate = self.folder.join(folder).join(name);
-            match access(&candidate, Access::EXEC_OK) {
-                Ok(()) if candidate.is_file() => return Ok(candidate),
-                Err(Errno::ACCESS) => reason = Errno::ACCESS,
-                _ => {}
-            }
-        }
-        Err(reason.into())
-    }
-}
-
-/// The PATH, with the folder of this program at its end: cron's has only the system's folders, and handlers call the
-/// runner by its name.
-fn path_with_runner() -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let program = std::env::current_exe().unwrap_or_default();
-    let ours = program.parent().unwrap_or(Path::new(""));
-    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
-    if ours.as_os_str().is_empty() || folders.iter().any(|folder| folder == ours) {
-        return path;
-    }
-    folders.push(ours.to_owned());
-    // A folder with a colon in its name cannot be on a PATH.
-    std::env::join_paths(folders).unwrap_or(path)
-}
-
-/// A program that can be started.
-pub(super) struct Program {
-    /// As the method names it.
-    name: String,
-    command: Command,
-}
 
 /// Which of a handler's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +55,9 @@ pub(super) struct Process {
     written: u64,
     /// Whether that is the last of it.
     is_input_complete: bool,
+    /// What it has said of a line that is not complete.
+    out: Lines,
+    err: Lines,
 }
 
 impl Process {
@@ -174,6 +74,8 @@ impl Process {
             input: Vec::new(),
             written: 0,
             is_input_complete: false,
+            out: Lines::default(),
+            err: Lines::default(),
             child,
         };
         let pipes = [
@@ -218,12 +120,13 @@ impl Process {
         &mut self,
         wake: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
-        hear: &mut dyn FnMut(Stream, &[u8]),
+        hear: &mut dyn FnMut(Stream, Line),
     ) -> bool {
-        let writable = match self.input.is_empty() {
+        let writable = if self.input.is_empty() {
             // That it has closed its input is told in any case.
-            true => PollFlags::empty(),
-            false => PollFlags::OUT,
+            PollFlags::empty()
+        } else {
+            PollFlags::OUT
         };
         let wanted = [
             (self.pidfd.as_ref().map(AsFd::as_fd), PollFlags::IN),
@@ -273,15 +176,21 @@ impl Process {
     }
 
     /// Reads what is there, once; how much.
-    fn read(&mut self, stream: Stream, hear: &mut dyn FnMut(Stream, &[u8])) -> usize {
+    fn read(&mut self, stream: Stream, hear: &mut dyn FnMut(Stream, Line)) -> usize {
         let mut buffer = [0; 32 * 1024];
-        let read = match stream {
-            Stream::Out => self.stdout.as_mut().map(|pipe| pipe.read(&mut buffer)),
-            Stream::Err => self.stderr.as_mut().map(|pipe| pipe.read(&mut buffer)),
+        let (read, lines) = match stream {
+            Stream::Out => (
+                self.stdout.as_mut().map(|pipe| pipe.read(&mut buffer)),
+                &mut self.out,
+            ),
+            Stream::Err => (
+                self.stderr.as_mut().map(|pipe| pipe.read(&mut buffer)),
+                &mut self.err,
+            ),
         };
         match read {
             Some(Ok(read)) if read > 0 => {
-                hear(stream, &buffer[..read]);
+                lines.feed(&buffer[..read], |line| hear(stream, line));
                 return read;
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -303,7 +212,7 @@ impl Process {
     pub(super) fn end(
         mut self,
         group: &ProcessGroup,
-        hear: &mut dyn FnMut(Stream, &[u8]),
+        hear: &mut dyn FnMut(Stream, Line),
     ) -> ExitStatus {
         group.end();
         for stream in [Stream::Out, Stream::Err] {
@@ -320,10 +229,80 @@ impl Process {
                 }
             }
         }
+        let (out, err) = (self.out.end(), self.err.end());
+        out.into_iter().for_each(|line| hear(Stream::Out, line));
+        err.into_iter().for_each(|line| hear(Stream::Err, line));
         // Of a child that somebody else has reaped nobody knows how it ended.
         self.child
             .wait()
             .unwrap_or_else(|_| ExitStatus::from_raw(0xff00))
+    }
+}
+
+/// The thread of a handler that is a process of its own for each task.
+pub(super) struct TaskProcess {
+    program: Program,
+    input: Vec<u8>,
+    note: StartNote,
+    output: SharedOutput,
+    mask: Mask,
+}
+
+impl TaskProcess {
+    pub(super) fn new(execution: &Execution, program: Program, input: Vec<u8>) -> Self {
+        Self {
+            program,
+            input,
+            note: execution.note.clone(),
+            output: execution.output.clone(),
+            mask: execution.mask.clone(),
+        }
+    }
+
+    /// Runs the process from its start to its end.
+    pub(super) fn run(mut self, group: &ProcessGroup) -> Result<End, Obstacle> {
+        self.note.write(None).map_err(|e| Obstacle::noting(&e))?;
+        let mut process = Process::start(self.program)?;
+        group.begin(process.pid);
+        // Without this it is still known by its environment.
+        let _ = self.note.write(ProcessId::of(process.pid));
+        process.give(&self.input);
+        process.end_input();
+        process.write_input();
+        let mut hear = |stream, line: Line| hear(stream, &line, &self.output, &self.mask);
+        while !process.wait(None, None, &mut hear) {}
+        let exit = process.end(group, &mut hear);
+        Ok(end(exit, &self.output))
+    }
+}
+
+fn hear(stream: Stream, line: &Line, output: &SharedOutput, mask: &Mask) {
+    if stream == Stream::Err {
+        output.lock().add_stderr(mask.line(line));
+        return;
+    }
+    let message = if line.is_too_long() {
+        Message::log(Severity::Info, mask.line(line))
+    } else {
+        mask.message(protocol::parse(&line.text()).1)
+    };
+    output.lock().add(message);
+}
+
+fn end(exit: ExitStatus, output: &SharedOutput) -> End {
+    let suffix = output.lock().stderr_suffix();
+    let (status, reason) = match exit.code() {
+        Some(0) => (Status::Completed, None),
+        Some(code) => (Status::Failed, Some(format!("exit status {code}{suffix}"))),
+        None => (
+            Status::Interrupted,
+            Some(format!("{}{suffix}", killed_by(exit))),
+        ),
+    };
+    End {
+        status,
+        exit_code: exit.code(),
+        reason,
     }
 }
 
@@ -378,31 +357,6 @@ fn signal_group(leader: Pid, signal: Signal) -> Result<(), Errno> {
     match getpgid(Some(leader)) {
         Ok(group) if group != leader => kill_process(leader, signal),
         _ => sent,
-    }
-}
-
-/// What tells a process from all others of this boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ProcessId {
-    pub(super) pid: Pid,
-    /// When it was started, in the machine's own count.
-    pub(super) started: u64,
-}
-
-impl ProcessId {
-    /// Of the process that has this number now.
-    pub(super) fn of(pid: Pid) -> Option<Self> {
-        let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-        // The name, in brackets, may have anything in it; the 22nd field is the 20th after it.
-        let name_end = stat.iter().rposition(|&byte| byte == b')')?;
-        let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
-        let started = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
-        Some(Self { pid, started })
-    }
-
-    /// Whether it is there, running or not reaped yet.
-    pub(super) fn is_alive(self) -> bool {
-        Self::of(self.pid) == Some(self)
     }
 }
 

@@ -9,11 +9,11 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
 };
 
-use super::failure::Failure;
-use super::lock::{self, Life, Remains};
-use super::process::WORKER_ENV;
+use super::execution::Failure;
+use super::starter::WORKER_ENV;
 use crate::context::Context;
 use crate::error::Result;
+use crate::lock::{self, Life, Remains};
 use crate::model::issue::Issue;
 use crate::model::method::Methods;
 use crate::model::summary::Summary;
@@ -51,7 +51,7 @@ fn recover_worker(
 ) -> Result<()> {
     let (store, path) = (ctx.store, lock::path_of(ctx.store, worker));
     let was_started = |(task, attempt): &(i64, u32)| {
-        let is_noted = |note: &lock::StartNote| (note.task, note.attempt) == (*task, *attempt);
+        let is_noted = |note: &lock::Started| (note.task, note.attempt) == (*task, *attempt);
         let started = remains.started.as_ref();
         started.is_none_or(|notes| notes.iter().any(is_noted))
     };

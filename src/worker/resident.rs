@@ -3,21 +3,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::event::{Obstacle, Reporter, What};
-use super::execution::End;
-use super::lock::{StartNote, StartNotes};
+use super::execution::{End, Execution};
+use super::handler::{Obstacle, Reporter, What};
 use super::mask::ResidentMask;
-use super::output::{Line, Lines, SharedOutput};
-use super::process::{Process, ProcessGroup, ProcessId, Program, Stream, killed_by};
+use super::output::{Line, SharedOutput};
+use super::process::{Process, ProcessGroup, Stream, killed_by};
 use super::protocol;
+use super::starter::Program;
 use crate::json::Json;
+use crate::lock::{ProcessId, StartNote};
 use crate::model::message::Message;
 use crate::model::task::{Severity, Status};
 
@@ -26,13 +26,23 @@ const LEAVE_TIME: Duration = Duration::from_millis(250);
 
 /// A task on its way to a resident handler.
 pub(super) struct Delivery {
-    pub(super) execution: u64,
-    pub(super) task: i64,
-    pub(super) attempt: u32,
-    pub(super) line: Vec<u8>,
-    pub(super) hidden_params: Option<Json>,
-    pub(super) output: SharedOutput,
-    pub(super) place: usize,
+    task: i64,
+    note: StartNote,
+    line: Vec<u8>,
+    hidden_params: Option<Json>,
+    output: SharedOutput,
+}
+
+impl Delivery {
+    pub(super) fn new(execution: &Execution, line: Vec<u8>) -> Self {
+        Self {
+            task: execution.task.id,
+            note: execution.note.clone(),
+            line,
+            hidden_params: execution.task.hidden_params.clone(),
+            output: execution.output.clone(),
+        }
+    }
 }
 
 /// What the worker has for the thread of a resident handler.
@@ -87,12 +97,11 @@ impl Inbox {
 }
 
 /// The thread of a resident handler.
-pub(super) struct Resident {
+pub(super) struct Resident<'r> {
     method: String,
     inbox: Arc<Inbox>,
     group: Arc<ProcessGroup>,
-    notes: StartNotes,
-    reporter: Reporter,
+    reporter: &'r Reporter,
     held: Vec<Held>,
     mask: ResidentMask,
     stderr_tail: Option<String>,
@@ -100,27 +109,24 @@ pub(super) struct Resident {
 }
 
 /// A task that the process was given, or is about to be.
-pub(super) struct Held {
-    execution: u64,
+struct Held {
     task: i64,
     output: SharedOutput,
     /// Where its line begins in all that the process is given.
     from: u64,
 }
 
-impl Resident {
+impl<'r> Resident<'r> {
     pub(super) fn new(
         method: String,
         inbox: Arc<Inbox>,
         group: Arc<ProcessGroup>,
-        notes: StartNotes,
-        reporter: Reporter,
+        reporter: &'r Reporter,
     ) -> Self {
         Self {
             method,
             inbox,
             group,
-            notes,
             reporter,
             held: Vec::new(),
             mask: ResidentMask::default(),
@@ -130,27 +136,19 @@ impl Resident {
     }
 
     /// Starts the process, and gives it what comes until it ends.
-    pub(super) fn run(mut self, program: Program) {
-        let mut process = match Process::start(program) {
-            Ok(process) => process,
-            Err(obstacle) => {
-                self.inbox.lock().is_dead = true;
-                return self.reporter.send(What::NotStarted(obstacle));
-            }
-        };
-        self.group.begin(process.pid);
+    pub(super) fn run(mut self, program: Program) -> Result<End, Obstacle> {
+        let mut process =
+            Process::start(program).inspect_err(|_| self.inbox.lock().is_dead = true)?;
+        let (inbox, group) = (Arc::clone(&self.inbox), Arc::clone(&self.group));
+        group.begin(process.pid);
         self.process = ProcessId::of(process.pid);
-        let (mut out, mut err) = (Lines::default(), Lines::default());
-        let (inbox, clock) = (Arc::clone(&self.inbox), self.reporter.clock);
+        let clock = self.reporter.clock;
         let (mut silent_since, mut is_useless) = (None, false);
         loop {
             self.deliver(&mut process);
-            let mut hear = |stream, bytes: &[u8]| match stream {
-                Stream::Out => out.feed(bytes, |line| self.hear(&line)),
-                Stream::Err => err.feed(bytes, |line| self.hear_stderr(&line)),
-            };
             let is_leaving = process.is_stdout_closed() && !is_useless;
             let timeout = is_leaving.then_some(LEAVE_TIME);
+            let mut hear = |stream, line: Line| self.hear(stream, &line);
             if process.wait(Some(inbox.wake.as_fd()), timeout, &mut hear) {
                 break;
             }
@@ -163,16 +161,9 @@ impl Resident {
             }
         }
         let written = process.written();
-        let exit = process.end(
-            &Arc::clone(&self.group),
-            &mut |stream, bytes| match stream {
-                Stream::Out => out.feed(bytes, |line| self.hear(&line)),
-                Stream::Err => err.feed(bytes, |line| self.hear_stderr(&line)),
-            },
-        );
-        out.end().iter().for_each(|line| self.hear(line));
-        err.end().iter().for_each(|line| self.hear_stderr(line));
-        self.end(exit, written, is_useless);
+        let exit = process.end(&group, &mut |stream, line| self.hear(stream, &line));
+        self.release_all_unread(written);
+        Ok(self.end(exit, is_useless))
     }
 
     /// Writes the lines of the tasks that have come, each after the note that it was started.
@@ -183,22 +174,16 @@ impl Resident {
             let mut state = self.inbox.lock();
             (std::mem::take(&mut state.deliveries), state.is_closed)
         };
-        for delivery in deliveries {
-            let note = StartNote {
-                task: delivery.task,
-                attempt: delivery.attempt,
-                process: self.process,
-            };
-            if let Err(error) = self.notes.write(delivery.place, &note) {
+        for mut delivery in deliveries {
+            if let Err(error) = delivery.note.write(self.process) {
                 let obstacle = Obstacle::noting(&error);
                 self.reporter
-                    .send(What::NotBegun(vec![delivery.execution], obstacle));
+                    .send(What::NotBegun(vec![delivery.task], obstacle));
                 continue;
             }
             self.mask
-                .add(delivery.execution, delivery.hidden_params.as_ref());
+                .add(delivery.task, delivery.hidden_params.as_ref());
             self.held.push(Held {
-                execution: delivery.execution,
                 task: delivery.task,
                 output: delivery.output,
                 from: process.give(&delivery.line),
@@ -216,20 +201,26 @@ impl Resident {
     /// The process reads no more: what it has not read the first byte of goes back.
     fn release_unread(&mut self, written: u64) {
         let unread = self.held.extract_if(.., |held| held.from >= written);
-        let unread: Vec<u64> = unread.map(|held| held.execution).collect();
+        let unread: Vec<i64> = unread.map(|held| held.task).collect();
         if !unread.is_empty() {
             self.reporter.send(What::NotBegun(unread, Obstacle::Gone));
         }
     }
 
+    fn hear(&mut self, stream: Stream, line: &Line) {
+        match stream {
+            Stream::Out => self.hear_stdout(line),
+            Stream::Err => self.hear_stderr(line),
+        }
+    }
+
     /// A line is about the task that it names, if the process has that, else about the one that it was given first.
-    fn hear(&mut self, line: &Line) {
-        let (task, message) = match line.is_too_long() {
-            true => (
-                None,
-                Message::log(Severity::Info, self.mask.mask().line(line)),
-            ),
-            false => protocol::parse(&line.text()),
+    fn hear_stdout(&mut self, line: &Line) {
+        let (task, message) = if line.is_too_long() {
+            let text = self.mask.mask().line(line);
+            (None, Message::log(Severity::Info, text))
+        } else {
+            protocol::parse(&line.text())
         };
         let named = task.and_then(|id| self.held.iter().position(|held| held.task == id));
         let is_foreign = task.is_some() && named.is_none();
@@ -252,15 +243,14 @@ impl Resident {
 
     fn done(&mut self, place: usize, ok: bool) {
         let held = self.held.remove(place);
-        self.mask.remove(held.execution);
-        let end = match ok {
-            true => End::completed(),
-            false => {
-                let suffix = held.output.lock().stderr_suffix();
-                End::failed(format!("the handler said that it could not{suffix}"))
-            }
+        self.mask.remove(held.task);
+        let end = if ok {
+            End::completed()
+        } else {
+            let suffix = held.output.lock().stderr_suffix();
+            End::failed(format!("the handler said that it could not{suffix}"))
         };
-        self.reporter.send(What::Over(held.execution, end));
+        self.reporter.send(What::Over(held.task, end));
     }
 
     fn hear_stderr(&mut self, line: &Line) {
@@ -274,16 +264,20 @@ impl Resident {
         }
     }
 
-    /// What it holds ends with the process, but for what it never read.
-    fn end(mut self, exit: ExitStatus, written: u64, is_useless: bool) {
+    /// The process has ended: what it never read goes back, and what has come since.
+    fn release_all_unread(&mut self, written: u64) {
         let late: Vec<Delivery> = {
             let mut state = self.inbox.lock();
             state.is_dead = true;
             state.deliveries.drain(..).collect()
         };
-        let late = late.iter().map(|delivery| delivery.execution).collect();
         self.release_unread(written);
+        let late = late.iter().map(|delivery| delivery.task).collect();
         self.reporter.send(What::NotBegun(late, Obstacle::Gone));
+    }
+
+    /// How what it holds ends with the process.
+    fn end(self, exit: ExitStatus, is_useless: bool) -> End {
         let how = match exit.code() {
             _ if is_useless => "since it had closed its output".to_owned(),
             Some(code) => format!("with exit status {code}"),
@@ -293,13 +287,12 @@ impl Resident {
             .stderr_tail
             .map(|line| format!(": {line}"))
             .unwrap_or_default();
-        let end = End {
+        End {
             status: Status::Interrupted,
-            exit_code: exit.signal().map_or(exit.code(), |_| None),
+            exit_code: exit.code(),
             reason: Some(format!(
                 "its resident handler ended before the task did, {how}{tail}"
             )),
-        };
-        self.reporter.send(What::Exited(end));
+        }
     }
 }

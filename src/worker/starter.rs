@@ -1,48 +1,49 @@
 //! Starting what is claimed, each task by the kind of handler that its method has.
 
 use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::event::{Event, Obstacle, Reporter};
-use super::execution::{End, Execution, Finished, Moment};
-use super::handler::Handler;
-use super::lock::WorkerLock;
+use super::execution::Execution;
+use super::handler::{Event, Handler, Obstacle, Reporter};
 use super::output::Watch;
-use super::process::{Launcher, WORKER_ENV};
-use crate::clock::Clock;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
 use crate::context::Context;
 use crate::error::Result;
+use crate::lock::WorkerLock;
 use crate::model::method::{Method, Methods};
+use crate::store::Store;
 use crate::store::task_claim::ClaimedTask;
 
+/// The variable that says which worker started a process.
+pub(crate) const WORKER_ENV: &str = "RUNNER_WORKER";
+
+/// Variables of the runner's own environment that are not for handlers: a password, and what belongs to another task.
+const WITHHELD: [&str; 7] = [
+    WORKER_ENV,
+    "RUNNER_MAIL_TRANSPORT",
+    "RUNNER_FILE",
+    "RUNNER_DOCUMENT",
+    "RUNNER_DEBUG",
+    "RUNNER_TASK",
+    "RUNNER_METHOD",
+];
+/// Where programs are looked for when the environment does not say.
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 pub(super) struct Starter<'a> {
     ctx: Context<'a>,
     launcher: Launcher,
     methods: Arc<Methods>,
     watch: Option<Watch>,
     events: Sender<Event>,
-    /// The number of the last handler or execution.
+    /// The number of the last handler.
     last_number: u64,
-}
-
-/// What came of starting a task.
-pub(super) enum Started {
-    /// A handler has it.
-    Begun,
-    /// There is no place for it now.
-    Waits(ClaimedTask),
-    /// The machine has no room for it now.
-    Short(ClaimedTask, String),
-    /// It has failed before anything was started for it.
-    Failed(Finished),
-}
-
-/// Where a task is done.
-enum Place {
-    /// By the handler of this number.
-    With(u64),
-    New,
 }
 
 impl<'a> Starter<'a> {
@@ -67,171 +68,176 @@ impl<'a> Starter<'a> {
         Arc::clone(&self.methods)
     }
 
-    /// Starts a task, when a slot is free or a handler at work takes it.
+    /// Starts a task, by the resident handler at `serving` or else by a new one.
     pub(super) fn start(
         &mut self,
         task: ClaimedTask,
-        method: &Method,
         handlers: &mut Vec<Handler>,
-        (lock, is_free): (&mut WorkerLock, bool),
-    ) -> Started {
-        let Some(place) = place_for(method, handlers, is_free) else {
-            return Started::Waits(task);
-        };
-        let number = self.next_number();
-        let execution = match Execution::prepare(&self.ctx, lock, method, number, task) {
-            Ok(execution) => execution,
-            Err((task, error)) if error.is_shortage() => {
-                return Started::Short(task, error.to_string());
-            }
-            Err((task, error)) => {
-                let retries = task.retries.unwrap_or(method.retries);
-                let failed = Finished::unstarted(task, retries, error.to_string(), self.ctx.clock);
-                return Started::Failed(failed);
-            }
-        };
-        execution.output.lock().watch.clone_from(&self.watch);
-        let refused = if method.native || method.resident {
-            self.give(execution, method, handlers, (lock, place))
-        } else {
-            self.start_process(execution, method, handlers, lock)
-        };
-        match refused {
-            Ok(()) => Started::Begun,
-            Err((execution, obstacle)) => obstacle.meet(execution, lock, self.ctx.clock),
-        }
-    }
-
-    fn start_process(
-        &mut self,
-        execution: Execution,
-        method: &Method,
-        handlers: &mut Vec<Handler>,
-        lock: &WorkerLock,
+        serving: Option<usize>,
+        lock: &mut WorkerLock,
     ) -> Result<(), (Execution, Obstacle)> {
-        let (argv, variables) = (
-            method.argv(&execution.task.method),
-            variables(lock, Some(&execution)),
-        );
-        let reporter = self.reporter();
-        let started = self
-            .launcher
-            .program(&argv, &variables)
-            .and_then(|program| Handler::start_task(&execution, program, lock.notes(), reporter));
-        match started {
-            Ok(mut handler) => {
-                handler.hold(execution);
-                handlers.push(handler);
+        let methods = self.methods();
+        let method = methods.get(&task.method);
+        let retries = method.as_ref().map_or(0, |method| method.retries);
+        let mut execution = Execution::new(self.ctx.clock, lock, retries, task);
+        let begun = method.map_err(Obstacle::from).and_then(|method| {
+            execution.prepare(&self.ctx, lock.id, method)?;
+            execution.output.lock().watch.clone_from(&self.watch);
+            let index = match serving {
+                Some(index) => index,
+                None => {
+                    handlers.push(self.start_handler(method, &execution, lock)?);
+                    handlers.len() - 1
+                }
+            };
+            if method.resident {
+                let line = execution.input_line(self.ctx.clock.now());
+                handlers[index].deliver(&execution, line)?;
+            }
+            Ok(index)
+        });
+        match begun {
+            Ok(index) => {
+                handlers[index].hold(execution);
                 Ok(())
             }
             Err(obstacle) => Err((execution, obstacle)),
         }
     }
 
-    /// Gives a task to a handler that takes many.
-    fn give(
+    fn start_handler(
         &mut self,
-        execution: Execution,
         method: &Method,
-        handlers: &mut Vec<Handler>,
-        (lock, place): (&WorkerLock, Place),
-    ) -> Result<(), (Execution, Obstacle)> {
-        let number = match place {
-            Place::With(number) => number,
-            Place::New => match self.start_shared(method, lock) {
-                Ok(handler) => {
-                    handlers.push(handler);
-                    self.last_number
-                }
-                Err(obstacle) => return Err((execution, obstacle)),
-            },
-        };
-        let handler = handlers.iter_mut().find(|handler| handler.number == number);
-        let handler = handler.expect("it was found or made just now");
-        match self
-            .ctx
-            .functions
-            .get(&method.name)
-            .filter(|_| method.native)
-        {
-            Some(function) => {
-                handler.call(execution, function, lock.notes());
-                Ok(())
-            }
-            None => {
-                let line = execution.input_line(self.ctx.clock.now());
-                let delivered = handler.deliver(execution, line);
-                delivered.map_err(|execution| (execution, Obstacle::Gone))
-            }
-        }
-    }
-
-    fn start_shared(&mut self, method: &Method, lock: &WorkerLock) -> Result<Handler, Obstacle> {
-        let reporter = self.reporter();
-        if method.native {
-            return Handler::start_functions(reporter);
-        }
-        let program = self
-            .launcher
-            .program(&method.command, &variables(lock, None))?;
-        Handler::start_resident(method, program, lock.notes(), reporter)
-    }
-
-    fn reporter(&mut self) -> Reporter {
-        Reporter {
-            handler: self.next_number(),
+        execution: &Execution,
+        lock: &WorkerLock,
+    ) -> Result<Handler, Obstacle> {
+        self.last_number += 1;
+        let reporter = Reporter {
+            handler: self.last_number,
             clock: *self.ctx.clock,
             events: self.events.clone(),
+        };
+        let function = self.ctx.functions.get(&method.name);
+        if let Some(function) = function.filter(|_| method.native) {
+            return Handler::start_function(execution, function, reporter);
         }
-    }
-
-    fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
+        let mut variables: Vec<(&str, OsString)> = vec![(WORKER_ENV, lock.mark().into())];
+        if method.resident {
+            let program = self.launcher.program(&method.command, &variables)?;
+            return Handler::start_resident(method, program, reporter);
+        }
+        variables.extend(execution.variables());
+        let argv = method.argv(&execution.task.method);
+        let program = self.launcher.program(&argv, &variables)?;
+        Handler::start_process(execution, program, reporter)
     }
 }
 
-impl Obstacle {
-    /// What becomes of an execution that it keeps from being begun.
-    pub(super) fn meet(
-        self,
-        execution: Execution,
-        lock: &mut WorkerLock,
-        clock: &Clock,
-    ) -> Started {
-        match self {
-            Self::Gone => Started::Waits(execution.unbegun(lock)),
-            Self::Shortage(reason) => Started::Short(execution.unbegun(lock), reason),
-            Self::Failure(reason) => {
-                let failed = execution.finish(End::failed(reason), Moment::now(clock));
-                Started::Failed(failed)
+/// The resident handler that takes a task of this method: one that is at work is doubled, while slots are free, before it
+/// is given more.
+pub(super) fn serving(method: &Method, handlers: &[Handler], is_free: bool) -> Option<usize> {
+    let serves = |handler: &Handler| {
+        handler.resident_method() == Some(&method.name)
+            && handler.room() > 0
+            && handler.is_busy() != is_free
+    };
+    let serving = handlers
+        .iter()
+        .enumerate()
+        .filter(|(_, handler)| serves(handler));
+    let least_busy = serving.min_by_key(|(_, handler)| handler.held.len());
+    least_busy.map(|(index, _)| index)
+}
+
+/// What the handlers of a run have in common.
+pub(super) struct Launcher {
+    folder: PathBuf,
+    path: OsString,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Launcher {
+    pub(super) fn new(store: &Store, debug: bool) -> Self {
+        let path = path_with_runner();
+        let ours =
+            std::env::vars_os().filter(|(name, _)| WITHHELD.iter().all(|other| name != other));
+        let mut environment: Vec<_> = ours.collect();
+        environment.push(("PATH".into(), path.clone()));
+        environment.push(("RUNNER_DB".into(), store.files().beside("").into()));
+        if debug {
+            environment.push(("RUNNER_DEBUG".into(), "1".into()));
+        }
+        Self {
+            folder: store.files().folder(),
+            path,
+            environment,
+        }
+    }
+
+    /// A program to be started, with these variables besides those that all have.
+    pub(super) fn program(
+        &self,
+        argv: &[String],
+        variables: &[(&str, OsString)],
+    ) -> Result<Program, Obstacle> {
+        let (name, arguments) = argv
+            .split_first()
+            .expect("the table takes no empty command");
+        let path = self
+            .find(name)
+            .map_err(|error| Obstacle::starting(name, &error))?;
+        let mut command = Command::new(path);
+        command
+            .arg0(name)
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let name = name.clone();
+        Ok(Program { name, command })
+    }
+
+    /// The absolute path of a program. The standard library would look for a bare name too, but forks for that.
+    fn find(&self, name: &str) -> io::Result<PathBuf> {
+        if name.contains('/') {
+            return Ok(self.folder.join(name));
+        }
+        let mut reason = Errno::NOENT;
+        for folder in std::env::split_paths(&self.path) {
+            let candidate = self.folder.join(folder).join(name);
+            match access(&candidate, Access::EXEC_OK) {
+                Ok(()) if candidate.is_file() => return Ok(candidate),
+                Err(Errno::ACCESS) => reason = Errno::ACCESS,
+                _ => {}
             }
         }
+        Err(reason.into())
     }
 }
 
-/// A handler that is at work is doubled, while slots are free, before it is given more.
-fn place_for(method: &Method, handlers: &[Handler], is_free: bool) -> Option<Place> {
-    let serving = |handler: &&Handler| {
-        handler.serves(method) && handler.room() > 0 && handler.is_busy() != is_free
-    };
-    let serving = handlers.iter().filter(serving);
-    match serving.min_by_key(|handler| handler.held.len()) {
-        Some(handler) => Some(Place::With(handler.number)),
-        None => is_free.then_some(Place::New),
+/// The PATH, with the folder of this program at its end: cron's has only the system's folders, and handlers call the
+/// runner by its name.
+fn path_with_runner() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let program = std::env::current_exe().unwrap_or_default();
+    let ours = program.parent().unwrap_or(Path::new(""));
+    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+    if ours.as_os_str().is_empty() || folders.iter().any(|folder| folder == ours) {
+        return path;
     }
+    folders.push(ours.to_owned());
+    // A folder with a colon in its name cannot be on a PATH.
+    std::env::join_paths(folders).unwrap_or(path)
 }
 
-/// The variables of a handler; a resident one is of no one task.
-fn variables(lock: &WorkerLock, execution: Option<&Execution>) -> Vec<(&'static str, OsString)> {
-    let mut variables: Vec<(&str, OsString)> = vec![(WORKER_ENV, lock.mark().into())];
-    if let Some(execution) = execution {
-        let task = &execution.task;
-        variables.push(("RUNNER_TASK", task.id.to_string().into()));
-        variables.push(("RUNNER_METHOD", task.method.clone().into()));
-        let document = task.document.map(|id| id.to_string());
-        variables.extend(document.map(|id| ("RUNNER_DOCUMENT", id.into())));
-        variables.extend(execution.file().map(|file| ("RUNNER_FILE", file.into())));
-    }
-    variables
+/// A program that can be started.
+pub(super) struct Program {
+    /// As the method names it.
+    pub(super) name: String,
+    pub(super) command: Command,
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use rustix::process::Pid;
 
-use super::process::ProcessId;
 use crate::boot;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -32,7 +31,7 @@ pub(crate) struct WorkerLock {
     /// Its id in the database.
     pub(crate) id: i64,
     path: PathBuf,
-    notes: StartNotes,
+    file: Arc<File>,
     /// Which places for notes are taken.
     taken: Vec<bool>,
 }
@@ -57,38 +56,36 @@ impl WorkerLock {
         Ok(Self {
             id,
             path,
-            notes: StartNotes(Arc::new(file)),
+            file: Arc::new(file),
             taken: Vec::new(),
         })
     }
 
-    /// The value of [`WORKER_ENV`](super::process::WORKER_ENV) in the environment of its handlers.
+    /// What its handlers have in their environment, to be found by.
     pub(crate) fn mark(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// Where the threads that start handlers note that they do.
-    pub(super) fn notes(&self) -> StartNotes {
-        self.notes.clone()
-    }
-
-    /// A place for the note of an attempt, until [`WorkerLock::free_place`].
-    pub(super) fn take_place(&mut self) -> usize {
-        match self.taken.iter().position(|taken| !taken) {
-            Some(place) => {
-                self.taken[place] = true;
-                place
-            }
-            None => {
-                self.taken.push(true);
-                self.taken.len() - 1
-            }
+    /// For the note of an attempt's start, with a place in the file until [`WorkerLock::free`].
+    pub(crate) fn start_note(&mut self, task: i64, attempt: u32) -> StartNote {
+        let free = self.taken.iter().position(|taken| !taken);
+        let place = free.unwrap_or(self.taken.len());
+        self.taken.resize(self.taken.len().max(place + 1), false);
+        self.taken[place] = true;
+        StartNote {
+            file: Arc::clone(&self.file),
+            place,
+            started: Started {
+                task,
+                attempt,
+                process: None,
+            },
         }
     }
 
     /// The end of the attempt is in the database.
-    pub(super) fn free_place(&mut self, place: usize) {
-        self.taken[place] = false;
+    pub(crate) fn free(&mut self, note: &StartNote) {
+        self.taken[note.place] = false;
     }
 
     /// Removes the file, after the worker's row.
@@ -98,27 +95,34 @@ impl WorkerLock {
     }
 }
 
-/// The part of a worker's file that says what it has started.
+/// Notes in the worker's file that an attempt was started.
 #[derive(Debug, Clone)]
-pub(super) struct StartNotes(Arc<File>);
-
-/// The note of an attempt that was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StartNote {
-    pub(super) task: i64,
-    pub(super) attempt: u32,
-    /// The process that does it, once there is one.
-    pub(super) process: Option<ProcessId>,
-}
-
-impl StartNotes {
-    /// Notes that an attempt is about to start: only then it may. Once more when its process is known.
-    pub(super) fn write(&self, place: usize, note: &StartNote) -> io::Result<()> {
-        self.0.write_all_at(&note.to_bytes(), offset(place))
-    }
+pub(crate) struct StartNote {
+    file: Arc<File>,
+    place: usize,
+    started: Started,
 }
 
 impl StartNote {
+    /// Only after this the attempt may start. Once more when its process is known.
+    pub(crate) fn write(&mut self, process: Option<ProcessId>) -> io::Result<()> {
+        self.started.process = process;
+        let offset = HEADER + self.place * NOTE;
+        self.file
+            .write_all_at(&self.started.to_bytes(), offset as u64)
+    }
+}
+
+/// An attempt that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub(crate) task: i64,
+    pub(crate) attempt: u32,
+    /// The process that does it, once there is one.
+    pub(crate) process: Option<ProcessId>,
+}
+
+impl Started {
     fn to_bytes(self) -> [u8; NOTE] {
         let (pid, started) = self.process.map_or((0, 0), |process| {
             (process.pid.as_raw_nonzero().get(), process.started)
@@ -142,10 +146,6 @@ impl StartNote {
     }
 }
 
-fn offset(place: usize) -> u64 {
-    (HEADER + place * NOTE) as u64
-}
-
 fn create(store: &Store, id: i64) -> io::Result<File> {
     let mut how = OpenOptions::new();
     how.read(true).write(true).create(true).truncate(true);
@@ -155,22 +155,47 @@ fn create(store: &Store, id: i64) -> io::Result<File> {
     Ok(file)
 }
 
+/// What tells a process from all others of this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProcessId {
+    pub(crate) pid: Pid,
+    /// When it was started, in the machine's own count.
+    pub(crate) started: u64,
+}
+
+impl ProcessId {
+    /// Of the process that has this number now.
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
+        let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        // The name, in brackets, may have anything in it; the 22nd field is the 20th after it.
+        let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+        let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+        let started = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+        Some(Self { pid, started })
+    }
+
+    /// Whether it is there, running or not reaped yet.
+    pub(crate) fn is_alive(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+}
+
 /// What another worker's file tells.
-pub(super) enum Life {
+pub(crate) enum Life {
     Alive,
     Dead(Remains),
 }
 
 /// What is known of a dead worker. Its lock is ours while this is kept.
 #[derive(Default)]
-pub(super) struct Remains {
+pub(crate) struct Remains {
     /// The attempts that it had started; `None` when that cannot be known, after a reboot say.
-    pub(super) started: Option<Vec<StartNote>>,
+    pub(crate) started: Option<Vec<Started>>,
     _lock: Option<File>,
 }
 
 /// Looks whether a worker lives.
-pub(super) fn life_of(store: &Store, worker: i64) -> Result<Life> {
+pub(crate) fn life_of(store: &Store, worker: i64) -> Result<Life> {
     let path = &path_of(store, worker);
     let mut how = OpenOptions::new();
     how.read(true).write(true);
@@ -203,14 +228,9 @@ pub(super) fn life_of(store: &Store, worker: i64) -> Result<Life> {
     }))
 }
 
-fn started(content: &[u8]) -> Option<Vec<StartNote>> {
+fn started(content: &[u8]) -> Option<Vec<Started>> {
     let notes = content.strip_prefix(&header())?;
-    Some(
-        notes
-            .chunks(NOTE)
-            .filter_map(StartNote::from_bytes)
-            .collect(),
-    )
+    Some(notes.chunks(NOTE).filter_map(Started::from_bytes).collect())
 }
 
 /// What the file of a worker of this boot begins with.
@@ -223,7 +243,7 @@ fn header() -> [u8; HEADER] {
     header
 }
 
-pub(super) fn path_of(store: &Store, id: i64) -> PathBuf {
+pub(crate) fn path_of(store: &Store, id: i64) -> PathBuf {
     store.files().beside(&ending(id))
 }
 
@@ -232,7 +252,7 @@ fn ending(id: i64) -> String {
 }
 
 /// What the names of a worker's folders in the temporary directory begin with.
-pub(super) fn folder_prefix(store: &Store, worker: i64) -> String {
+pub(crate) fn folder_prefix(store: &Store, worker: i64) -> String {
     // On another disk another database may have the same number.
     let (disk, file) = fs::metadata(store.files().path())
         .map(|found| (found.dev(), found.ino()))
@@ -262,19 +282,24 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written_with_and_without_a_process() {
-        let file = tempfile::tempfile().unwrap();
+        let file = Arc::new(tempfile::tempfile().unwrap());
         file.write_all_at(&header(), 0).unwrap();
-        let notes = StartNotes(Arc::new(file.try_clone().unwrap()));
-        let note = |task, process| StartNote {
+        let mut lock = WorkerLock {
+            id: 1,
+            path: PathBuf::new(),
+            file: Arc::clone(&file),
+            taken: Vec::new(),
+        };
+        let us = ProcessId::of(rustix::process::getpid());
+        lock.start_note(7, 2).write(us).unwrap();
+        lock.start_note(i64::MAX, 2).write(None).unwrap();
+        let mut content = vec![0; HEADER + 2 * NOTE];
+        file.read_exact_at(&mut content, 0).unwrap();
+        let note = |task, process| Started {
             task,
             attempt: 2,
             process,
         };
-        let us = ProcessId::of(rustix::process::getpid());
-        notes.write(0, &note(7, us)).unwrap();
-        notes.write(1, &note(i64::MAX, None)).unwrap();
-        let mut content = vec![0; HEADER + 2 * NOTE];
-        file.read_exact_at(&mut content, 0).unwrap();
         let expected = vec![note(7, us), note(i64::MAX, None)];
         assert_eq!(started(&content), Some(expected));
         assert!(us.is_some_and(|us| us.is_alive()));
