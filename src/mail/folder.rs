@@ -20,7 +20,10 @@ pub(super) fn write(folder: &Path, message: &Message) -> Result<Delivery, Delive
         let reason = format!("mail folder {}: {error}", folder.display());
         DeliveryError::new(Failure::Unreachable, &reason)
     })?;
-    Ok(Delivery::to_all(&format!("written to {}", path.display())))
+    Ok(Delivery::new(
+        &format!("written to {}", path.display()),
+        Vec::new(),
+    ))
 }
 
 fn store(folder: &Path, name: &str, message: &[u8]) -> io::Result<PathBuf> {

@@ -28,12 +28,19 @@ pub(crate) struct Message {
     pub(super) envelope: Envelope,
     /// Headers and body, in lines that end in CRLF.
     pub(super) bytes: Vec<u8>,
+    /// Whether nobody gets it now when a server puts off one of the recipients: at the first attempt, all may get it
+    /// together a little later.
+    pub(super) waits_for_all: bool,
 }
 
 impl Message {
     /// The message of a row of the outbox: Message-ID and date are the row's, and so the same over all retries.
     pub(crate) fn of(email: &Email) -> Result<Self, String> {
-        Self::new(&email.content, &email.message_id, email.created_at)
+        let message = Self::new(&email.content, &email.message_id, email.created_at)?;
+        Ok(Self {
+            waits_for_all: email.attempts == 0,
+            ..message
+        })
     }
 
     /// UTF-8 text, with the HTML as its alternative. `Bcc` is left out, and `Auto-Submitted` keeps vacation notices from
@@ -81,6 +88,7 @@ impl Message {
             id,
             envelope,
             bytes: fold_headers(&message.formatted())?,
+            waits_for_all: false,
         })
     }
 }

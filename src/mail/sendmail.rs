@@ -40,10 +40,10 @@ pub(super) fn send(
         failed(Failure::Transient, &reason)
     })?;
     if status.success() {
-        return Ok(Delivery::to_all(&format!(
-            "accepted by {}",
-            program.display()
-        )));
+        return Ok(Delivery::new(
+            &format!("accepted by {}", program.display()),
+            Vec::new(),
+        ));
     }
     let words = tail(&mut stderr).unwrap_or_default();
     Err(match status.code() {

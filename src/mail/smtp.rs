@@ -3,9 +3,10 @@
 use std::error::Error as _;
 use std::fs;
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -29,13 +30,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may take to say goodbye.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The steps that open a connection.
-const CONNECTING: [&str; 4] = ["connecting", "STARTTLS", "TLS", "login"];
-
-/// How the step begins that names the sender, the first one of a mail.
-const MAIL_FROM: &str = "MAIL FROM:<";
-
-/// The server's goodbye.
+/// The code of a server that closes the connection.
 const CLOSING: u16 = 421;
 
 /// A certificate that was made with `openssl req -x509`, and is shown by a server.
@@ -44,8 +39,11 @@ const IS_AUTHORITY: &str =
 
 const NOT_TRUSTED: &str = "the server's certificate is signed by no authority that is trusted";
 
-/// What to say for words of rustls that tell a user nothing.
-const TLS_WORDS: [(&str, &str); 5] = [
+/// What to say for words of the libraries that tell a user nothing.
+const PLAIN_WORDS: [(&str, &str); 8] = [
+    ("temporarily unavailable", "no answer in time"),
+    ("timed out", "no answer in time"),
+    ("incomplete response", "the server closed the connection"),
     ("CaUsedAsEndEntity", IS_AUTHORITY),
     ("UnknownIssuer", NOT_TRUSTED),
     // It is signed by another authority of the same name.
@@ -77,56 +75,27 @@ impl Smtp {
     /// Sends one mail to all recipients that the server takes. The conversation is held in a thread of its own, so that a
     /// server that sends a byte now and then can't stretch it.
     pub(super) fn send(&mut self, message: Message) -> Result<Delivery, DeliveryError> {
-        let mut conversation = Conversation {
-            server: self.server.clone(),
-            connection: self.connection.take(),
-            step: Arc::default(),
-        };
-        let step = Arc::clone(&conversation.step);
+        let (server, mut connection) = (self.server.clone(), self.connection.take());
+        let is_connected = Arc::new(AtomicBool::new(connection.is_some()));
+        let connected = Arc::clone(&is_connected);
         let done = within(self.server.timeout, move || {
-            let result = conversation.send(&message);
-            (result, conversation.connection)
+            let sent = server.converse(&mut connection, &message, &connected);
+            (sent, connection)
         });
-        let was_silent = std::mem::replace(&mut self.met_silence, done.is_none());
-        let result = match done {
-            Some((result, connection)) => {
-                self.connection = connection;
-                result
-            }
-            None => {
-                let step = step.lock().unwrap_or_else(PoisonError::into_inner);
-                let kind = match was_silent || CONNECTING.contains(&step.as_str()) {
-                    true => Failure::Unreachable,
-                    false => Failure::Transient,
-                };
-                Err(Failed::new(kind, &step, "no answer in time"))
-            }
-        };
-        self.without_password(result)
-    }
-
-    fn without_password(
-        &self,
-        result: Result<Delivery, Failed>,
-    ) -> Result<Delivery, DeliveryError> {
-        let hide = |text: &str| match &self.server.login {
-            Some(login) => presentable(&login.hide_in(text)),
-            None => presentable(text),
-        };
-        match result {
-            Ok(mut delivery) => {
-                delivery.answer = hide(&delivery.answer);
-                for refusal in &mut delivery.refused {
-                    refusal.reason = hide(&refusal.reason);
-                }
-                Ok(delivery)
-            }
-            Err(Failed { kind, reason, .. }) => {
-                let (host, port) = (&self.server.host, self.server.port);
-                let reason = hide(&format!("mail server {host}:{port}, {reason}"));
-                Err(DeliveryError { kind, reason })
-            }
+        let was_silent = mem::replace(&mut self.met_silence, done.is_none());
+        if let Some((sent, connection)) = done {
+            self.connection = connection;
+            return sent;
         }
+        let (kind, step) = if !is_connected.load(Ordering::Relaxed) {
+            (Failure::Unreachable, "connecting")
+        } else if was_silent {
+            (Failure::Unreachable, "sending")
+        } else {
+            (Failure::Transient, "sending")
+        };
+        let reason = format!("{step}: no answer in time");
+        Err(self.server.error(kind, &reason))
     }
 
     /// Says goodbye. All mails are accepted or refused by now: the answer changes nothing.
@@ -137,145 +106,203 @@ impl Smtp {
     }
 }
 
-/// Why a conversation came to nothing: what was being done, and what the server said.
+/// Why a server did not take a mail.
 struct Failed {
-    kind: Failure,
-    reason: String,
+    error: DeliveryError,
     /// Whether the connection can serve another mail.
     keeps_connection: bool,
 }
 
-impl Failed {
-    fn new(kind: Failure, step: &str, reason: &str) -> Self {
-        Self {
-            kind,
-            reason: format!("{step}: {reason}"),
-            keeps_connection: false,
-        }
-    }
-}
-
-/// A server, or this machine, is not in a state to send any mail.
-fn unable(step: &str, reason: impl ToString) -> Failed {
-    Failed::new(Failure::Unreachable, step, &reason.to_string())
-}
-
-/// What is said to the server for one mail.
-struct Conversation {
-    server: Server,
-    connection: Option<SmtpConnection>,
-    /// What is being done, for whoever waits for it.
-    step: Arc<Mutex<String>>,
-}
-
-impl Conversation {
-    fn send(&mut self, message: &Message) -> Result<Delivery, Failed> {
-        if let Some(mut kept) = self.connection.take()
-            && self.step("RSET", || kept.command(Rset)).is_ok()
-        {
-            match self.transfer(kept, message) {
-                // It has gone stale, or has served as many mails as the server allows.
-                Err(failed) if !failed.keeps_connection && failed.reason.starts_with(MAIL_FROM) => {
-                }
-                done => return done,
+impl Server {
+    /// Sends a mail over the connection that was kept, or a new one; it is kept if it can serve another mail.
+    fn converse(
+        &self,
+        kept: &mut Option<SmtpConnection>,
+        message: &Message,
+        is_connected: &AtomicBool,
+    ) -> Result<Delivery, DeliveryError> {
+        let reused = kept.take().and_then(|mut connection| {
+            connection.command(Rset).ok()?;
+            let begun = self.name_sender(&mut connection, message);
+            // It may have served as many mails as the server allows.
+            keeps(&begun).then_some((connection, begun))
+        });
+        let (mut connection, begun) = match reused {
+            Some(reused) => reused,
+            None => {
+                let mut connection = self
+                    .connect()
+                    .map_err(|reason| self.error(Failure::Unreachable, &reason))?;
+                is_connected.store(true, Ordering::Relaxed);
+                let begun = self.name_sender(&mut connection, message);
+                (connection, begun)
             }
-        }
-        let connection = self.connect().map_err(|failed| Failed {
-            kind: Failure::Unreachable,
-            ..failed
-        })?;
-        self.transfer(connection, message)
-    }
-
-    fn begin(&self, step: &str) {
-        let mut current = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        step.clone_into(&mut current);
-    }
-
-    /// Does a step, and names it where it fails.
-    fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failed> {
-        self.begin(name);
-        work().map_err(|error| self.failed(name, &error))
-    }
-
-    fn failed(&self, step: &str, error: &Error) -> Failed {
-        let kind = match error.is_permanent() {
-            true => Failure::Refused,
-            false => Failure::Transient,
         };
-        Failed {
-            keeps_connection: is_answer(error),
-            ..Failed::new(kind, step, &explain(error, &self.server))
-        }
+        let sent = begun.and_then(|()| self.transfer(&mut connection, message));
+        *kept = keeps(&sent).then_some(connection);
+        sent.map_err(|failed| failed.error)
     }
 
-    fn connect(&self) -> Result<SmtpConnection, Failed> {
-        self.begin("connecting");
-        let place = (self.server.host.as_str(), self.server.port);
-        let addresses = place.to_socket_addrs().map(Iterator::collect);
-        let addresses: Vec<SocketAddr> = addresses.map_err(|error| unable("connecting", error))?;
-        let mut connection = self.open_trusted(&addresses)?;
-        let timeout = Some(self.server.timeout);
+    fn name_sender(
+        &self,
+        connection: &mut SmtpConnection,
+        message: &Message,
+    ) -> Result<(), Failed> {
+        let from = message.envelope.from().cloned();
+        let sender = from.as_ref().map(ToString::to_string).unwrap_or_default();
+        let parameters = self.mail_parameters(connection, message)?;
         connection
-            .set_timeout(timeout)
-            .map_err(|error| unable("connecting", error))?;
-        if let Some(login) = &self.server.login {
-            let is_local = addresses
-                .iter()
-                .all(|address| address.ip().to_canonical().is_loopback());
-            if !connection.is_encrypted() && !is_local {
-                return Err(unable(
-                    "login",
-                    "the server offers no TLS, and a login is not sent without it",
-                ));
-            }
-            self.step("login", || {
-                connection.auth(DEFAULT_MECHANISMS, &login.credentials())
-            })?;
+            .command(Mail::new(from, parameters))
+            .map(drop)
+            .map_err(|error| self.failed(&format!("MAIL FROM:<{sender}>"), &error))
+    }
+
+    /// Addresses beyond ASCII need a server that takes them; texts beyond ASCII are encoded anyway.
+    fn mail_parameters(
+        &self,
+        connection: &SmtpConnection,
+        message: &Message,
+    ) -> Result<Vec<MailParameter>, Failed> {
+        let mut all = message.envelope.to().iter().chain(message.envelope.from());
+        let Some(address) = all.find(|address| !address.to_string().is_ascii()) else {
+            return Ok(Vec::new());
+        };
+        let server = connection.server_info();
+        if server.supports_feature(Extension::SmtpUtfEight) {
+            let body = MailParameter::Body(MailBodyParameter::EightBitMime);
+            return Ok(vec![MailParameter::SmtpUtfEight, body]);
         }
-        Ok(connection)
+        let reason = format!(
+            "address <{address}>: the server offers no SMTPUTF8, and so takes no addresses beyond ASCII"
+        );
+        Err(Failed {
+            error: self.error(Failure::Refused, &reason),
+            keeps_connection: true,
+        })
+    }
+
+    fn transfer(
+        &self,
+        connection: &mut SmtpConnection,
+        message: &Message,
+    ) -> Result<Delivery, Failed> {
+        let refused = self.name_recipients(connection, message)?;
+        let answer = connection
+            .command(Data)
+            .map_err(|error| self.failed("DATA", &error))?;
+        if answer.code().severity != Severity::PositiveIntermediate {
+            let reason = format!("DATA: {}", self.in_words(&answer));
+            return Err(Failed {
+                error: self.error(Failure::Transient, &reason),
+                keeps_connection: false,
+            });
+        }
+        let answer = send_data(connection, &message.bytes)
+            .map_err(|error| self.failed("end of the message", &error))?;
+        Ok(Delivery::new(&self.in_words(&answer), refused))
+    }
+
+    /// Names the recipients one by one; those that the server refuses, when it takes the mail for the others.
+    fn name_recipients(
+        &self,
+        connection: &mut SmtpConnection,
+        message: &Message,
+    ) -> Result<Vec<Refusal>, Failed> {
+        let recipients = message.envelope.to();
+        let (mut refused, mut is_any_put_off) = (Vec::new(), false);
+        for address in recipients {
+            let Err(error) = connection.command(Rcpt::new(address.clone(), Vec::new())) else {
+                continue;
+            };
+            let failed = self.failed(&format!("RCPT TO:<{address}>"), &error);
+            if !failed.keeps_connection {
+                return Err(failed);
+            }
+            is_any_put_off |= failed.error.kind == Failure::Transient;
+            refused.push(Refusal {
+                address: address.to_string(),
+                reason: presentable(&format!("RCPT TO:<{address}>: {}", self.explain(&error))),
+            });
+        }
+        if refused.len() < recipients.len() && !(is_any_put_off && message.waits_for_all) {
+            return Ok(refused);
+        }
+        let kind = if is_any_put_off {
+            Failure::Transient
+        } else {
+            Failure::Refused
+        };
+        let reasons: Vec<_> = refused.into_iter().map(|refusal| refusal.reason).collect();
+        Err(Failed {
+            error: self.error(kind, &reasons.join("; ")),
+            keeps_connection: true,
+        })
     }
 
     /// Opens a connection to a server whose certificate can be trusted, if it has one. What `openssl req -x509` makes calls
     /// itself an authority's, which no server's certificate may be, but for one that is in `ca=FILE` byte for byte.
-    fn open_trusted(&self, addresses: &[SocketAddr]) -> Result<SmtpConnection, Failed> {
-        let refused = match self.open(addresses, false) {
-            Err(failed) if failed.reason.contains(IS_AUTHORITY) => failed,
-            opened => return opened,
+    fn connect(&self) -> Result<SmtpConnection, String> {
+        let place = (self.host.as_str(), self.port);
+        let addresses: Vec<SocketAddr> = place
+            .to_socket_addrs()
+            .map_err(|error| format!("connecting: {error}"))?
+            .collect();
+        let mut connection = match self.open(&addresses, false) {
+            Err(refused) if refused.contains(IS_AUTHORITY) && self.ca.is_some() => {
+                let connection = self.open(&addresses, true)?;
+                if !holds_certificate(
+                    &self.read_ca()?,
+                    &self.at("TLS", connection.peer_certificate())?,
+                ) {
+                    return Err(refused);
+                }
+                connection
+            }
+            opened => opened?,
         };
-        let Some(ca) = &self.server.ca else {
-            return Err(refused);
-        };
-        let connection = self.open(addresses, true)?;
-        let shown = self.step("TLS", || connection.peer_certificate())?;
-        let file = fs::read_to_string(ca).map_err(|error| unreadable(ca, &error))?;
-        match holds_certificate(&file, &shown) {
-            true => Ok(connection),
-            false => Err(refused),
-        }
+        connection
+            .set_timeout(Some(self.timeout))
+            .map_err(|error| format!("connecting: {error}"))?;
+        self.log_in(&mut connection, &addresses)?;
+        Ok(connection)
     }
 
-    fn open(&self, addresses: &[SocketAddr], accept_any: bool) -> Result<SmtpConnection, Failed> {
-        let each = self.server.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    fn log_in(
+        &self,
+        connection: &mut SmtpConnection,
+        addresses: &[SocketAddr],
+    ) -> Result<(), String> {
+        let Some(login) = &self.login else {
+            return Ok(());
+        };
+        let mut ips = addresses.iter().map(|address| address.ip().to_canonical());
+        if !connection.is_encrypted() && !ips.all(|ip| ip.is_loopback()) {
+            let reason =
+                "login: the server offers no TLS, and a login is not sent without it".to_owned();
+            return Err(reason);
+        }
+        let done = connection.auth(DEFAULT_MECHANISMS, &login.credentials());
+        self.at("login", done).map(drop)
+    }
+
+    fn open(&self, addresses: &[SocketAddr], accept_any: bool) -> Result<SmtpConnection, String> {
+        let each = self.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
         let timeout = Some(each.min(CONNECT_TIMEOUT));
         let hello = ClientId::default();
-        if self.server.encryption == Encryption::Implicit {
-            let tls = self.tls(accept_any)?;
-            return self.step("connecting", || {
-                SmtpConnection::connect(addresses, timeout, &hello, Some(&tls), None)
-            });
-        }
-        let mut connection = self.step("connecting", || {
-            SmtpConnection::connect(addresses, timeout, &hello, None, None)
-        })?;
-        match self.server.encryption {
+        let tls = match self.encryption {
+            Encryption::Implicit => Some(self.tls(accept_any)?),
+            _ => None,
+        };
+        let connection = SmtpConnection::connect(addresses, timeout, &hello, tls.as_ref(), None);
+        let mut connection = self.at("connecting", connection)?;
+        match self.encryption {
             Encryption::Required if !connection.can_starttls() => {
-                return Err(unable("STARTTLS", "the server does not offer it"));
+                return Err("STARTTLS: the server does not offer it".to_owned());
             }
             // A failure here is final: falling back to plain text is what an attacker between us would want.
             Encryption::Required | Encryption::Offered if connection.can_starttls() => {
-                let tls = self.tls(accept_any)?;
-                self.step("STARTTLS", || connection.starttls(&tls, &hello))?;
+                let started = connection.starttls(&self.tls(accept_any)?, &hello);
+                self.at("STARTTLS", started)?;
             }
             _ => {}
         }
@@ -283,118 +310,82 @@ impl Conversation {
     }
 
     /// Which certificates are trusted: those of the file, or else the system's (`SSL_CERT_FILE` counts).
-    fn tls(&self, accept_any: bool) -> Result<TlsParameters, Failed> {
-        let mut builder = TlsParameters::builder(self.server.host.clone())
-            .dangerous_accept_invalid_certs(accept_any);
-        if let Some(ca) = &self.server.ca {
-            let pem = fs::read(ca).map_err(|error| unreadable(ca, &error))?;
-            let certificate = self.step("TLS", || Certificate::from_pem(&pem))?;
+    fn tls(&self, accept_any: bool) -> Result<TlsParameters, String> {
+        let mut builder =
+            TlsParameters::builder(self.host.clone()).dangerous_accept_invalid_certs(accept_any);
+        if self.ca.is_some() {
+            let certificate = Certificate::from_pem(self.read_ca()?.as_bytes());
             builder = builder
                 .certificate_store(CertificateStore::None)
-                .add_root_certificate(certificate);
+                .add_root_certificate(self.at("TLS", certificate)?);
         }
-        self.step("TLS", || builder.build())
+        self.at("TLS", builder.build())
     }
 
-    /// Sends the mail, and keeps the connection for the next if it can serve that.
-    fn transfer(
-        &mut self,
-        mut connection: SmtpConnection,
-        message: &Message,
-    ) -> Result<Delivery, Failed> {
-        let sent = self.speak(&mut connection, message);
-        let keeps = match &sent {
-            Ok(_) => true,
-            Err(failed) => failed.keeps_connection,
+    fn read_ca(&self) -> Result<String, String> {
+        let file = self.ca.as_deref().unwrap_or("".as_ref());
+        let text = fs::read(file).map_err(|error| format!("TLS: {}: {error}", file.display()))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Names the step that has failed.
+    fn at<T>(&self, step: &str, done: Result<T, Error>) -> Result<T, String> {
+        done.map_err(|error| format!("{step}: {}", self.explain(&error)))
+    }
+
+    fn failed(&self, step: &str, error: &Error) -> Failed {
+        let kind = if error.is_permanent() {
+            Failure::Refused
+        } else {
+            Failure::Transient
         };
-        self.connection = keeps.then_some(connection);
-        sent
-    }
-
-    fn speak(
-        &self,
-        connection: &mut SmtpConnection,
-        message: &Message,
-    ) -> Result<Delivery, Failed> {
-        let from = message.envelope.from().cloned();
-        let parameters = mail_parameters(connection, message)?;
-        let sender = from.as_ref().map(ToString::to_string).unwrap_or_default();
-        self.step(&format!("{MAIL_FROM}{sender}>"), || {
-            connection.command(Mail::new(from, parameters))
-        })?;
-        let refused = self.name_recipients(connection, message)?;
-        let answer = self.step("DATA", || connection.command(Data))?;
-        if answer.code().severity != Severity::PositiveIntermediate {
-            return Err(Failed::new(Failure::Transient, "DATA", &in_words(&answer)));
+        let has_answered = |code| u16::from(code) != CLOSING;
+        Failed {
+            error: self.error(kind, &format!("{step}: {}", self.explain(error))),
+            keeps_connection: error.status().is_some_and(has_answered),
         }
-        let answer = self.step("end of the message", || {
-            send_data(connection, &message.bytes)
-        })?;
-        Ok(Delivery {
-            answer: in_words(&answer),
-            refused,
-        })
     }
 
-    /// Names the recipients one by one; those that the server refuses, unless it refuses them all.
-    fn name_recipients(
-        &self,
-        connection: &mut SmtpConnection,
-        message: &Message,
-    ) -> Result<Vec<Refusal>, Failed> {
-        let mut refused = Vec::new();
-        let mut kind = Failure::Refused;
-        for address in message.envelope.to() {
-            let step = format!("RCPT TO:<{address}>");
-            self.begin(&step);
-            match connection.command(Rcpt::new(address.clone(), Vec::new())) {
-                Ok(_) => {}
-                Err(error) if is_answer(&error) => {
-                    let failed = self.failed(&step, &error);
-                    if failed.kind == Failure::Transient {
-                        kind = Failure::Transient;
-                    }
-                    refused.push(Refusal {
-                        address: address.to_string(),
-                        reason: failed.reason,
-                    });
-                }
-                Err(error) => return Err(self.failed(&step, &error)),
+    fn error(&self, kind: Failure, reason: &str) -> DeliveryError {
+        let (host, port) = (&self.host, self.port);
+        DeliveryError::new(kind, &format!("mail server {host}:{port}, {reason}"))
+    }
+
+    fn in_words(&self, answer: &Response) -> String {
+        let words: Vec<_> = answer.message().collect();
+        self.hide_password(&format!("{} {}", answer.code(), words.join(" ")))
+    }
+
+    /// What went wrong, in words for a person. Where it is the certificate, the transport has parameters for that.
+    fn explain(&self, error: &Error) -> String {
+        let source = error.source().map(ToString::to_string);
+        let words = self.hide_password(&source.unwrap_or_else(|| error.to_string()));
+        if let Some(code) = error.status() {
+            return format!("{code} {words}");
+        }
+        let found = PLAIN_WORDS.iter().find(|(known, _)| words.contains(known));
+        let Some((_, plain)) = found else {
+            return words;
+        };
+        if ![IS_AUTHORITY, NOT_TRUSTED].contains(plain) {
+            return (*plain).to_owned();
+        }
+        let advice = match (&self.ca, self.encryption) {
+            (Some(_), _) => "only the certificates of ca=FILE in mail.transport are",
+            (None, Encryption::Implicit) => "ca=FILE in mail.transport trusts another",
+            (None, _) => {
+                "ca=FILE in mail.transport trusts another; tls=none is for a server on this machine"
             }
-        }
-        if refused.len() < message.envelope.to().len() {
-            return Ok(refused);
-        }
-        let reasons: Vec<_> = refused.into_iter().map(|refusal| refusal.reason).collect();
-        Err(Failed {
-            kind,
-            reason: reasons.join("; "),
-            keeps_connection: true,
-        })
+        };
+        format!("{plain} ({advice})")
     }
 }
 
-/// Addresses beyond ASCII need a server that takes them; texts beyond ASCII are encoded anyway.
-fn mail_parameters(
-    connection: &SmtpConnection,
-    message: &Message,
-) -> Result<Vec<MailParameter>, Failed> {
-    let mut all = message.envelope.to().iter().chain(message.envelope.from());
-    let Some(address) = all.find(|address| !address.to_string().is_ascii()) else {
-        return Ok(Vec::new());
-    };
-    if connection
-        .server_info()
-        .supports_feature(Extension::SmtpUtfEight)
-    {
-        let body = MailParameter::Body(MailBodyParameter::EightBitMime);
-        return Ok(vec![MailParameter::SmtpUtfEight, body]);
-    }
-    let reason = "the server offers no SMTPUTF8, and so takes no addresses beyond ASCII";
-    Err(Failed {
-        keeps_connection: true,
-        ..Failed::new(Failure::Refused, &format!("address <{address}>"), reason)
-    })
+/// Whether the connection can serve another mail.
+fn keeps<T>(done: &Result<T, Failed>) -> bool {
+    done.as_ref()
+        .err()
+        .is_none_or(|failed| failed.keeps_connection)
 }
 
 /// Sends the message. A server that takes no more of it may have said why before it hung up.
@@ -402,68 +393,18 @@ fn send_data(connection: &mut SmtpConnection, message: &[u8]) -> Result<Response
     // lettre ends the last line itself.
     let message = message.strip_suffix(b"\r\n").unwrap_or(message);
     connection.message(message).map_err(|error| {
-        let last = io_error(&error).and_then(|_| connection.read_response().err());
+        if !is_network(&error) {
+            return error;
+        }
+        let last = connection.read_response().err();
         last.filter(|last| last.status().is_some()).unwrap_or(error)
     })
 }
 
-/// Whether the server has answered, and goes on listening.
-fn is_answer(error: &Error) -> bool {
+fn is_network(error: &Error) -> bool {
     error
-        .status()
-        .is_some_and(|code| u16::from(code) != CLOSING)
-}
-
-fn io_error(error: &Error) -> Option<&io::Error> {
-    error.source()?.downcast_ref()
-}
-
-fn in_words(answer: &Response) -> String {
-    let words: Vec<_> = answer.message().collect();
-    format!("{} {}", answer.code(), words.join(" "))
-}
-
-/// What went wrong, in words for a person. Where it is the certificate, the transport has parameters for that.
-fn explain(error: &Error, server: &Server) -> String {
-    let words = match error.source() {
-        Some(source) => source.to_string(),
-        None => error.to_string(),
-    };
-    if let Some(code) = error.status() {
-        return format!("{code} {words}");
-    }
-    let kind = io_error(error).map(io::Error::kind);
-    match kind {
-        Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            return "no answer in time".to_owned();
-        }
-        None if words == "incomplete response" => {
-            return "the server closed the connection".to_owned();
-        }
-        _ => {}
-    }
-    let known = TLS_WORDS.iter().find(|(known, _)| words.contains(known));
-    match known {
-        Some((_, words)) if [IS_AUTHORITY, NOT_TRUSTED].contains(words) => {
-            format!("{words} ({})", advice(server))
-        }
-        Some((_, words)) => (*words).to_owned(),
-        None => words,
-    }
-}
-
-fn advice(server: &Server) -> &'static str {
-    match (&server.ca, server.encryption) {
-        (Some(_), _) => "only the certificates of ca=FILE in mail.transport are",
-        (None, Encryption::Implicit) => "ca=FILE in mail.transport trusts another",
-        (None, _) => {
-            "ca=FILE in mail.transport trusts another; tls=none is for a server on this machine"
-        }
-    }
-}
-
-fn unreadable(file: &Path, error: &io::Error) -> Failed {
-    unable("TLS", format!("{}: {error}", file.display()))
+        .source()
+        .is_some_and(|source| source.is::<io::Error>())
 }
 
 /// Whether a certificate is one of a PEM file.

@@ -40,10 +40,10 @@ pub(crate) struct Refusal {
 }
 
 impl Delivery {
-    pub(super) fn to_all(answer: &str) -> Self {
+    pub(super) fn new(answer: &str, refused: Vec<Refusal>) -> Self {
         Self {
             answer: presentable(answer),
-            refused: Vec::new(),
+            refused,
         }
     }
 }

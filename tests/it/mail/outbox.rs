@@ -149,36 +149,68 @@ fn a_mail_of_a_level_that_is_refused_stays_queued_and_each_tick_tries_it_once() 
 /// The others get the mail, and its level goes on.
 #[test]
 fn a_recipient_that_is_refused_is_told_once_and_keeps_the_mail_from_nobody_else() {
-    for answer in ["550 5.1.1 no such user", "450 4.2.2 mailbox full"] {
-        let server = Script::accept()
-            .once(Stage::Rcpt, Act::Reply(answer))
-            .start();
-        let home = home(&server);
-        home.ok(["config", "set", "mail.errors_to", "admin@example.org"]);
-        add_reminder(&home);
-        let mut command = home.command(["tick"]);
-        let told = command.output().unwrap();
-        assert_eq!(told.status.code(), Some(1));
-        let [reminder, report] = server.mails().try_into().unwrap();
-        assert_eq!(reminder.to, ["archive@example.org"]);
-        let refusal = format!("RCPT TO:<ann@example.org>: {answer}");
-        let report = body(&report.data);
-        assert!(report.contains(&refusal), "{report}");
-        let row = mail(&home, "1");
-        assert_eq!(row["status"], "sent");
-        assert!(
-            row["last_error"].as_str().unwrap().contains(&refusal),
-            "{row}"
-        );
-        let history = home.messages("1");
-        let sent = "mail 'reminder' sent to archive@example.org: Relance : A & B";
-        assert!(history.iter().any(|entry| entry == sent), "{history:?}");
-        let told: String = home.sql_value("SELECT message FROM history WHERE level = 'error'");
-        assert!(told.contains(&refusal), "{told}");
-        assert_eq!(home.json(["timer", "done"]).as_array().unwrap().len(), 1);
-        assert_eq!(home.ok(["tick"]), "", "told once");
-        assert_eq!(server.mails().len(), 2);
-    }
+    let answer = "550 5.1.1 no such user";
+    let server = Script::accept()
+        .once(Stage::Rcpt, Act::Reply(answer))
+        .start();
+    let home = home(&server);
+    home.ok(["config", "set", "mail.errors_to", "admin@example.org"]);
+    add_reminder(&home);
+    let mut command = home.command(["tick"]);
+    let told = command.output().unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    let [reminder, report] = server.mails().try_into().unwrap();
+    assert_eq!(reminder.to, ["archive@example.org"]);
+    let refusal = format!("RCPT TO:<ann@example.org>: {answer}");
+    let report = body(&report.data);
+    assert!(report.contains(&refusal), "{report}");
+    let row = mail(&home, "1");
+    assert_eq!(row["status"], "sent");
+    assert!(
+        row["last_error"].as_str().unwrap().contains(&refusal),
+        "{row}"
+    );
+    let history = home.messages("1");
+    let sent = "mail 'reminder' sent to archive@example.org: Relance : A & B";
+    assert!(history.iter().any(|entry| entry == sent), "{history:?}");
+    let told: String = home.sql_value("SELECT message FROM history WHERE level = 'error'");
+    assert!(told.contains(&refusal), "{told}");
+    assert_eq!(home.json(["timer", "done"]).as_array().unwrap().len(), 1);
+    assert_eq!(home.ok(["tick"]), "", "told once");
+    assert_eq!(server.mails().len(), 2);
+}
+
+/// All may get it together a little later, when a greylist has seen it once.
+#[test]
+fn a_recipient_that_is_put_off_keeps_the_mail_from_all_at_the_first_attempt_alone() {
+    let put_off = || {
+        Script::accept()
+            .once(Stage::Rcpt, Act::Reply("450 4.2.2 mailbox full"))
+            .once(Stage::Rcpt, Act::Reply("250 ok"))
+    };
+    let server = put_off().start();
+    let home = home(&server);
+    add_reminder(&home);
+    let refusal = "RCPT TO:<ann@example.org>: 450 4.2.2 mailbox full";
+    let report = tick(&home);
+    assert_eq!(report["mails_failed"], 1);
+    assert!(report["errors"].to_string().contains(refusal), "{report}");
+    assert_eq!(server.mails().len(), 0);
+    assert_eq!(mail(&home, "1")["status"], "queued");
+    tick(&home);
+    let [arrived] = server.mails().try_into().unwrap();
+    assert_eq!(arrived.to, ["ann@example.org", "archive@example.org"]);
+    let stubborn = put_off()
+        .once(Stage::Rcpt, Act::Reply("450 4.2.2 mailbox full"))
+        .start();
+    let home = home_with(&stubborn.url("", ""));
+    add_reminder(&home);
+    tick(&home);
+    assert_eq!(stubborn.mails().len(), 0);
+    let report = tick(&home);
+    assert_eq!(report["mails_sent"], 1);
+    assert!(report["errors"].to_string().contains(refusal), "{report}");
+    assert_eq!(stubborn.mails()[0].to, ["archive@example.org"]);
 }
 
 #[test]
