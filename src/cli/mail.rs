@@ -64,13 +64,14 @@ fn show(invocation: &Invocation, id: i64) -> Result<()> {
 fn retry(store: &Store, id: i64) -> Result<()> {
     store.transact(|store| {
         let mail = store.mail(id)?;
-        match store.retry_mail(id)? {
-            true => Ok(()),
-            false => Err(mail.refuse(match mail.status {
-                EmailStatus::Sending => "it is being sent",
-                _ => "it is sent already",
-            })),
+        if store.retry_mail(id)? {
+            return Ok(());
         }
+        Err(mail.refuse(if mail.is_sending() {
+            "it is being sent"
+        } else {
+            "it is sent already"
+        }))
     })
 }
 
@@ -92,15 +93,17 @@ fn test(invocation: &Invocation, address: &str) -> Result<()> {
     };
     let transport = mail::transport(store, settings)?.shown().to_owned();
     let mut outbox = Outbox::new(store, &session.clock, settings);
-    let sent = outbox.send_now(&content)?;
+    let sent = outbox.send_now(&content);
     outbox.close()?;
-    let (id, delivery) = sent.map_err(|why| Error::invalid(format!("mail to {address}"), why))?;
-    let (out, answer) = (&invocation.out, delivery.answer);
+    let sent = sent.map_err(|why| Error::invalid(format!("mail to {address}"), why))?;
+    let (out, answer) = (&invocation.out, sent.answer);
     if out.json {
-        return out.json(&serde_json::json!({"id": id, "transport": transport, "answer": answer}));
+        return out.json(&serde_json::json!({
+            "id": sent.id, "transport": transport, "answer": answer,
+        }));
     }
-    match invocation.quiet {
-        true => Ok(()),
-        false => out.line(format!("accepted by {transport}: {answer}")),
+    if invocation.quiet {
+        return Ok(());
     }
+    out.line(format!("accepted by {transport}: {answer}"))
 }

@@ -6,9 +6,9 @@ use super::Invocation;
 use super::output::Output;
 use super::values::body;
 use crate::error::{Error, Result};
-use crate::mail::{Occasion, compose};
+use crate::mail::compose;
 use crate::model::document::DocumentRef;
-use crate::model::email::Template;
+use crate::model::email::{Cause, Template};
 use crate::time::Zone;
 
 #[derive(Debug, clap::Subcommand)]
@@ -169,15 +169,17 @@ fn remove(invocation: &Invocation, name: &str) -> Result<()> {
 fn preview(invocation: &Invocation, name: &str, document: String) -> Result<()> {
     let session = invocation.open_to_read()?;
     let store = &session.store;
-    let template = store.template(name)?;
     let document = store.document_id(&DocumentRef::Key(document))?;
     let found = store.occasion_of(document, name)?;
     let (timer, level, due_at) = found.unwrap_or_else(|| ("timer".to_owned(), 0, None));
-    let occasion = Occasion {
+    let cause = Cause {
+        template: name,
+        document,
+        attachment: None,
         timer: &timer,
         level,
         due_at: due_at.unwrap_or(session.now()),
     };
-    let content = compose(store, &template, document, &occasion)?;
+    let content = compose(store, &cause)?;
     print_mail(&invocation.out, &content, &session.zone)
 }

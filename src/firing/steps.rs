@@ -3,9 +3,10 @@
 use super::reschedule::cancel_pending;
 use crate::context::When;
 use crate::error::Result;
-use crate::mail::{self, Cause};
+use crate::mail;
 use crate::model::attachment::{Attachment, Step};
 use crate::model::document::state_words;
+use crate::model::email::Cause;
 use crate::model::firing::{FiringStatus, NewFiring};
 use crate::model::method::Methods;
 use crate::model::task::Severity;

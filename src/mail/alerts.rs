@@ -43,18 +43,13 @@ pub(crate) fn send(outbox: &mut Outbox<'_>, issues: &[Issue]) -> Alert {
         return Alert::NoNews;
     }
     let detail = detail(outbox, &news);
-    match mail(outbox, subject(&news), &detail) {
-        Ok(()) => Alert::Sent,
+    let content = content(outbox.settings, subject(&news), &detail);
+    let sent = content
+        .map_err(|error| error.to_string())
+        .and_then(|content| outbox.send_now(&content));
+    match sent {
+        Ok(_) => Alert::Sent,
         Err(why) => Alert::Failed { why, detail },
-    }
-}
-
-fn mail(outbox: &mut Outbox<'_>, subject: String, detail: &str) -> Result<(), String> {
-    let content = content(outbox.settings, subject, detail).map_err(|error| error.to_string())?;
-    match outbox.send_now(&content) {
-        Ok(sent) => sent.map(drop),
-        // The outbox is out of reach; the server may not be.
-        Err(_) => outbox.send_unrecorded(&content).map(drop),
     }
 }
 

@@ -19,7 +19,7 @@ use std::env::{self, VarError};
 use std::path::Path;
 
 pub(crate) use address::{parse, parse_list};
-pub(crate) use template::{Cause, Occasion, compose, default_sender, queue};
+pub(crate) use template::{compose, default_sender, queue};
 pub(crate) use transport::Transport;
 
 use crate::error::{Error, Result};

@@ -7,7 +7,7 @@
 //! A mail of a timer is tried again as its level is, by each tick. Any other is tried again after a growing pause, and
 //! given up after some attempts, or at once when the server refuses it for good.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::message::Message;
 use super::transport::{Delivery, DeliveryError, Failure, Refusal};
@@ -22,7 +22,7 @@ use crate::model::summary::Summary;
 use crate::model::task::{Severity, next_attempt};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::mail::{BEFORE_ALL, ClaimedMail, NewMail, Retry};
+use crate::store::mail::{BEFORE_ALL, ClaimedMail, Retry, domain};
 use crate::time::Timestamp;
 
 /// For how long mails are sent before tasks have their turn: a slow server does not hold them up.
@@ -51,8 +51,14 @@ pub(crate) struct Outbox<'a> {
 struct Attempt {
     claim: ClaimedMail,
     result: Result<Delivery, DeliveryError>,
-    /// Whether it is told at once to whoever asked for it, and nothing is kept of it when it does not go out.
-    is_on_demand: bool,
+}
+
+/// A mail that was sent without having been queued.
+pub(crate) struct Sent {
+    /// The id of its record, if that could be written.
+    pub(crate) id: Option<i64>,
+    /// What the server answered.
+    pub(crate) answer: String,
 }
 
 impl<'a> Outbox<'a> {
@@ -79,9 +85,10 @@ impl<'a> Outbox<'a> {
             let Some(claim) = self.claim_next()? else {
                 break;
             };
-            let attempt = self.send(claim, false);
+            let result = self.send(Message::of(&claim.email));
+            let attempt = Attempt { claim, result };
             attempt.count(summary, self.clock.now());
-            self.record(&attempt, Some(shutdown))?;
+            self.record(&attempt, shutdown)?;
         }
         if let Some(why) = &self.down {
             summary.report(Issue {
@@ -93,47 +100,26 @@ impl<'a> Outbox<'a> {
         Ok(())
     }
 
-    /// Sends this mail at once, with a row of the outbox as its record; its id and what was answered. When it does not go
-    /// out there is no record, but the reason: whoever asked is told, and a row each time would pile up.
-    pub(crate) fn send_now(
-        &mut self,
-        content: &Content,
-    ) -> Result<Result<(i64, Delivery), String>> {
-        if let Err(why) = self.transport() {
-            return Ok(Err(why));
-        }
-        let mail = NewMail {
-            content,
-            template: None,
-            document: None,
-            level: None,
-        };
-        let worker = self.worker()?;
-        let claim = self.store.transact(|store| {
-            let id = store.insert_mail(&mail, self.clock.now())?;
-            store.claim_mail(id, worker)
-        })?;
-        let Some(claim) = claim else {
-            return Err(Error::invalid("mail", "another run has taken it"));
-        };
-        let id = claim.email.id;
-        let attempt = self.send(claim, true);
-        if let Err(error) = self.record(&attempt, None) {
-            log::warn!("mail {id}: what became of it cannot be recorded: {error}");
-        }
-        Ok(match attempt.result {
-            Ok(delivery) => Ok((id, delivery)),
-            Err(error) => Err(error.reason),
-        })
-    }
-
-    /// Sends this mail without the database, for when that is what went wrong; the reason when it does not go out.
-    pub(crate) fn send_unrecorded(&mut self, content: &Content) -> Result<Delivery, String> {
+    /// Sends this mail at once, and keeps it in the outbox when it has gone out. When it has not, whoever asked is told the
+    /// reason, and nothing is kept: a row each time would pile up. A database that is out of reach keeps no mail back.
+    pub(crate) fn send_now(&mut self, content: &Content) -> Result<Sent, String> {
         let (now, process) = (self.clock.now(), std::process::id());
-        let id = format!("<unrecorded.{}.{process}@localhost>", now.unix());
-        let message = Message::new(content, &id, now)?;
-        let sent = self.transport()?.send(message);
-        sent.map_err(|error| error.reason)
+        let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let (unique, domain) = (since_epoch.as_nanos(), domain(&content.from));
+        let message_id = format!("<{unique}.{process}@{domain}>");
+        let sent = self.send(Message::new(content, &message_id, now));
+        let delivery = sent.map_err(|error| error.reason)?;
+        let refused = delivery.reasons();
+        let kept = self.store.transact(|store| {
+            store.insert_sent_mail(content, &message_id, refused.as_deref(), now)
+        });
+        if let Err(error) = &kept {
+            log::info!("a mail was sent, which cannot be recorded: {error}");
+        }
+        Ok(Sent {
+            id: kept.ok(),
+            answer: delivery.answer,
+        })
     }
 
     /// Says goodbye to the server, and signs off from the database.
@@ -191,46 +177,46 @@ impl<'a> Outbox<'a> {
         Ok(claim)
     }
 
-    fn send(&mut self, claim: ClaimedMail, is_on_demand: bool) -> Attempt {
-        let sent = Message::of(&claim.email).and_then(|message| Ok((self.transport()?, message)));
-        let result = match sent {
-            Ok((transport, message)) => transport.send(message),
+    fn send(&mut self, message: Result<Message, String>) -> Result<Delivery, DeliveryError> {
+        let ready = message.and_then(|message| Ok((self.transport()?, message)));
+        let result = match ready {
+            Ok((transport, message)) => {
+                let id = message.id.clone();
+                let result = transport.send(message);
+                match &result {
+                    Ok(delivery) => log::info!("mail <{id}>: {}", delivery.answer),
+                    Err(error) => log::info!("mail <{id}>: {error}"),
+                }
+                result
+            }
             Err(reason) => Err(DeliveryError::new(Failure::Refused, &reason)),
         };
-        let id = claim.email.id;
-        match &result {
-            Ok(delivery) => log::info!("mail {id}: {}", delivery.answer),
-            Err(error) => log::info!("mail {id}: {error}"),
-        }
         if let Err(error) = &result
             && error.kind == Failure::Unreachable
         {
             self.down = Some(error.reason.clone());
         }
-        Attempt {
-            claim,
-            result,
-            is_on_demand,
-        }
+        result
     }
 
-    /// Writes what became of a mail, to a database that others may hold for a while; who is told to leave asks it once
-    /// more.
-    fn record(&self, attempt: &Attempt, shutdown: Option<&Shutdown>) -> Result<()> {
-        let mut left = MAX_BUSY;
-        loop {
-            match self.store.transact(|store| self.write(store, attempt)) {
-                Err(error) if error.is_busy() && left > 0 => {
-                    let must_leave = shutdown.is_some_and(Shutdown::is_requested);
-                    left = if must_leave { 0 } else { left - 1 };
-                }
-                Err(error) => {
-                    attempt.warn_unrecorded();
-                    return Err(error);
-                }
-                recorded => return recorded,
+    /// Writes what became of a mail, to a database that others may hold for a while.
+    fn record(&self, attempt: &Attempt, shutdown: &Shutdown) -> Result<()> {
+        let write = || self.store.transact(|store| self.write(store, attempt));
+        let mut written = write();
+        for _ in 0..MAX_BUSY {
+            let is_busy = written.as_ref().is_err_and(Error::is_busy);
+            if !is_busy || shutdown.is_requested() {
+                break;
             }
+            written = write();
         }
+        if written.is_err() && attempt.result.is_ok() {
+            let id = attempt.claim.email.id;
+            log::warn!(
+                "mail {id} was sent, which cannot be recorded: the next tick sends it again, with the same Message-ID"
+            );
+        }
+        written
     }
 
     fn write(&self, store: &Store, attempt: &Attempt) -> Result<()> {
@@ -241,7 +227,6 @@ impl<'a> Outbox<'a> {
                 let refused = delivery.reasons();
                 store.finish_mail(email.id, *worker, refused.as_deref(), now)?
             }
-            Err(_) if attempt.is_on_demand => store.drop_unsent_mail(email.id, *worker)?,
             Err(error) => {
                 let retry = attempt.retry(error, now);
                 store.put_back_mail(email.id, *worker, &error.reason, retry)?
@@ -274,16 +259,6 @@ impl Attempt {
             Failure::Transient | Failure::Unreachable => {
                 next_attempt(attempt, MAX_RETRIES, now).map_or(Retry::Never, Retry::At)
             }
-        }
-    }
-
-    /// What became of it cannot be recorded: nobody else will tell.
-    fn warn_unrecorded(&self) {
-        if self.result.is_ok() {
-            let id = self.claim.email.id;
-            log::warn!(
-                "mail {id} was sent, which cannot be recorded: the next tick sends it again, with the same Message-ID"
-            );
         }
     }
 

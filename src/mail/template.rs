@@ -17,10 +17,9 @@ use serde_json::json;
 use super::address::{parse, parse_list, split};
 use super::message::Message;
 use crate::error::{Error as Refused, OrNotFound, Result};
-use crate::model::email::{Content, Template};
+use crate::model::email::{Cause, Content, Template};
 use crate::model::settings::{MAIL_FROM, Settings};
 use crate::store::Store;
-use crate::store::mail::{Level, NewMail};
 use crate::time::Timestamp;
 
 /// Steps that one part of a template may take, so that no loop in it can hold a tick.
@@ -34,87 +33,40 @@ const NOBODY: &str = "there is nobody to send to: to, cc and bcc are empty";
 /// A Message-ID to look with whether a mail could be sent.
 const SAMPLE_ID: &str = "<sample@localhost>";
 
-/// What a template sees as `timer`.
-#[derive(Debug)]
-pub(crate) struct Occasion<'a> {
-    /// The timer's name.
-    pub(crate) timer: &'a str,
-    /// The level, counted from 0.
-    pub(crate) level: u32,
-    /// When the level was due. A template sees it in local time, `YYYY-MM-DD HH:MM:SS`: it is for people to read.
-    pub(crate) due_at: Timestamp,
-}
-
-/// Which level of which timer asks for a mail.
-#[derive(Debug)]
-pub(crate) struct Cause<'a> {
-    /// The name of the template.
-    pub(crate) template: &'a str,
-    /// The document that it is filled from.
-    pub(crate) document: i64,
-    /// The attachment whose level waits for the mail; none of one that is fired by hand.
-    pub(crate) attachment: Option<i64>,
-    /// The timer's name.
-    pub(crate) timer: &'a str,
-    /// The level, counted from 0.
-    pub(crate) level: u32,
-    /// When the level was due.
-    pub(crate) due_at: Timestamp,
-}
-
 /// Fills a template from a document as it is now and puts the mail into the outbox, inside the transaction of the step
 /// that causes it; its id. One that could never be sent is refused.
 pub(crate) fn queue(store: &Store, cause: &Cause<'_>, now: Timestamp) -> Result<i64> {
-    let occasion = Occasion {
-        timer: cause.timer,
-        level: cause.level,
-        due_at: cause.due_at,
-    };
-    let template = store.template(cause.template)?;
-    let content = compose(store, &template, cause.document, &occasion)?;
-    Message::new(&content, SAMPLE_ID, now).map_err(|reason| about(&template, reason))?;
-    let mail = NewMail {
-        content: &content,
-        template: Some(cause.template),
-        document: Some(cause.document),
-        level: Some(Level {
-            attachment: cause.attachment,
-            timer: cause.timer,
-            level: cause.level,
-        }),
-    };
-    store.insert_mail(&mail, now)
+    let content = compose(store, cause)?;
+    Message::new(&content, SAMPLE_ID, now).map_err(|reason| about(cause.template, reason))?;
+    store.insert_mail(&content, Some(cause), now)
 }
 
-/// Fills a template from a document as it is now.
-pub(crate) fn compose(
-    store: &Store,
-    template: &Template,
-    document: i64,
-    occasion: &Occasion<'_>,
-) -> Result<Content> {
+/// Fills a template from a document as it is now. It sees the due date in local time: it is for people to read.
+pub(crate) fn compose(store: &Store, cause: &Cause<'_>) -> Result<Content> {
     let settings = store.settings()?;
-    let found = store.document_for_handler(document)?;
-    let document = found.or_not_found("document", document)?.value();
+    let template = store.template(cause.template)?;
+    let found = store.document_for_handler(cause.document)?;
+    let document = found.or_not_found("document", cause.document)?.value();
     let values = json!({
         "attr": document.get("attributes"),
         "doc": document,
         "timer": {
-            "name": occasion.timer,
-            "level": occasion.level,
-            "due_at": settings.zone()?.show(occasion.due_at),
+            "name": cause.timer,
+            "level": cause.level,
+            "due_at": settings.zone()?.show(cause.due_at),
         },
     });
-    let wrong = |reason| about(template, reason);
-    let from = match template.render_from(&values).map_err(wrong)? {
-        Some(from) => from,
-        None => default_sender(&settings)?,
-    };
-    template.render(&values, from).map_err(wrong)
+    let mut content = template
+        .render(&values)
+        .map_err(|reason| about(cause.template, reason))?;
+    if content.from.is_empty() {
+        content.from = default_sender(&settings)?;
+    }
+    Ok(content)
 }
 
-fn about(template: &Template, reason: String) -> Refused {
-    Refused::invalid(format!("template '{}'", template.name), reason)
+fn about(template: &str, reason: String) -> Refused {
+    Refused::invalid(format!("template '{template}'"), reason)
 }
 
 /// The sender of mails that name none.
@@ -134,7 +86,7 @@ pub(crate) fn default_sender(settings: &Settings) -> Result<String> {
 
 impl Template {
     /// Checks what can be known before there is a document: the syntax of every part, the names of filters, tests and
-    /// functions, and all of what has no variable.
+    /// functions, and addresses without variables.
     pub(crate) fn check(&self) -> Result<(), String> {
         if [&self.to, &self.cc, &self.bcc]
             .iter()
@@ -142,23 +94,16 @@ impl Template {
         {
             return Err(NOBODY.to_owned());
         }
-        let texts = [
-            ("subject", Some(&self.subject)),
-            ("body", Some(&self.body)),
-            ("html", self.html.as_ref()),
-        ];
-        for (part, source) in texts {
-            source.map_or(Ok(()), |source| check_part(part, source))?;
-        }
-        let lists = [
-            ("from", self.from.as_ref()),
-            ("to", Some(&self.to)),
-            ("cc", Some(&self.cc)),
-            ("bcc", Some(&self.bcc)),
-        ];
-        for (part, source) in lists {
-            let source = source.map(|source| one_line(source)).unwrap_or_default();
-            for item in split(&source) {
+        check_part("subject", &self.subject)?;
+        check_part("body", &self.body)?;
+        check_part("html", self.html.as_deref().unwrap_or_default())?;
+        for (part, list) in [
+            ("from", self.from.as_deref().unwrap_or_default()),
+            ("to", &self.to),
+            ("cc", &self.cc),
+            ("bcc", &self.bcc),
+        ] {
+            for item in split(&one_line(list)) {
                 check_part(part, item)?;
                 if !item.contains("{{") && !item.contains("{%") {
                     parse(item).map_err(|reason| format!("{part}: {reason}"))?;
@@ -168,37 +113,26 @@ impl Template {
         Ok(())
     }
 
-    /// The sender, filled with the values; none when the template names none.
-    pub(crate) fn render_from(&self, values: &serde_json::Value) -> Result<Option<String>, String> {
-        let Some(source) = &self.from else {
-            return Ok(None);
-        };
+    /// Fills every part with the values, an object of `doc`, `attr` and `timer`; `from` stays empty when the template names
+    /// no sender. An error names the part.
+    pub(crate) fn render(&self, values: &serde_json::Value) -> Result<Content, String> {
         let filler = Filler::new(values);
-        match filler.addresses("from", source)?.as_slice() {
-            [] => Ok(None),
-            [sender] => Ok(Some(sender.clone())),
-            _ => Err("from: a mail has one sender".to_owned()),
+        let mut from = filler.addresses("from", self.from.as_deref().unwrap_or_default())?;
+        if from.len() > 1 {
+            return Err("from: a mail has one sender".to_owned());
         }
-    }
-
-    /// Fills every other part with the values, an object of `doc`, `attr` and `timer`. An error names the part.
-    pub(crate) fn render(
-        &self,
-        values: &serde_json::Value,
-        from: String,
-    ) -> Result<Content, String> {
-        let filler = Filler::new(values);
         let content = Content {
-            from,
+            from: from.pop().unwrap_or_default(),
             to: filler.addresses("to", &self.to)?,
             cc: filler.addresses("cc", &self.cc)?,
             bcc: filler.addresses("bcc", &self.bcc)?,
             subject: filler.subject(&self.subject)?,
             body: filler.text("body", &self.body)?,
-            html: match &self.html {
-                Some(html) => Some(filler.text("html", html)?),
-                None => None,
-            },
+            html: self
+                .html
+                .as_ref()
+                .map(|html| filler.text("html", html))
+                .transpose()?,
         };
         if content.recipients().next().is_none() {
             return Err(NOBODY.to_owned());
@@ -207,18 +141,18 @@ impl Template {
     }
 }
 
-/// Fills a part with nothing: what that can't bring to light is left to the first document.
+/// Fills a part with nothing, which brings names to light that no document can give a meaning.
 fn check_part(part: &str, source: &str) -> Result<(), String> {
-    let environment = environment(UndefinedBehavior::Chainable);
-    let template = environment
-        .template_from_named_str(part, source)
-        .map_err(|error| explain(part, source, &error))?;
     let is_certain = |error: &Error| {
-        use ErrorKind::{UnknownFilter, UnknownFunction, UnknownTest};
-        let is_unknown = matches!(error.kind(), UnknownFilter | UnknownTest | UnknownFunction);
-        is_unknown || template.undeclared_variables(false).is_empty()
+        use ErrorKind::{SyntaxError, UnknownFilter, UnknownFunction, UnknownTest};
+        let kind = error.kind();
+        matches!(
+            kind,
+            SyntaxError | UnknownFilter | UnknownTest | UnknownFunction
+        )
     };
-    match template.render(()) {
+    let filled = environment(UndefinedBehavior::Chainable).render_named_str(part, source, ());
+    match filled {
         Err(error) if is_certain(&error) => Err(explain(part, source, &error)),
         _ => Ok(()),
     }
@@ -271,10 +205,10 @@ impl Filler {
 
     fn subject(&self, source: &str) -> Result<String, String> {
         let subject = self.text("subject", &one_line(source))?;
-        match subject.contains(char::is_control) {
-            true => Err(format!("subject: {subject:?} holds a control character")),
-            false => Ok(subject.trim().to_owned()),
+        if subject.contains(char::is_control) {
+            return Err(format!("subject: {subject:?} holds a control character"));
         }
+        Ok(subject.trim().to_owned())
     }
 
     fn addresses(&self, part: &str, source: &str) -> Result<Vec<String>, String> {
@@ -366,10 +300,6 @@ mod tests {
         }
     }
 
-    fn sender() -> String {
-        "runner@example.org".to_owned()
-    }
-
     fn values(attributes: serde_json::Value) -> serde_json::Value {
         json!({"doc": {"title": "Contract"}, "attr": attributes, "timer": {"name": "validation", "level": 0}})
     }
@@ -380,7 +310,7 @@ mod tests {
             body: String::new(),
             ..template()
         };
-        let content = template.render(&values(attributes), sender())?;
+        let content = template.render(&values(attributes))?;
         Ok(content.to)
     }
 
@@ -390,7 +320,7 @@ mod tests {
             body: String::new(),
             ..template()
         };
-        let content = template.render(&values(attributes), sender())?;
+        let content = template.render(&values(attributes))?;
         Ok(content.subject)
     }
 
@@ -422,13 +352,12 @@ mod tests {
             body: "Due <1 & 2>".into(),
             html: Some("<p>&lt;1 &amp; 2&gt;</p>".into()),
         };
-        let from = template.render_from(&values).unwrap().unwrap();
-        assert_eq!(template.render(&values, from).unwrap(), filled);
+        assert_eq!(template.render(&values).unwrap(), filled);
     }
 
     #[test]
     fn a_variable_that_does_not_exist_is_an_error_that_names_its_place() {
-        let refusal = template().render(&values(json!({})), sender()).unwrap_err();
+        let refusal = template().render(&values(json!({}))).unwrap_err();
         assert!(
             refusal.contains("body") && refusal.contains("attr.deadline"),
             "{refusal}"
@@ -539,7 +468,9 @@ mod tests {
             from: Some("a@x.org, b@x.org".into()),
             ..template()
         };
-        let refusal = template.render_from(&values(json!({}))).unwrap_err();
+        let refusal = template
+            .render(&values(json!({"deadline": ""})))
+            .unwrap_err();
         assert!(refusal.contains("one sender"), "{refusal}");
     }
 
@@ -550,7 +481,7 @@ mod tests {
             body: long.into(),
             ..template()
         };
-        let refusal = template.render(&values(json!({})), sender()).unwrap_err();
+        let refusal = template.render(&values(json!({}))).unwrap_err();
         assert!(refusal.contains("fuel"), "{refusal}");
     }
 
@@ -632,7 +563,7 @@ mod tests {
         };
         newsletter.check().unwrap();
         let attributes = json!({"name": "a", "price": 1, "deadline": ""});
-        newsletter.render(&values(attributes), sender()).unwrap();
+        newsletter.render(&values(attributes)).unwrap();
     }
 
     proptest! {

@@ -99,6 +99,14 @@ impl Email {
         all.join(", ")
     }
 
+    pub(crate) fn is_sent(&self) -> bool {
+        self.status == EmailStatus::Sent
+    }
+
+    pub(crate) fn is_sending(&self) -> bool {
+        self.status == EmailStatus::Sending
+    }
+
     /// Its name in the history of its document.
     pub(crate) fn name(&self) -> String {
         match &self.template {
@@ -111,6 +119,23 @@ impl Email {
     pub(crate) fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::invalid(format!("mail {}", self.id), reason)
     }
+}
+
+/// Which level of which timer asks for a mail.
+#[derive(Debug)]
+pub(crate) struct Cause<'a> {
+    /// The name of the template.
+    pub(crate) template: &'a str,
+    /// The document that it is filled from.
+    pub(crate) document: i64,
+    /// The attachment whose level waits for the mail; none of one that is fired by hand.
+    pub(crate) attachment: Option<i64>,
+    /// The timer's name.
+    pub(crate) timer: &'a str,
+    /// The level, counted from 0.
+    pub(crate) level: u32,
+    /// When the level was due.
+    pub(crate) due_at: Timestamp,
 }
 
 /// A model of mails, of which every part is filled from a document.

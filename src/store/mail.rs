@@ -1,10 +1,10 @@
 //! The outbox: queueing mails, claiming them for a worker, and what became of them.
 
 use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
-use rusqlite::{Params, Row, params};
+use rusqlite::{Row, params};
 
 use crate::error::{OrNotFound, Result};
-use crate::model::email::{Content, Email, EmailStatus};
+use crate::model::email::{Cause, Content, Email, EmailStatus};
 use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
 use crate::time::Timestamp;
@@ -15,28 +15,6 @@ const MAX_DOMAIN: usize = 180;
 /// An id before those of all mails.
 pub(crate) const BEFORE_ALL: i64 = 0;
 
-/// A mail to be put into the outbox.
-#[derive(Debug)]
-pub(crate) struct NewMail<'a> {
-    pub(crate) content: &'a Content,
-    /// The template that was filled.
-    pub(crate) template: Option<&'a str>,
-    /// The document that it was filled from.
-    pub(crate) document: Option<i64>,
-    /// The level that it is a step of.
-    pub(crate) level: Option<Level<'a>>,
-}
-
-/// A level of a timer on a document.
-#[derive(Debug)]
-pub(crate) struct Level<'a> {
-    /// None of one that is fired by hand: nothing waits for its mails.
-    pub(crate) attachment: Option<i64>,
-    /// The timer's name.
-    pub(crate) timer: &'a str,
-    pub(crate) level: u32,
-}
-
 /// A mail that a worker is sending.
 #[derive(Debug)]
 pub(crate) struct ClaimedMail {
@@ -44,25 +22,6 @@ pub(crate) struct ClaimedMail {
     pub(crate) worker: i64,
     /// The attachment whose level waits for it, if that hangs on its document still.
     pub(crate) attachment: Option<i64>,
-}
-
-/// A mail as the level sees it that has queued it.
-#[derive(Debug)]
-pub(crate) struct LevelMail {
-    pub(crate) id: i64,
-    pub(crate) status: EmailStatus,
-    pub(crate) template: Option<String>,
-    pub(crate) last_error: Option<String>,
-}
-
-impl LevelMail {
-    pub(crate) fn is_sent(&self) -> bool {
-        self.status == EmailStatus::Sent
-    }
-
-    pub(crate) fn is_sending(&self) -> bool {
-        self.status == EmailStatus::Sending
-    }
 }
 
 /// When a mail is tried again that did not go out.
@@ -85,23 +44,24 @@ const READY: &str = "FROM mail INDEXED BY mail_queued
     WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)
       AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id AND needs_reschedule > 0)";
 
-const LIVE_ATTACHMENT: &str =
-    "(SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment";
-
 impl Store {
     /// Puts a mail into the outbox; its id. Its Message-ID is made here, once and for all.
-    pub(crate) fn insert_mail(&self, mail: &NewMail<'_>, now: Timestamp) -> Result<i64> {
-        let content = mail.content;
+    pub(crate) fn insert_mail(
+        &self,
+        content: &Content,
+        cause: Option<&Cause<'_>>,
+        now: Timestamp,
+    ) -> Result<i64> {
         self.execute(
             r#"INSERT INTO mail (template, document_id, attachment_id, timer, timer_level, "from", "to", cc, bcc, subject,
                                  body, html, created_at, message_id)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, '')"#,
             params![
-                mail.template,
-                mail.document,
-                mail.level.as_ref().and_then(|level| level.attachment),
-                mail.level.as_ref().map(|level| level.timer),
-                mail.level.as_ref().map(|level| level.level),
+                cause.map(|cause| cause.template),
+                cause.map(|cause| cause.document),
+                cause.and_then(|cause| cause.attachment),
+                cause.map(|cause| cause.timer),
+                cause.map(|cause| cause.level),
                 content.from,
                 serde_json::json!(content.to).to_string(),
                 serde_json::json!(content.cc).to_string(),
@@ -116,6 +76,22 @@ impl Store {
         self.execute(
             "UPDATE mail SET message_id = '<' || id || '.' || lower(hex(randomblob(12))) || '@' || ?2 || '>' WHERE id = ?1",
             params![id, domain(&content.from)],
+        )?;
+        Ok(id)
+    }
+
+    /// Keeps a mail that was sent without having been queued; its id.
+    pub(crate) fn insert_sent_mail(
+        &self,
+        content: &Content,
+        message_id: &str,
+        refused: Option<&str>,
+        now: Timestamp,
+    ) -> Result<i64> {
+        let id = self.insert_mail(content, None, now)?;
+        self.execute(
+            "UPDATE mail SET status = 'sent', sent_at = ?4, attempts = 1, message_id = ?2, last_error = ?3 WHERE id = ?1",
+            params![id, message_id, refused, now],
         )?;
         Ok(id)
     }
@@ -148,19 +124,11 @@ impl Store {
         attachment: i64,
         level: u32,
         queued: u32,
-    ) -> Result<Vec<LevelMail>> {
+    ) -> Result<Vec<Email>> {
         let mut mails = self.list(
-            "SELECT id, status, template, last_error FROM mail
-              WHERE attachment_id = ?1 AND timer_level = ?2 ORDER BY id DESC LIMIT ?3",
+            "SELECT * FROM mail WHERE attachment_id = ?1 AND timer_level = ?2 ORDER BY id DESC LIMIT ?3",
             params![attachment, level, queued],
-            |row| {
-                Ok(LevelMail {
-                    id: row.get("id")?,
-                    status: row.get("status")?,
-                    template: text_or_null(row, "template")?,
-                    last_error: text_or_null(row, "last_error")?,
-                })
-            },
+            email,
         )?;
         mails.reverse();
         Ok(mails)
@@ -212,11 +180,16 @@ impl Store {
         let sql = format!(
             "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'sending'), worker_id = iif({UNWANTED}, NULL, ?3),
                              last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
-              WHERE id = (SELECT id {READY} ORDER BY id LIMIT 1) RETURNING {LIVE_ATTACHMENT}, *"
+              WHERE id = (SELECT id {READY} ORDER BY id LIMIT 1) RETURNING *,
+                (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment"
         );
         loop {
             let claim = self.find(&sql, params![after, now, worker], |row| {
-                claimed(row, worker)
+                Ok(ClaimedMail {
+                    email: email(row)?,
+                    worker,
+                    attachment: row.get("live_attachment")?,
+                })
             })?;
             if claim
                 .as_ref()
@@ -225,15 +198,6 @@ impl Store {
                 return Ok(claim);
             }
         }
-    }
-
-    /// Claims this mail for a worker, if it is queued.
-    pub(crate) fn claim_mail(&self, id: i64, worker: i64) -> Result<Option<ClaimedMail>> {
-        let sql = format!(
-            "UPDATE mail SET status = 'sending', worker_id = ?2
-              WHERE id = ?1 AND status = 'queued' RETURNING {LIVE_ATTACHMENT}, *"
-        );
-        self.find(&sql, [id, worker], |row| claimed(row, worker))
     }
 
     /// Notes that a mail has gone out, and to whom it has not, if it is still in this worker's hand. Whether it was.
@@ -277,16 +241,6 @@ impl Store {
         Ok(put_back > 0)
     }
 
-    /// Deletes a mail that has not gone out and that nobody comes back to, if it is still in this worker's hand. Whether
-    /// it was.
-    pub(crate) fn drop_unsent_mail(&self, id: i64, worker: i64) -> Result<bool> {
-        let dropped = self.execute(
-            "DELETE FROM mail WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'",
-            [id, worker],
-        )?;
-        Ok(dropped > 0)
-    }
-
     /// Notes why all mails after this id wait that are to be sent now. The levels that wait for them see it where that is
     /// news.
     pub(crate) fn mark_waiting_mails(&self, after: i64, error: &str, now: Timestamp) -> Result<()> {
@@ -301,11 +255,6 @@ impl Store {
         attachments.try_for_each(|attachment| self.wake_attachment(attachment))
     }
 
-    /// Queues the mails that a dead worker had in hand, but for those that no level asks for any more.
-    pub(crate) fn requeue_mails(&self, worker: i64) -> Result<usize> {
-        self.requeue("status = 'sending' AND worker_id = ?1", [worker])
-    }
-
     /// Whether a mail is in the hand of no worker: plain SQL has taken that off the list, or set the mail to sending.
     pub(crate) fn has_orphaned_mail(&self) -> Result<bool> {
         let sql = format!("SELECT 1 FROM mail WHERE {ORPHANED} LIMIT 1");
@@ -314,16 +263,12 @@ impl Store {
 
     /// Queues the mails that are in the hand of no worker, but for those that no level asks for any more.
     pub(crate) fn requeue_orphaned_mails(&self) -> Result<usize> {
-        self.requeue(ORPHANED, [])
-    }
-
-    fn requeue(&self, which: &str, given: impl Params) -> Result<usize> {
         let sql = format!(
             "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'queued'), worker_id = NULL,
                              last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
-              WHERE {which}"
+              WHERE {ORPHANED}"
         );
-        self.execute(&sql, given)
+        self.execute(&sql, [])
     }
 
     /// Queues a mail again that failed or pauses, as if it had never been tried. Its level is no longer waiting for it
@@ -358,21 +303,13 @@ const UNWANTED: &str = "(attachment_id IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id))";
 
 /// The right side of a Message-ID: the sender's domain, unless a header or a file's name could not carry it as it is.
-fn domain(from: &str) -> &str {
+pub(crate) fn domain(from: &str) -> &str {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);
     let domain = from.trim_end_matches('>').rsplit_once('@');
     domain
         .map(|(_, domain)| domain)
         .filter(|domain| domain.len() <= MAX_DOMAIN && domain.chars().all(is_plain))
         .unwrap_or("localhost")
-}
-
-fn claimed(row: &Row<'_>, worker: i64) -> rusqlite::Result<ClaimedMail> {
-    Ok(ClaimedMail {
-        email: email(row)?,
-        worker,
-        attachment: row.get("live_attachment")?,
-    })
 }
 
 /// Reads a row whatever plain SQL has put there: one row must not keep the others from going out. What cannot be read

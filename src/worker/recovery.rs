@@ -73,8 +73,8 @@ fn recover_worker(
             store.release_task(task, worker, ctx.clock.now())?;
         }
         let interrupted = interrupt(ctx, &lost)?;
-        store.requeue_mails(worker)?;
         store.delete_worker(worker)?;
+        store.requeue_orphaned_mails()?;
         Ok(interrupted)
     })?;
     interrupted.report(summary);

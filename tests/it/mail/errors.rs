@@ -328,6 +328,9 @@ fn trouble_with_the_database_is_mailed_without_it() {
     home.method("Test:pass", "exit 0");
     home.ok(["task", "add", "Test:pass"]);
     home.sql("CREATE TRIGGER broken BEFORE INSERT ON worker BEGIN SELECT RAISE(ABORT, 'no place left'); END");
+    home.sql(
+        "CREATE TRIGGER full BEFORE INSERT ON mail BEGIN SELECT RAISE(ABORT, 'no place left'); END",
+    );
     tick_in_silence(&home);
     tick_in_silence(&home);
     let [report] = reports(&server).try_into().unwrap();
