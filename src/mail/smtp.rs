@@ -260,8 +260,9 @@ impl Server {
             }
             opened => opened?,
         };
+        // Whoever waits for the mail gives up before; the thread that is left behind then ends by this.
         connection
-            .set_timeout(Some(self.timeout))
+            .set_timeout(Some(self.timeout * 2))
             .map_err(|error| format!("connecting: {error}"))?;
         self.log_in(&mut connection, &addresses)?;
         Ok(connection)
