@@ -228,24 +228,6 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_mail_has_the_headers_that_a_mail_needs() {
-        let text = text(&content());
-        for header in [
-            "Message-ID: <7.abc@runner.example.org>\r\n",
-            "Date: Fri, 10 Apr 2026 07:00:00 +0000\r\n",
-            "From: Runner <runner@example.org>\r\n",
-            "To: ann@example.org\r\n",
-            "Subject: Hello\r\n",
-            "Auto-Submitted: auto-generated\r\n",
-            "MIME-Version: 1.0\r\n",
-            "Content-Type: text/plain; charset=utf-8\r\n",
-        ] {
-            assert!(text.contains(header), "{header} in {text}");
-        }
-        assert!(text.ends_with("\r\n\r\nHello\r\n"), "{text}");
-    }
-
-    #[test]
     fn the_last_line_of_a_body_ends_as_the_others_do() {
         for body in ["One\nTwo", "One\nTwo\n", "One\r\nTwo\r\n"] {
             let body = body.to_owned();
