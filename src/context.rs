@@ -13,7 +13,7 @@ use crate::time::{Timestamp, Zone};
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The database.
-    pub store: &'a Store,
+    pub store: &'a Store<'a>,
     /// The time.
     pub clock: &'a Clock,
     /// The settings of the database.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, OrNotFound, Result};
 use crate::functions::Functions;
 use crate::model::method::Methods;
-use crate::model::task::NewTask;
+use crate::model::new_task::NewTask;
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
@@ -13,7 +13,7 @@ use crate::time::{Duration, Timestamp, Zone};
 
 /// What tasks are checked against, read once.
 pub struct Enqueue<'a> {
-    store: &'a Store,
+    store: &'a Store<'a>,
     methods: Methods,
     zone: Zone,
     now: Timestamp,
@@ -22,7 +22,7 @@ pub struct Enqueue<'a> {
 impl<'a> Enqueue<'a> {
     /// Reads what tasks are checked against.
     pub fn new(
-        store: &'a Store,
+        store: &'a Store<'a>,
         functions: &Functions,
         zone: Zone,
         now: Timestamp,

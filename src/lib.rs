@@ -1,32 +1,60 @@
-//! A job runner in one library, one binary and one SQLite file: background tasks, timers on documents, and mail.
+//! Background tasks, timers on documents and mail, in one SQLite file.
 //!
-//! The `runner` program is this library without methods of its own. A program that embeds it registers functions as
-//! methods with [`App`], and has the same command line. The README leads into the manual.
+//! The program `runner` is this library with no functions of its own; its manual is the folder `docs`. Another program embeds
+//! the library to run tasks by its own functions, and to add tasks and attach timers in its own transactions:
 //!
-//! # Words
+//! ```
+//! use runner::{App, NewTask, Task};
+//! use serde_json::{Value, json};
 //!
-//! A *task* is one piece of work to run once. Its *method* names the *handler* that does the work: a program or a function.
-//! A *document* has a state and attributes. A *timer* is a sequence of *actions*; an *attachment* is a timer on a document.
-//! Each iteration of an action is a *level*, and to *fire* a level is to do it. A *mail* is filled from a *template*. One
-//! run of the main job is a *tick*. A *worker* is a tick or a `task run` that has claimed work.
+//! fn count(task: &mut Task) -> Result<Value, String> {
+//!     let text = task.params()["text"].as_str().ok_or("params.text is missing")?.to_owned();
+//!     task.info(format!("counting {} bytes", text.len()));
+//!     Ok(json!({"words": text.split_whitespace().count()}))
+//! }
 //!
-//! # Claims
+//! # fn main() -> runner::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("app.db");
+//! let app = App::new().method("Text:count", count);
 //!
-//! To claim tasks is one transaction, and to record their ends is another, which counts only while the attempt is still
-//! the worker's own. No transaction is open while a handler runs or a mail is sent. Whether a worker is alive is decided by
-//! a lock on a file of its own beside the database, which the kernel releases with the process. What a dead worker had
-//! started is `INTERRUPTED`, and what it had only claimed is `TO_RUN` again (`docs/guarantees.md`, "Tasks").
+//! let mut db = runner::create(&path)?;
+//! let transaction = db.transaction()?;
+//! let id = app.enqueue(&transaction, NewTask::new("Text:count").param("text", "one two three"))?;
+//! transaction.commit()?;
 //!
-//! # The database
+//! app.tick(&path)?;
+//! let result: String =
+//!     db.query_row("SELECT result FROM task WHERE id = ?1", [id], |row| row.get(0))?;
+//! assert_eq!(result, r#"{"words":3}"#);
+//! # Ok(())
+//! # }
+//! ```
 //!
-//! Every write is a transaction that takes SQLite's write lock at its start. The tables are a public interface
-//! (`docs/sql.md`, "What any program may write"), so triggers notice what other programs change.
+//! [`App::main`] gives such a program the whole command line, so that cron calls its `tick`. Whatever else there is to read or
+//! write is plain SQL: the tables are a public interface, which `docs/sql.md` describes.
 //!
-//! # Modules
+//! # How it works
 //!
-//! Each module uses only those after it in this list: `app`, `cli`, `rehearsal`, `tick`, `firing`, `mail`, `worker`,
-//! `retention`, `enqueue`, `context`, `functions`, `store`, `model`, `time`, `error`. The tick tells the story; `store` alone
-//! speaks SQL; `cli` alone prints.
+//! A *task* is one piece of work to run once; its *method* names the *handler* that does it, a program or a function. A
+//! *document* has a state and attributes; a *timer* is a sequence of *actions*, and an *attachment* puts it on a document,
+//! counted from a *reference* date. The n-th iteration over all actions is a *level*; to do one is to *fire* it. A
+//! *template* filled from a document is a *mail*. One run that does all that is due is a *tick*; whoever has claimed work is a
+//! *worker*.
+//!
+//! **Tasks.** `WAITING → TO_RUN → RUNNING → COMPLETED | FAILED | INTERRUPTED`, and `CANCELLED` from the first three. To claim is
+//! one short transaction that makes tasks `RUNNING` for a worker and counts the attempt; to finish is another, which is refused
+//! unless the attempt is still that worker's. What a dead worker had started is `INTERRUPTED` by the next, and what it had only
+//! claimed is `TO_RUN` again: an attempt is begun at most once.
+//!
+//! **Levels.** `due → state change → mails → method → done`, each step in one transaction with its entry in the history, so that
+//! a level goes on at the step where it was left. A step that fails leaves the level due for the next tick, until it is later
+//! than its limit and is skipped. When the date changes that a timer counts from, triggers mark the attachment, whichever
+//! program changed it, and nothing more is begun that was due by the old date.
+//!
+//! **Locks.** Every write is a transaction that takes SQLite's write lock at its start and waits for it up to 5 seconds; the file
+//! is in WAL mode, so that readers wait for nobody. A worker is alive while it holds an exclusive lock on a file of its own
+//! beside the database, which the kernel frees with the process.
 
 mod app;
 mod boot;
@@ -49,7 +77,11 @@ mod tick;
 mod time;
 mod worker;
 
-pub use app::App;
+pub use app::{App, NewAttachment, attach, create, open};
 pub use error::{Error, Result};
 pub use functions::Task;
+pub use model::issue::Issue;
+pub use model::new_task::NewTask;
+pub use model::summary::{Summary, TaskCounts};
 pub use model::task::{Progress, Severity};
+pub use rusqlite;

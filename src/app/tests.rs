@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::context::Context;
 use crate::enqueue::Enqueue;
 use crate::functions::Task;
+use crate::model::new_task::NewTask;
 use crate::model::settings::Settings;
 use crate::model::summary::Summary;
-use crate::model::task::{NewTask, Progress, Severity, Status};
+use crate::model::task::{Progress, Severity, Status};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::tick::tick;
@@ -24,7 +25,7 @@ use crate::time::Zone;
 /// A program with one method, and a database of its own.
 struct Program {
     _folder: TempDir,
-    store: Store,
+    store: Store<'static>,
     app: App,
     max_running: &'static str,
 }
@@ -57,8 +58,10 @@ impl Program {
         tick_of(&self.app, self.max_running, &self.store)
     }
 
-    fn open(&self) -> Store {
-        Store::open(self.store.files().path()).unwrap()
+    /// A store of a thread's own.
+    fn opener(&self) -> impl FnOnce() -> Store<'static> + Send + use<> {
+        let path = self.store.files().path().to_owned();
+        move || Store::open(&path).unwrap()
     }
 
     fn status(&self, task: i64) -> Status {
@@ -197,8 +200,9 @@ fn tasks_that_wait_for_a_function_at_work_go_back_to_be_run_by_others() {
     program.add(json!({}));
     program.add(json!({"params": {"waits": true}}));
     let others: Vec<i64> = (0..3).map(|_| program.add(json!({}))).collect();
-    let store = program.open();
+    let open = program.opener();
     let watch = spawn(move || {
+        let store = open();
         let statuses = || others.iter().map(|id| store.task(*id).unwrap().status);
         while statuses().any(|status| status != Status::Running) {
             sleep(Duration::from_millis(5));
@@ -259,8 +263,9 @@ fn the_late_answer_of_a_function_that_was_given_up_does_not_end_the_next_attempt
     program.max_running = "3";
     let id = program.add(json!({"timeout": "1s"}));
     program.add(json!({"params": {"nudge": true}}));
-    let store = program.open();
+    let open = program.opener();
     let restart = spawn(move || {
+        let store = open();
         while store.task(id).unwrap().status != Status::Interrupted {
             sleep(Duration::from_millis(50));
         }

@@ -5,7 +5,7 @@ use super::{Invocation, Session, firing::Filter};
 use crate::error::{Error, Result};
 use crate::firing::attach::{attach, detach, detach_by_title};
 use crate::firing::reschedule::reschedule_all;
-use crate::model::attachment::{AttachmentView, NewAttachment};
+use crate::model::attachment::{AttachmentRow, AttachmentView};
 use crate::model::document::DocumentRef;
 use crate::time::Zone;
 
@@ -52,7 +52,7 @@ impl Attach {
         let session = invocation.open()?;
         let reference_at = session.time("--reference", self.reference.as_deref())?;
         let id = session.store.transact(|store| {
-            let new = NewAttachment {
+            let new = AttachmentRow {
                 timer: store.timer_id(&self.name)?,
                 document: store.document_id(&DocumentRef::Key(self.doc))?,
                 origin: self.origin.as_deref(),

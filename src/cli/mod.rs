@@ -142,7 +142,7 @@ struct Invocation {
 
 /// An open database, and what a command works with on it.
 struct Session<'a> {
-    store: Store,
+    store: Store<'static>,
     settings: Settings,
     zone: Zone,
     clock: Clock,
@@ -181,12 +181,12 @@ impl Session<'_> {
 }
 
 impl Invocation {
-    fn store(&self) -> Result<Store> {
+    fn store(&self) -> Result<Store<'static>> {
         self.check_side_files()?;
         Store::open(&self.db)
     }
 
-    fn store_to_read(&self) -> Result<Store> {
+    fn store_to_read(&self) -> Result<Store<'static>> {
         self.check_side_files()?;
         Store::open_to_read(&self.db)
     }
@@ -205,13 +205,18 @@ impl Invocation {
         self.session(Store::open(&self.db)?)
     }
 
-    fn session(&self, store: Store) -> Result<Session<'_>> {
+    fn session(&self, store: Store<'static>) -> Result<Session<'_>> {
         let settings = store.settings()?;
         let zone = settings.zone()?;
         self.session_in(zone, store, settings)
     }
 
-    fn session_in(&self, zone: Zone, store: Store, settings: Settings) -> Result<Session<'_>> {
+    fn session_in(
+        &self,
+        zone: Zone,
+        store: Store<'static>,
+        settings: Settings,
+    ) -> Result<Session<'_>> {
         Ok(Session {
             clock: self.clock(&zone)?,
             store,

@@ -12,7 +12,7 @@ use crate::enqueue::Enqueue;
 use crate::error::{Error, Result};
 use crate::json::{Json, read_object};
 use crate::model::document::DocumentRef;
-use crate::model::task::NewTask;
+use crate::model::new_task::NewTask;
 use crate::time::Duration;
 
 #[derive(Debug, clap::Args)]

@@ -21,7 +21,7 @@ const MAX_ERROR: usize = 500;
 /// What advancing levels takes.
 pub(super) struct Advance<'a> {
     ctx: Context<'a>,
-    store: &'a Store,
+    store: &'a Store<'a>,
     when: When,
     turn: Turn,
     /// For how many seconds past its due date a level is tried.

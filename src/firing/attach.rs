@@ -3,7 +3,7 @@
 use super::reschedule::{self, cancel_pending};
 use crate::context::When;
 use crate::error::{Error, Result};
-use crate::model::attachment::{Attachment, NewAttachment};
+use crate::model::attachment::{Attachment, AttachmentRow};
 use crate::model::task::Severity;
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -15,7 +15,7 @@ const BATCH: u32 = 1000;
 /// attached already starts over, and keeps its origin unless another is given.
 pub(crate) fn attach(
     store: &Store,
-    new: &NewAttachment<'_>,
+    new: &AttachmentRow<'_>,
     reset: bool,
     when: When,
 ) -> Result<i64> {
@@ -31,7 +31,7 @@ pub(crate) fn attach(
         origin = origin.or(store.origin_of(attached.id)?);
         detach(store, &attached, when.now)?;
     }
-    let new = NewAttachment {
+    let new = AttachmentRow {
         origin: origin.as_deref(),
         ..*new
     };

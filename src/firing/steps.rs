@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 
 /// What doing the steps of a level takes. All of it is done inside the caller's transaction.
 pub(super) struct Steps<'a> {
-    pub(super) store: &'a Store,
+    pub(super) store: &'a Store<'a>,
     pub(super) timer: &'a Timer,
     pub(super) action: &'a Action,
     pub(super) methods: &'a Methods,

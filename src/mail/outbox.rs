@@ -36,7 +36,7 @@ const MAX_BUSY: u32 = 12;
 
 /// Sends mails for one run, over one connection that the first of them opens.
 pub(crate) struct Outbox<'a> {
-    pub(crate) store: &'a Store,
+    pub(crate) store: &'a Store<'a>,
     pub(crate) clock: &'a Clock,
     pub(crate) settings: &'a Settings,
     worker: Option<WorkerLock>,
@@ -63,7 +63,7 @@ pub(crate) struct Sent {
 
 impl<'a> Outbox<'a> {
     /// Nothing is claimed, connected or started yet.
-    pub(crate) fn new(store: &'a Store, clock: &'a Clock, settings: &'a Settings) -> Self {
+    pub(crate) fn new(store: &'a Store<'a>, clock: &'a Clock, settings: &'a Settings) -> Self {
         Self {
             store,
             clock,

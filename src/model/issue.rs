@@ -1,10 +1,12 @@
 //! What went wrong in a run, and what it is about.
 
+use std::fmt;
+
 use serde::{Serialize, Serializer};
 
 /// What an issue is about: the mail that tells of it looks up more there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// An attempt at a task.
     Task(i64),
     /// An attempt at a mail that no level waits for.
@@ -27,7 +29,7 @@ pub enum Subject {
 /// The kinds of subjects that a run may meet any number of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the nouns themselves")]
-pub enum Kind {
+pub(crate) enum Kind {
     Task,
     Mail,
     Level,
@@ -37,17 +39,17 @@ pub enum Kind {
 #[derive(Debug, Clone)]
 pub struct Issue {
     /// What it is about.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// What went wrong, on one line.
     pub message: String,
     /// Whether it is mailed: a first failure is, and a final one. Of an error of the run itself, or of the way out of all
     /// mails, the note of the last tick tells.
-    pub is_news: bool,
+    pub(crate) is_news: bool,
 }
 
 impl Issue {
     /// An error of the run itself.
-    pub fn of_run(message: impl Into<String>) -> Self {
+    pub(crate) fn of_run(message: impl Into<String>) -> Self {
         Self {
             subject: Subject::Run,
             message: message.into(),
@@ -80,6 +82,12 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod firing;
 pub mod issue;
 pub(crate) mod message;
 pub mod method;
+pub(crate) mod new_task;
 pub mod settings;
 pub mod summary;
 pub mod task;

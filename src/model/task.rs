@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::json::Json;
-use crate::model::document::DocumentRef;
 use crate::time::Timestamp;
 
 /// Where a task is in its life.
@@ -172,35 +171,6 @@ pub struct Progress {
     pub max: Option<u64>,
     /// What is being done.
     pub label: Option<String>,
-}
-
-/// A task to be added: the options of `task add`, the fields of a line of `task add --batch`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a task")]
-#[allow(
-    missing_docs,
-    reason = "the columns of the table task, see docs/sql.md"
-)]
-pub struct NewTask {
-    pub method: String,
-    pub params: Option<Json>,
-    pub hidden_params: Option<Json>,
-    /// The path of a file whose content is kept with the task.
-    pub file: Option<std::path::PathBuf>,
-    pub owner: Option<String>,
-    pub signature: Option<String>,
-    /// Refuse it while another live task has the same signature.
-    #[serde(default)]
-    pub unique: bool,
-    pub after: Option<i64>,
-    /// Local time unless it has an offset.
-    #[serde(alias = "at")]
-    pub run_at: Option<String>,
-    #[serde(default)]
-    pub priority: i64,
-    pub retries: Option<u32>,
-    pub timeout: Option<String>,
-    pub document: Option<DocumentRef>,
 }
 
 /// Seconds to wait before the attempt that follows attempt `n`: a minute, doubled each time, an hour at most.

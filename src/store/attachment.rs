@@ -3,7 +3,7 @@
 use rusqlite::{Params, Row, params};
 
 use crate::error::Result;
-use crate::model::attachment::{Attachment, NewAttachment};
+use crate::model::attachment::{Attachment, AttachmentRow};
 use crate::model::task::Status;
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
@@ -27,9 +27,9 @@ pub(crate) struct LevelTask {
     pub(crate) error: Option<String>,
 }
 
-impl Store {
+impl Store<'_> {
     /// Adds an attachment; its id. Its dates are still to be computed.
-    pub(crate) fn insert_attachment(&self, new: &NewAttachment<'_>, now: Timestamp) -> Result<i64> {
+    pub(crate) fn insert_attachment(&self, new: &AttachmentRow<'_>, now: Timestamp) -> Result<i64> {
         self.execute(
             "INSERT INTO attachment (timer_id, document_id, origin, reference_at, attached_at) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![new.timer, new.document, new.origin, new.reference_at, now],

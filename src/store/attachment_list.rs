@@ -14,7 +14,7 @@ const SHOWN: &str = "SELECT coalesce(timer.name, '#' || attachment.timer_id) AS 
        LEFT JOIN timer ON timer.id = attachment.timer_id
        LEFT JOIN document ON document.id = attachment.document_id";
 
-impl Store {
+impl Store<'_> {
     /// An attachment as it is shown, if it is there.
     pub(crate) fn attachment_view(&self, id: i64) -> Result<Option<AttachmentView>> {
         self.find(&format!("{SHOWN} WHERE attachment.id = ?1"), [id], view)

@@ -24,7 +24,7 @@ pub enum DateAttribute {
     Other,
 }
 
-impl Store {
+impl Store<'_> {
     /// The id of a document that is named by its id or its key.
     pub(crate) fn document_id(&self, named: &DocumentRef) -> Result<i64> {
         let (by, name): (&str, String) = match named {

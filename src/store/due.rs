@@ -22,7 +22,7 @@ const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
         UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued WHERE status = 'queued'
         UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE due_at IS NOT NULL)";
 
-impl Store {
+impl Store<'_> {
     /// Whether a tick would find anything: what workers left behind or have in hand, levels of timers, mails, tasks.
     pub(crate) fn is_anything_due(&self, now: Timestamp) -> Result<bool> {
         let due = self.find(ANYTHING_DUE, [now], |row| row.get("due"))?;

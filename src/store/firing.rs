@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 const SHOWN: &str = "SELECT document.title AS title, firing.*
        FROM firing LEFT JOIN document ON document.id = firing.document_id";
 
-impl Store {
+impl Store<'_> {
     /// Records that a level was done or skipped.
     pub(crate) fn insert_firing(&self, new: &NewFiring<'_>) -> Result<()> {
         let sent = match new.sent {

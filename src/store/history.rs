@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
-impl Store {
+impl Store<'_> {
     /// Adds an entry to a document's history, of a timer's level if there is one. A document that is gone has none.
     pub(crate) fn insert_history(
         &self,

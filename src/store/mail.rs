@@ -44,7 +44,7 @@ const READY: &str = "FROM mail INDEXED BY mail_queued
     WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)
       AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id AND needs_reschedule > 0)";
 
-impl Store {
+impl Store<'_> {
     /// Puts a mail into the outbox; its id. Its Message-ID is made here, once and for all.
     pub(crate) fn insert_mail(
         &self,

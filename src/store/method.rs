@@ -7,7 +7,7 @@ use crate::model::method::Method;
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 
-impl Store {
+impl Store<'_> {
     /// The methods that are registered in the database, by name.
     pub fn list_methods(&self) -> Result<Vec<Method>> {
         self.list("SELECT * FROM method ORDER BY name", [], method)

@@ -32,6 +32,7 @@ mod tests;
 use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -55,14 +56,50 @@ const EXAMPLE_CONTENT: &str = "\n-- ==== Content ====\n";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open database.
-pub struct Store {
-    connection: Connection,
+pub struct Store<'c> {
+    connection: Handle<'c>,
     files: Files,
     run: i64,
     knows_titles: Cell<bool>,
 }
 
-impl Store {
+/// A connection of our own, or that of a program which embeds the library and is in a transaction of its own.
+enum Handle<'c> {
+    Own(Connection),
+    Lent(&'c Connection),
+}
+
+impl Deref for Handle<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Lent(connection) => connection,
+        }
+    }
+}
+
+impl<'c> Store<'c> {
+    fn new(connection: Handle<'c>, path: &Path) -> Self {
+        Self {
+            connection,
+            files: Files::of(path),
+            run: random(),
+            knows_titles: Cell::new(false),
+        }
+    }
+
+    /// The database that a program has connected to itself.
+    pub(crate) fn lent(connection: &'c Connection) -> Result<Self> {
+        let path = connection.path().unwrap_or_default();
+        let store = Self::new(Handle::Lent(connection), Path::new(path));
+        store.check(MIGRATIONS)?;
+        Ok(store)
+    }
+}
+
+impl Store<'static> {
     /// Makes a new database, readable and writable by its owner alone.
     ///
     /// # Errors
@@ -158,26 +195,7 @@ impl Store {
     }
 
     fn connect(path: &Path, access: OpenFlags) -> Result<Self> {
-        Self::connect_as(path, path, access)
-    }
-
-    /// Connects to a database by what SQLite is to be told of it.
-    fn connect_as(path: &Path, name: &Path, access: OpenFlags) -> Result<Self> {
-        let connection =
-            Connection::open_with_flags(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        // Else a statement that could use a partial index is compiled anew whenever a value is bound to it.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        connection.execute_batch(
-            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -4096",
-        )?;
-        Ok(Self {
-            connection,
-            files: Files::of(path),
-            run: random(),
-            knows_titles: Cell::new(false),
-        })
+        Ok(Self::new(Handle::Own(connect(path, access)?), path))
     }
 
     fn connect_immutable(path: &Path) -> Result<Self> {
@@ -192,7 +210,8 @@ impl Store {
         }
         uri.push_str("?immutable=1");
         let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        Self::connect_as(path, Path::new(&uri), access)
+        let connection = connect(Path::new(&uri), access)?;
+        Ok(Self::new(Handle::Own(connection), path))
     }
 
     fn checked(self, migrations: &[&str]) -> Result<Self> {
@@ -202,7 +221,9 @@ impl Store {
         self.use_wal()?;
         Ok(self)
     }
+}
 
+impl Store<'_> {
     /// The schema's version, once it is known that the file is ours and not newer than we are.
     fn check(&self, migrations: &[&str]) -> Result<i64> {
         if self.pragma("application_id")? != APPLICATION_ID {
@@ -381,6 +402,25 @@ impl Store {
     fn last_id(&self) -> i64 {
         self.connection.last_insert_rowid()
     }
+}
+
+/// Connects to a database that was opened before, and so is one of ours and of this version.
+pub(crate) fn connect_again(path: &Path) -> Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+    connection.map_err(|error| error.of_database(path))
+}
+
+/// Connects to a database by what SQLite is to be told of it.
+fn connect(name: &Path, access: OpenFlags) -> Result<Connection> {
+    let connection = Connection::open_with_flags(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Else a statement that could use a partial index is compiled anew whenever a value is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA trusted_schema = ON; PRAGMA cache_size = -4096",
+    )?;
+    Ok(connection)
 }
 
 /// From the keys that std makes for its hash tables, which the system's own source of randomness seeds.

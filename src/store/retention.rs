@@ -47,7 +47,7 @@ impl Kept {
     }
 }
 
-impl Store {
+impl Store<'_> {
     /// Whether there are rows to be dropped that are older than a time.
     pub(crate) fn has_old(&self, kept: Kept, before: Timestamp) -> Result<bool> {
         let sql = format!("SELECT 1 FROM {} LIMIT 1", kept.old());

@@ -5,7 +5,7 @@ use crate::model::settings::Settings;
 use crate::store::Store;
 use crate::store::text::text;
 
-impl Store {
+impl Store<'_> {
     /// All that is set.
     pub fn settings(&self) -> Result<Settings> {
         let rows = self.list("SELECT key, value FROM setting", [], |row| {

@@ -46,7 +46,7 @@ const COLUMNS: &str =
     "(SELECT name FROM task_file WHERE task_id = task.id AND kind = 'input') AS file,
     (SELECT name FROM task_file WHERE task_id = task.id AND kind = 'output') AS output, task.*";
 
-impl Store {
+impl Store<'_> {
     /// Inserts a task; its id.
     pub fn insert_task(&self, task: &TaskRow, now: Timestamp) -> Result<i64> {
         Ok(self.insert_tasks(slice::from_ref(task), now)?[0])

@@ -73,7 +73,7 @@ const CLAIMED: &str =
     EXISTS (SELECT 1 FROM task_file WHERE task_id = task.id AND kind = 'input') AS has_file,
     (SELECT coalesce(max(seq), 0) FROM task_log WHERE task_id = task.id) AS last_log";
 
-impl Store {
+impl Store<'_> {
     /// Claims the next tasks for a worker, the most urgent first, `max` at most.
     pub(crate) fn claim_tasks(
         &self,

@@ -35,7 +35,7 @@ impl FileKind {
     }
 }
 
-impl Store {
+impl Store<'_> {
     /// Keeps a file's content with a task, in place of the one that it had. The content goes from file to database
     /// in pieces, whatever its size.
     ///

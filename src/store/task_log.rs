@@ -28,7 +28,7 @@ pub(crate) struct Cut {
     pub(crate) bytes: u64,
 }
 
-impl Store {
+impl Store<'_> {
     /// The log of a task, oldest first.
     pub(crate) fn task_logs(&self, task: i64) -> Result<Vec<LogEntry>> {
         let sql = "SELECT * FROM task_log WHERE task_id = ?1 ORDER BY seq";

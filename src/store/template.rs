@@ -8,7 +8,7 @@ use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
-impl Store {
+impl Store<'_> {
     /// All templates, by name.
     pub(crate) fn templates(&self) -> Result<Vec<Template>> {
         self.list("SELECT * FROM template ORDER BY name", [], template)

@@ -8,7 +8,7 @@ use crate::model::timer::{Action, Definition, ListedTimer, Timer, TimerRow};
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 
-impl Store {
+impl Store<'_> {
     /// The id of a timer, if there is one of that name.
     pub(crate) fn find_timer(&self, name: &str) -> Result<Option<i64>> {
         let sql = "SELECT id FROM timer WHERE name = ?1";

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::store::text::readable;
 
-impl Store {
+impl Store<'_> {
     /// Teaches SQLite `has_text(title, text)`, for the statements that ask for a part of a title: its own `lower` knows
     /// no letters but those of ASCII.
     pub(super) fn know_titles(&self) -> Result<()> {

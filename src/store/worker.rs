@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::time::Timestamp;
 
-impl Store {
+impl Store<'_> {
     /// Makes a row for a new worker; its id.
     ///
     /// # Errors
