@@ -11,7 +11,7 @@ use crate::time::{Timestamp, Zone};
 
 /// One run of the program: its database, its time, its settings, and how it is asked to end.
 #[derive(Clone, Copy)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The database.
     pub store: &'a Store<'a>,
     /// The time.
@@ -41,7 +41,7 @@ impl Context<'_> {
 
 /// The time now, and the zone that it is shown and counted in.
 #[derive(Debug, Clone, Copy)]
-pub struct When {
+pub(crate) struct When {
     /// The zone.
     pub zone: Zone,
     /// The time.

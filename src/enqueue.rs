@@ -12,7 +12,7 @@ use crate::store::task_file::FileKind;
 use crate::time::{Duration, Timestamp, Zone};
 
 /// What tasks are checked against, read once.
-pub struct Enqueue<'a> {
+pub(crate) struct Enqueue<'a> {
     store: &'a Store<'a>,
     methods: Methods,
     zone: Zone,
@@ -21,7 +21,7 @@ pub struct Enqueue<'a> {
 
 impl<'a> Enqueue<'a> {
     /// Reads what tasks are checked against.
-    pub fn new(
+    pub(crate) fn new(
         store: &'a Store<'a>,
         functions: &Functions,
         zone: Zone,
@@ -37,7 +37,7 @@ impl<'a> Enqueue<'a> {
     }
 
     /// Adds a task, inside the caller's transaction; its id.
-    pub fn add(&self, task: NewTask) -> Result<i64> {
+    pub(crate) fn add(&self, task: NewTask) -> Result<i64> {
         self.check_unique(&task)?;
         let file = task.file.clone();
         let id = self.store.insert_task(&self.check(task)?, self.now)?;
@@ -48,12 +48,12 @@ impl<'a> Enqueue<'a> {
     }
 
     /// Adds tasks that were checked; their ids.
-    pub fn add_all(&self, tasks: &[TaskRow]) -> Result<Vec<i64>> {
+    pub(crate) fn add_all(&self, tasks: &[TaskRow]) -> Result<Vec<i64>> {
         self.store.insert_tasks(tasks, self.now)
     }
 
     /// The row of a task, but for its file; refused when it names what is not there, or a time that is none.
-    pub fn check(&self, task: NewTask) -> Result<TaskRow> {
+    pub(crate) fn check(&self, task: NewTask) -> Result<TaskRow> {
         self.methods.get(&task.method)?;
         self.check_after(&task)?;
         let (run_at, document) = (task.run_at.as_deref(), task.document.as_ref());
@@ -115,7 +115,7 @@ fn timeout(text: &str) -> Result<String> {
 }
 
 /// Keeps a file's content with a task.
-pub fn give_file(store: &Store, task: i64, path: &Path) -> Result<()> {
+pub(crate) fn give_file(store: &Store, task: i64, path: &Path) -> Result<()> {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())

@@ -170,7 +170,7 @@ pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
 }
 
 /// What may be missing: a query that found no row becomes [`Error::NotFound`].
-pub trait OrNotFound<T> {
+pub(crate) trait OrNotFound<T> {
     /// The row, or an error that names what was looked for and says how to see which ones there are.
     fn or_not_found(self, what: &'static str, name: impl ToString) -> Result<T>;
 }

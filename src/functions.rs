@@ -21,7 +21,7 @@ pub(crate) type Function = Arc<dyn Fn(&mut Task) -> Answer + Send + Sync>;
 
 /// The functions that a program has registered.
 #[derive(Clone, Default)]
-pub struct Functions(HashMap<String, Function>);
+pub(crate) struct Functions(HashMap<String, Function>);
 
 impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,27 +25,27 @@ pub(crate) fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, String> 
 /// A JSON text, kept as it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Json(Box<RawValue>);
+pub(crate) struct Json(Box<RawValue>);
 
 impl Json {
     /// Reads a text, and puts it on one line.
-    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
         // Line breaks are white space in JSON: inside a string they are written \n.
         RawValue::from_string(text.replace(['\n', '\r'], " ")).map(Self)
     }
 
     /// The text.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.0.get()
     }
 
     /// The text, to be part of another JSON.
-    pub fn raw(&self) -> &RawValue {
+    pub(crate) fn raw(&self) -> &RawValue {
         &self.0
     }
 
     /// What it says. Text that cannot be taken apart, such as half of a surrogate pair, stands for itself.
-    pub fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         serde_json::from_str(self.text()).unwrap_or_else(|_| Value::from(self.text()))
     }
 }

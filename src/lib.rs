@@ -56,6 +56,8 @@
 //! is in WAL mode, so that readers wait for nobody. A worker is alive while it holds an exclusive lock on a file of its own
 //! beside the database, which the kernel frees with the process.
 
+#![warn(unreachable_pub)]
+
 mod app;
 mod boot;
 mod cli;

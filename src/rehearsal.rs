@@ -11,7 +11,7 @@ use crate::store::retention::Kept;
 
 /// Says what a tick would do, a sentence each, and changes nothing. What follows from the outcome of tasks is not known:
 /// they are named, and not run.
-pub fn rehearse(ctx: Context<'_>, summary: &mut Summary) -> Result<Vec<String>> {
+pub(crate) fn rehearse(ctx: Context<'_>, summary: &mut Summary) -> Result<Vec<String>> {
     ctx.store.rehearse(|store| {
         let before = store.last_history()?;
         fire_due(ctx, Turn::First, summary)?;

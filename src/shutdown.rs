@@ -17,7 +17,7 @@ const REQUESTS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 /// Whether a run was asked to end. It listens from the moment on that it begins something: one that finds nothing to do is
 /// ended by these signals as any program is.
 #[derive(Debug, Default)]
-pub struct Shutdown {
+pub(crate) struct Shutdown {
     listening: OnceCell<Listening>,
 }
 
@@ -30,7 +30,7 @@ struct Listening {
 impl Shutdown {
     /// Listens from now on, if it does not yet. A signal that the run was started to ignore, as nohup(1) does, stays
     /// ignored.
-    pub fn listen(&self) -> Result<()> {
+    pub(crate) fn listen(&self) -> Result<()> {
         if self.listening.get().is_none() {
             let listening = Listening::new().map_err(|source| Error::Io {
                 thing: "signals".to_owned(),
@@ -42,7 +42,7 @@ impl Shutdown {
     }
 
     /// Whether the run was asked to end: then it begins nothing any more.
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         let listening = self.listening.get();
         listening.is_some_and(|listening| listening.requested.load(Ordering::Relaxed))
     }

@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 }
 
 /// Does all that is due; what it did, and what went wrong.
-pub fn tick(ctx: Context<'_>) -> Result<Summary> {
+pub(crate) fn tick(ctx: Context<'_>) -> Result<Summary> {
     let mut outbox = Outbox::new(ctx.store, ctx.clock, ctx.settings);
     let ended = run_tick(ctx, &mut outbox, None, true);
     outbox.close()?;

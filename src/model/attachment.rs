@@ -60,7 +60,7 @@ pub(crate) enum Reschedule {
 
 /// An attachment to be made.
 #[derive(Debug, Clone, Copy)]
-pub struct AttachmentRow<'a> {
+pub(crate) struct AttachmentRow<'a> {
     /// The timer's id.
     pub timer: i64,
     /// The document's id.

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 /// A document as it is stored, and as JSON shows it.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the columns of the table document")]
-pub struct Document {
+pub(crate) struct Document {
     pub id: i64,
     pub key: Option<String>,
     pub family: String,
@@ -29,7 +29,7 @@ pub struct Document {
     untagged,
     expecting = "document should be the id of a document or its key"
 )]
-pub enum DocumentRef {
+pub(crate) enum DocumentRef {
     /// By id.
     Id(i64),
     /// By id, when it is only digits, or by key.
@@ -38,7 +38,7 @@ pub enum DocumentRef {
 
 /// What happened to a document.
 #[derive(Debug, Clone, Serialize)]
-pub struct HistoryEntry {
+pub(crate) struct HistoryEntry {
     /// When.
     pub at: Timestamp,
     /// How much it matters.
@@ -54,7 +54,7 @@ pub struct HistoryEntry {
 /// A document to be added.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the columns of the table document")]
-pub struct NewDocument {
+pub(crate) struct NewDocument {
     pub key: Option<String>,
     pub family: String,
     pub title: String,
@@ -64,7 +64,7 @@ pub struct NewDocument {
 
 /// Which documents to list.
 #[derive(Debug, Default)]
-pub struct DocumentFilter {
+pub(crate) struct DocumentFilter {
     /// Those of this family.
     pub family: Option<String>,
     /// Those in this state.
@@ -78,7 +78,7 @@ pub struct DocumentFilter {
 /// What is to change in a document; what is none stays as it is.
 #[derive(Debug, Default)]
 #[allow(missing_docs, reason = "the columns of the table document")]
-pub struct Changes {
+pub(crate) struct Changes {
     pub family: Option<String>,
     pub title: Option<String>,
     pub attributes: Option<Json>,
@@ -86,7 +86,7 @@ pub struct Changes {
 
 impl NewDocument {
     /// Refuses a key that could be taken for an id, and attributes that are no object.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.key.as_deref().map_or(Ok(()), check_key)?;
         let attributes = self.attributes.value();
         let Some(attributes) = attributes.as_object() else {

@@ -11,7 +11,7 @@ const WHOLE_SERVICE: &str = ":*";
 
 /// A registered handler.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Method {
+pub(crate) struct Method {
     /// `Service:method`, or `Service:*` for all of a service's.
     pub name: String,
     /// The argv to start; no shell unless it names one.
@@ -44,7 +44,7 @@ impl Method {
     }
 
     /// The argv for a task of this `method`: a whole service gets the part after the colon as its last argument.
-    pub fn argv(&self, method: &str) -> Vec<String> {
+    pub(crate) fn argv(&self, method: &str) -> Vec<String> {
         let mut argv = self.command.clone();
         if let Some(service) = self.name.strip_suffix('*') {
             argv.extend(method.strip_prefix(service).map(str::to_owned));
@@ -55,7 +55,7 @@ impl Method {
 
 /// The methods that tasks can have.
 #[derive(Debug, Default)]
-pub struct Methods(BTreeMap<String, Method>);
+pub(crate) struct Methods(BTreeMap<String, Method>);
 
 impl Methods {
     /// Those that are registered, and those that are functions of this program, which go before them.
@@ -70,7 +70,7 @@ impl Methods {
     }
 
     /// The handler of a task of this `method`: the one of that name, else the service with the longest name.
-    pub fn find(&self, method: &str) -> Option<&Method> {
+    pub(crate) fn find(&self, method: &str) -> Option<&Method> {
         self.0.get(method).or_else(|| {
             let services = method.rmatch_indices(':').map(|(colon, _)| colon);
             let mut services = services.filter(|colon| colon + 1 < method.len());
@@ -79,7 +79,7 @@ impl Methods {
     }
 
     /// The same, or an error that gives the nearest names.
-    pub fn get(&self, method: &str) -> Result<&Method, Error> {
+    pub(crate) fn get(&self, method: &str) -> Result<&Method, Error> {
         if method.ends_with(WHOLE_SERVICE) {
             let reason = "this stands for all methods of a service; name one of them";
             return Err(Error::invalid(format!("method '{method}'"), reason));
@@ -117,7 +117,7 @@ impl Methods {
 
 /// Refuses a name that could not be called: an empty one, one with control characters, or one with a `*` elsewhere than
 /// in `Service:*`.
-pub fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let stem = name.strip_suffix(WHOLE_SERVICE).unwrap_or(name);
     let reason = if stem.is_empty() {
         "a method needs a name, such as Service:method"

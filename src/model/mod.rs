@@ -1,14 +1,14 @@
 //! The nouns and their rules: no SQL, no effects, no clock.
 
 pub(crate) mod attachment;
-pub mod document;
+pub(crate) mod document;
 pub(crate) mod email;
 pub(crate) mod firing;
-pub mod issue;
+pub(crate) mod issue;
 pub(crate) mod message;
-pub mod method;
+pub(crate) mod method;
 pub(crate) mod new_task;
-pub mod settings;
-pub mod summary;
-pub mod task;
-pub mod timer;
+pub(crate) mod settings;
+pub(crate) mod summary;
+pub(crate) mod task;
+pub(crate) mod timer;

@@ -11,26 +11,26 @@ use crate::error::{Error, OrNotFound, Result};
 use crate::time::{Duration, Zone};
 
 /// How many handlers may run at once, over all ticks alive. The number of CPUs when unset.
-pub const MAX_RUNNING: &str = "task.max_running";
+pub(crate) const MAX_RUNNING: &str = "task.max_running";
 /// The time limit of a task that names none, nor its method. None when unset.
-pub const TIMEOUT: &str = "task.timeout";
+pub(crate) const TIMEOUT: &str = "task.timeout";
 /// For how many hours past its due date a level is tried. 0 is for ever.
-pub const HOUR_LIMIT: &str = "timer.hour_limit";
+pub(crate) const HOUR_LIMIT: &str = "timer.hour_limit";
 /// The IANA name of the zone that calendar units are counted and times shown in. The system's when unset.
-pub const ZONE: &str = "time.zone";
+pub(crate) const ZONE: &str = "time.zone";
 /// How mail leaves.
-pub const MAIL_TRANSPORT: &str = "mail.transport";
+pub(crate) const MAIL_TRANSPORT: &str = "mail.transport";
 /// The sender of mails whose template names none.
-pub const MAIL_FROM: &str = "mail.from";
+pub(crate) const MAIL_FROM: &str = "mail.from";
 /// Who is told of errors in a run that nobody watches. Nobody when empty.
-pub const ERRORS_TO: &str = "mail.errors_to";
+pub(crate) const ERRORS_TO: &str = "mail.errors_to";
 /// How long ended tasks are kept. For ever when unset.
-pub const KEEP_TASKS: &str = "keep.tasks";
+pub(crate) const KEEP_TASKS: &str = "keep.tasks";
 /// How long history, firings and mails that were sent or have failed are kept. For ever when unset.
-pub const KEEP_HISTORY: &str = "keep.history";
+pub(crate) const KEEP_HISTORY: &str = "keep.history";
 
 /// A setting: its default, and the check of its values, but for those about mail.
-pub struct Setting {
+pub(crate) struct Setting {
     /// Its name.
     pub key: &'static str,
     /// What it is when it is unset.
@@ -51,7 +51,7 @@ impl Setting {
 type Check = fn(&str) -> Result<(), String>;
 
 /// Every setting, in the order that they are listed.
-pub const ALL: [Setting; 9] = [
+pub(crate) const ALL: [Setting; 9] = [
     Setting::new(MAX_RUNNING, "", |text| slots(text).map(drop)),
     Setting::new(TIMEOUT, "", |text| Duration::positive(text).map(drop)),
     Setting::new(HOUR_LIMIT, "2", |text| hours(text).map(drop)),
@@ -66,24 +66,24 @@ pub const ALL: [Setting; 9] = [
 /// What is set in a database, each value read when it is asked for: a bad one that plain SQL put there stops only
 /// what needs it.
 #[derive(Debug, Default)]
-pub struct Settings {
+pub(crate) struct Settings {
     values: BTreeMap<String, String>,
 }
 
 impl Settings {
     /// The settings with these values.
-    pub fn new(values: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(values: BTreeMap<String, String>) -> Self {
         Self { values }
     }
 
     /// The text of a setting: what is set, else its default.
-    pub fn text(&self, key: &str) -> Result<&str> {
+    pub(crate) fn text(&self, key: &str) -> Result<&str> {
         let setting = find(key)?;
         Ok(self.values.get(key).map_or(setting.default, String::as_str))
     }
 
     /// The text of a setting as it may be shown: a password in it is `***`.
-    pub fn shown(&self, key: &str) -> Result<String> {
+    pub(crate) fn shown(&self, key: &str) -> Result<String> {
         let text = self.text(key)?;
         match key {
             MAX_RUNNING if text.is_empty() => Ok(self.max_running()?.to_string()),
@@ -93,35 +93,35 @@ impl Settings {
     }
 
     /// [`MAX_RUNNING`].
-    pub fn max_running(&self) -> Result<u32> {
+    pub(crate) fn max_running(&self) -> Result<u32> {
         let cpus = || thread::available_parallelism().map_or(1, NonZero::get);
         let slots = self.read(MAX_RUNNING, slots)?;
         Ok(slots.unwrap_or_else(|| u32::try_from(cpus()).unwrap_or(1)))
     }
 
     /// [`TIMEOUT`].
-    pub fn timeout(&self) -> Result<Option<Duration>> {
+    pub(crate) fn timeout(&self) -> Result<Option<Duration>> {
         self.read(TIMEOUT, Duration::positive)
     }
 
     /// [`HOUR_LIMIT`] in seconds; `None` is for ever.
-    pub fn hour_limit(&self) -> Result<Option<i64>> {
+    pub(crate) fn hour_limit(&self) -> Result<Option<i64>> {
         let hours = hours(self.text(HOUR_LIMIT)?).map_err(|reason| refused(HOUR_LIMIT, reason))?;
         Ok((hours > 0).then_some(i64::from(hours) * 3600))
     }
 
     /// [`ZONE`].
-    pub fn zone(&self) -> Result<Zone> {
+    pub(crate) fn zone(&self) -> Result<Zone> {
         Ok(self.read(ZONE, zone)?.unwrap_or_default())
     }
 
     /// [`KEEP_TASKS`].
-    pub fn keep_tasks(&self) -> Result<Option<Duration>> {
+    pub(crate) fn keep_tasks(&self) -> Result<Option<Duration>> {
         self.read(KEEP_TASKS, Duration::positive)
     }
 
     /// [`KEEP_HISTORY`].
-    pub fn keep_history(&self) -> Result<Option<Duration>> {
+    pub(crate) fn keep_history(&self) -> Result<Option<Duration>> {
         self.read(KEEP_HISTORY, Duration::positive)
     }
 
@@ -135,7 +135,7 @@ impl Settings {
 }
 
 /// Refuses a value that a setting cannot have, but for those about mail.
-pub fn check(key: &str, value: &str) -> Result<()> {
+pub(crate) fn check(key: &str, value: &str) -> Result<()> {
     (find(key)?.check)(value).map_err(|reason| refused(key, reason))
 }
 

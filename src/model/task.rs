@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[value(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Status {
+pub(crate) enum Status {
     /// It follows another task that is not completed yet.
     Waiting,
     /// It runs as soon as its time has come and a slot is free.
@@ -36,7 +36,7 @@ pub enum Status {
 
 impl Status {
     /// The name that it is stored and shown by.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "WAITING",
             Self::ToRun => "TO_RUN",
@@ -49,7 +49,7 @@ impl Status {
     }
 
     /// Whether it is over, one way or another.
-    pub fn is_ended(self) -> bool {
+    pub(crate) fn is_ended(self) -> bool {
         !matches!(self, Self::Waiting | Self::ToRun | Self::Running)
     }
 }
@@ -79,7 +79,7 @@ impl Severity {
 
 /// What was asked of the worker of a running task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// End it; it is then `INTERRUPTED`.
     Stop,
     /// End it; it is then `CANCELLED`.
@@ -88,7 +88,7 @@ pub enum Stop {
 
 impl Stop {
     /// The name that it is stored by.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",
             Self::Cancel => "cancel",
@@ -114,7 +114,7 @@ impl fmt::Display for Severity {
     missing_docs,
     reason = "the columns of the table task, see docs/sql.md"
 )]
-pub struct Task {
+pub(crate) struct Task {
     pub id: i64,
     pub method: String,
     pub params: Json,
@@ -147,7 +147,7 @@ pub struct Task {
 
 /// A line of a task's log.
 #[derive(Debug, Clone, Serialize)]
-pub struct LogEntry {
+pub(crate) struct LogEntry {
     /// When the runner read it.
     pub at: Timestamp,
     /// How much it matters.
@@ -180,7 +180,7 @@ fn backoff(n: u32) -> i64 {
 }
 
 /// When a task is tried again whose attempt number `attempt` came to nothing, if it has retries left.
-pub fn next_attempt(attempt: u32, retries: u32, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn next_attempt(attempt: u32, retries: u32, now: Timestamp) -> Option<Timestamp> {
     if attempt > retries {
         return None;
     }
@@ -188,7 +188,7 @@ pub fn next_attempt(attempt: u32, retries: u32, now: Timestamp) -> Option<Timest
 }
 
 /// What may be shown of hidden params: the names, not the values.
-pub fn hide(hidden: &Value) -> Value {
+pub(crate) fn hide(hidden: &Value) -> Value {
     match hidden {
         Value::Object(params) => {
             let shown: Map<_, _> = params
@@ -210,7 +210,7 @@ fn keys_only<S: Serializer>(hidden: &Option<Json>, serializer: S) -> Result<S::O
 
 impl Task {
     /// An error about this task.
-    pub fn refuse(&self, reason: impl Into<String>) -> Error {
+    pub(crate) fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::invalid(format!("task {}", self.id), reason)
     }
 }

@@ -128,7 +128,7 @@ impl Store<'_> {
 
     /// Some documents after this one, by id, that something is due on: one that waits only if that is asked for.
     #[doc(hidden)]
-    pub fn due_documents(
+    pub(crate) fn due_documents(
         &self,
         now: Timestamp,
         after: i64,

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 /// What an attribute holds that a timer counts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DateAttribute {
+pub(crate) enum DateAttribute {
     /// Nothing: it is missing, null or blank.
     Empty,
     /// A text, which may be a date.

@@ -13,7 +13,7 @@ const GROUP: u32 = 0o060;
 const NO_TRICKS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 /// A database as a file, open or not, and where the files are that go with it.
-pub struct Files {
+pub(crate) struct Files {
     path: PathBuf,
     /// The same by no link, as it was when it was looked at.
     real_path: PathBuf,
@@ -23,7 +23,7 @@ pub struct Files {
 
 impl Files {
     /// Those of the database at a path, which need not be there.
-    pub fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         let real_path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Self {
             path: path.to_owned(),
@@ -33,7 +33,7 @@ impl Files {
     }
 
     /// Where the database is, as it was named.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -43,7 +43,7 @@ impl Files {
     }
 
     /// The folder of the database, by whatever link it was named: what is relative in it is relative to this.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         let folder = self
             .real_path
             .parent()
@@ -52,7 +52,7 @@ impl Files {
     }
 
     /// The path of a file that goes with the database: its name and this ending.
-    pub fn beside(&self, ending: &str) -> PathBuf {
+    pub(crate) fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.real_path.clone().into_os_string();
         name.push(ending);
         name.into()

@@ -9,12 +9,12 @@ use crate::store::text::{text, text_or_null};
 
 impl Store<'_> {
     /// The methods that are registered in the database, by name.
-    pub fn list_methods(&self) -> Result<Vec<Method>> {
+    pub(crate) fn list_methods(&self) -> Result<Vec<Method>> {
         self.list("SELECT * FROM method ORDER BY name", [], method)
     }
 
     /// Registers a method, or replaces it.
-    pub fn set_method(&self, method: &Method) -> Result<()> {
+    pub(crate) fn set_method(&self, method: &Method) -> Result<()> {
         self.execute(
             "INSERT INTO method (name, command, timeout, retries, resident, pipeline)
              VALUES (:name, :command, :timeout, :retries, :resident, :pipeline)
@@ -34,7 +34,7 @@ impl Store<'_> {
     }
 
     /// Removes a method.
-    pub fn delete_method(&self, name: &str) -> Result<()> {
+    pub(crate) fn delete_method(&self, name: &str) -> Result<()> {
         let deleted = self.execute("DELETE FROM method WHERE name = ?1", [name])?;
         (deleted > 0).then_some(()).or_not_found("method", name)
     }

@@ -4,27 +4,27 @@
 //! transaction that reads first and writes later could be refused half-way, whatever the busy timeout. No transaction
 //! waits for a handler or for a mail to be sent: handlers go on beside the short ones that note what they say.
 
-pub mod attachment;
-pub mod attachment_list;
-pub mod document;
-pub mod due;
-pub mod file;
-pub mod firing;
-pub mod history;
-pub mod mail;
-pub mod method;
+pub(crate) mod attachment;
+pub(crate) mod attachment_list;
+pub(crate) mod document;
+pub(crate) mod due;
+pub(crate) mod file;
+pub(crate) mod firing;
+pub(crate) mod history;
+pub(crate) mod mail;
+pub(crate) mod method;
 pub(crate) mod retention;
-pub mod setting;
-pub mod task;
+pub(crate) mod setting;
+pub(crate) mod task;
 pub(crate) mod task_claim;
-pub mod task_file;
-pub mod task_log;
-pub mod template;
+pub(crate) mod task_file;
+pub(crate) mod task_log;
+pub(crate) mod template;
 pub(crate) mod text;
-pub mod timer;
+pub(crate) mod timer;
 mod title;
-pub mod trust;
-pub mod worker;
+pub(crate) mod trust;
+pub(crate) mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +56,7 @@ const EXAMPLE_CONTENT: &str = "\n-- ==== Content ====\n";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open database.
-pub struct Store<'c> {
+pub(crate) struct Store<'c> {
     connection: Handle<'c>,
     files: Files,
     run: i64,
@@ -104,7 +104,7 @@ impl Store<'static> {
     ///
     /// # Errors
     /// When there is a file already that is not empty, or none can be made.
-    pub fn create(path: &Path) -> Result<Self> {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         let is_there = fs::metadata(path).is_ok_and(|found| found.len() > 0);
         if is_there && !Self::is_empty_database(path) {
             return Err(Error::Exists(path.to_owned()));
@@ -122,7 +122,7 @@ impl Store<'static> {
 
     /// Makes a new database with the content of `example.db.sql`.
     #[allow(clippy::expect_used, reason = "the example is a part of the program")]
-    pub fn create_example(path: &Path) -> Result<Self> {
+    pub(crate) fn create_example(path: &Path) -> Result<Self> {
         let store = Self::create(path)?;
         let (_, content) = EXAMPLE
             .split_once(EXAMPLE_CONTENT)
@@ -160,7 +160,7 @@ impl Store<'static> {
     ///
     /// # Errors
     /// When there is none, when it is not ours, when a newer version made it, or as SQLite says.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         Self::open_with(path, MIGRATIONS)
     }
 
@@ -180,7 +180,7 @@ impl Store<'static> {
 
     /// Opens a database for a command that only looks. On a disk or in a folder that cannot be written to, where the
     /// write-ahead log has no place, it shows what the file holds.
-    pub fn open_to_read(path: &Path) -> Result<Self> {
+    pub(crate) fn open_to_read(path: &Path) -> Result<Self> {
         let refused = match Self::open(path) {
             Ok(store) => return Ok(store),
             Err(Error::Database { source, .. }) if no_place_to_write(&source) => source,
@@ -273,7 +273,7 @@ impl Store<'_> {
 
     /// Runs `work` in one transaction that holds the write lock from its start: all of it is kept, or nothing. In a
     /// rehearsal it is a part of that.
-    pub fn transact<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    pub(crate) fn transact<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         if self.in_transaction() {
             return self.attempt(work);
         }
@@ -285,7 +285,7 @@ impl Store<'_> {
     }
 
     /// Runs `work` in a transaction of which nothing is kept: it sees what it does, and nobody else ever will.
-    pub fn rehearse<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    pub(crate) fn rehearse<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let done = work(self)?;
@@ -294,7 +294,7 @@ impl Store<'_> {
     }
 
     /// Runs `work` inside the transaction at hand so that its failure undoes its own changes alone.
-    pub fn attempt<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    pub(crate) fn attempt<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         self.execute("SAVEPOINT attempt", [])?;
         match work(self) {
             Ok(done) => {
@@ -337,22 +337,22 @@ impl Store<'_> {
     }
 
     /// Whether the transaction at hand is still open: SQLite itself ends one when the disk fails it.
-    pub fn in_transaction(&self) -> bool {
+    pub(crate) fn in_transaction(&self) -> bool {
         !self.connection.is_autocommit()
     }
 
     /// A number that tells this run of the program from all others.
-    pub fn run(&self) -> i64 {
+    pub(crate) fn run(&self) -> i64 {
         self.run
     }
 
     /// Whether the database is where nothing can be written.
-    pub fn is_read_only(&self) -> Result<bool> {
+    pub(crate) fn is_read_only(&self) -> Result<bool> {
         Ok(self.connection.is_readonly("main")?)
     }
 
     /// The database as a file, and those that go with it.
-    pub fn files(&self) -> &Files {
+    pub(crate) fn files(&self) -> &Files {
         &self.files
     }
 

@@ -7,7 +7,7 @@ use crate::store::text::text;
 
 impl Store<'_> {
     /// All that is set.
-    pub fn settings(&self) -> Result<Settings> {
+    pub(crate) fn settings(&self) -> Result<Settings> {
         let rows = self.list("SELECT key, value FROM setting", [], |row| {
             Ok((text(row, "key")?, text(row, "value")?))
         })?;
@@ -15,7 +15,7 @@ impl Store<'_> {
     }
 
     /// Sets one; the caller has checked the value.
-    pub fn set_setting(&self, key: &str, value: &str) -> Result<()> {
+    pub(crate) fn set_setting(&self, key: &str, value: &str) -> Result<()> {
         self.execute(
             "INSERT INTO setting (key, value) VALUES (?1, ?2)
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -25,7 +25,7 @@ impl Store<'_> {
     }
 
     /// Takes one back to its default.
-    pub fn unset_setting(&self, key: &str) -> Result<()> {
+    pub(crate) fn unset_setting(&self, key: &str) -> Result<()> {
         self.execute("DELETE FROM setting WHERE key = ?1", [key])?;
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 /// A task to be inserted, all checked.
 #[derive(Debug, Default)]
 #[allow(missing_docs, reason = "the columns of the table")]
-pub struct TaskRow {
+pub(crate) struct TaskRow {
     pub method: String,
     pub params: Option<Json>,
     pub hidden_params: Option<Json>,
@@ -31,7 +31,7 @@ pub struct TaskRow {
 
 /// Which tasks to list.
 #[derive(Debug, Default)]
-pub struct TaskFilter<'a> {
+pub(crate) struct TaskFilter<'a> {
     /// Those of this status.
     pub status: Option<Status>,
     /// Those about this.
@@ -48,12 +48,12 @@ const COLUMNS: &str =
 
 impl Store<'_> {
     /// Inserts a task; its id.
-    pub fn insert_task(&self, task: &TaskRow, now: Timestamp) -> Result<i64> {
+    pub(crate) fn insert_task(&self, task: &TaskRow, now: Timestamp) -> Result<i64> {
         Ok(self.insert_tasks(slice::from_ref(task), now)?[0])
     }
 
     /// Inserts tasks by one statement, which shares what a statement and the triggers cost; their ids, in order.
-    pub fn insert_tasks(&self, tasks: &[TaskRow], now: Timestamp) -> Result<Vec<i64>> {
+    pub(crate) fn insert_tasks(&self, tasks: &[TaskRow], now: Timestamp) -> Result<Vec<i64>> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
@@ -94,7 +94,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// When there is none.
-    pub fn task(&self, id: i64) -> Result<Task> {
+    pub(crate) fn task(&self, id: i64) -> Result<Task> {
         self.find(
             &format!("SELECT {COLUMNS} FROM task WHERE id = ?1"),
             [id],
@@ -107,7 +107,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn tasks(&self, filter: &TaskFilter<'_>) -> Result<Vec<Task>> {
+    pub(crate) fn tasks(&self, filter: &TaskFilter<'_>) -> Result<Vec<Task>> {
         let mut wanted = vec!["1"];
         let limit = filter.limit.map_or(-1, i64::from);
         let mut values: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit)];
@@ -137,7 +137,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn task_exists(&self, id: i64) -> Result<bool> {
+    pub(crate) fn task_exists(&self, id: i64) -> Result<bool> {
         Ok(self
             .find("SELECT 1 FROM task WHERE id = ?1", [id], |_| Ok(()))?
             .is_some())
@@ -147,7 +147,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn live_task_of(&self, signature: &str) -> Result<Option<i64>> {
+    pub(crate) fn live_task_of(&self, signature: &str) -> Result<Option<i64>> {
         self.find(
             "SELECT id FROM task
               WHERE signature = ?1 AND status IN ('WAITING', 'TO_RUN', 'RUNNING') ORDER BY id LIMIT 1",
@@ -160,7 +160,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn has_ready_task(&self, now: Timestamp) -> Result<bool> {
+    pub(crate) fn has_ready_task(&self, now: Timestamp) -> Result<bool> {
         let ready = "SELECT 1 FROM task WHERE status = 'TO_RUN' AND deferred = 0 LIMIT 1";
         let deferred = "SELECT 1 FROM task WHERE deferred = 1 AND run_at <= ?1 LIMIT 1";
         Ok(self.find(ready, [], |_| Ok(()))?.is_some()
@@ -171,7 +171,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn ready_tasks(&self, now: Timestamp) -> Result<Vec<(i64, String)>> {
+    pub(crate) fn ready_tasks(&self, now: Timestamp) -> Result<Vec<(i64, String)>> {
         self.list(
             "SELECT id, method FROM task WHERE status = 'TO_RUN' AND (deferred = 0 OR run_at <= ?1)
               ORDER BY priority DESC, id",
@@ -184,7 +184,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn task_status(&self, id: i64) -> Result<Option<Status>> {
+    pub(crate) fn task_status(&self, id: i64) -> Result<Option<Status>> {
         self.find("SELECT status FROM task WHERE id = ?1", [id], |row| {
             row.get("status")
         })
@@ -194,7 +194,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn ask_stop(&self, id: i64, stop: Stop) -> Result<bool> {
+    pub(crate) fn ask_stop(&self, id: i64, stop: Stop) -> Result<bool> {
         let asked = self.execute(
             "UPDATE task SET stop_requested = ?2 WHERE id = ?1 AND status = 'RUNNING'",
             params![id, stop],
@@ -206,7 +206,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn cancel_task(&self, id: i64, now: Timestamp) -> Result<bool> {
+    pub(crate) fn cancel_task(&self, id: i64, now: Timestamp) -> Result<bool> {
         let cancelled = self.execute(
             "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2
               WHERE id = ?1 AND status IN ('WAITING', 'TO_RUN')",
@@ -222,7 +222,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn cancel_followers(&self, id: i64, now: Timestamp) -> Result<usize> {
+    pub(crate) fn cancel_followers(&self, id: i64, now: Timestamp) -> Result<usize> {
         self.execute(
             "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2 WHERE after_id = ?1 AND status = 'WAITING'",
             params![id, now],
@@ -233,7 +233,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn restart_task(&self, id: i64) -> Result<bool> {
+    pub(crate) fn restart_task(&self, id: i64) -> Result<bool> {
         let restarted = self.execute(
             "UPDATE task SET status = 'TO_RUN', deferred = 0, run_at = NULL, attempt = 0, started_at = NULL,
                              ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
@@ -247,7 +247,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn delete_task(&self, id: i64) -> Result<bool> {
+    pub(crate) fn delete_task(&self, id: i64) -> Result<bool> {
         Ok(self.execute(
             "DELETE FROM task WHERE id = ?1 AND status <> 'RUNNING'",
             [id],
@@ -258,7 +258,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn count_tasks(&self) -> Result<Vec<(Status, i64)>> {
+    pub(crate) fn count_tasks(&self) -> Result<Vec<(Status, i64)>> {
         self.list(
             "SELECT status, count(*) AS tasks FROM task GROUP BY status",
             [],

@@ -19,7 +19,7 @@ const LARGEST: u64 = 900_000_000;
 
 /// Which of a task's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
+pub(crate) enum FileKind {
     /// Given with the task.
     Input,
     /// Given back by its handler.
@@ -41,7 +41,13 @@ impl Store<'_> {
     ///
     /// # Errors
     /// When it cannot be read, is larger than 900 MB, which is what SQLite can hold, or as SQLite says.
-    pub fn put_task_file(&self, task: i64, kind: FileKind, name: &str, path: &Path) -> Result<()> {
+    pub(crate) fn put_task_file(
+        &self,
+        task: i64,
+        kind: FileKind,
+        name: &str,
+        path: &Path,
+    ) -> Result<()> {
         let mut content = open_at_once(path).map_err(|source| Error::io(path, source))?;
         let found = content
             .metadata()
@@ -88,7 +94,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// When it cannot be written, or as SQLite says.
-    pub fn get_task_file(
+    pub(crate) fn get_task_file(
         &self,
         task: i64,
         kind: FileKind,

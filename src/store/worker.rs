@@ -9,7 +9,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn insert_worker(&self, pid: u32, now: Timestamp) -> Result<i64> {
+    pub(crate) fn insert_worker(&self, pid: u32, now: Timestamp) -> Result<i64> {
         self.execute(
             "INSERT INTO worker (pid, started_at) VALUES (?1, ?2)",
             rusqlite::params![pid, now],
@@ -21,7 +21,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn workers(&self) -> Result<Vec<i64>> {
+    pub(crate) fn workers(&self) -> Result<Vec<i64>> {
         self.list("SELECT id FROM worker", [], |row| row.get("id"))
     }
 
@@ -29,7 +29,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn delete_worker(&self, id: i64) -> Result<()> {
+    pub(crate) fn delete_worker(&self, id: i64) -> Result<()> {
         self.execute("DELETE FROM worker WHERE id = ?1", [id])?;
         Ok(())
     }
@@ -39,7 +39,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn slots_of_others(&self, worker: i64) -> Result<usize> {
+    pub(crate) fn slots_of_others(&self, worker: i64) -> Result<usize> {
         let sql = "SELECT coalesce(sum(slots), 0) AS slots FROM worker WHERE id <> ?1";
         let slots: Option<i64> = self.find(sql, [worker], |row| row.get("slots"))?;
         Ok(slots
@@ -52,7 +52,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn set_slots(&self, worker: i64, slots: usize) -> Result<()> {
+    pub(crate) fn set_slots(&self, worker: i64, slots: usize) -> Result<()> {
         let slots = i64::try_from(slots).unwrap_or(i64::MAX);
         self.execute(
             "UPDATE worker SET slots = ?2 WHERE id = ?1",
@@ -65,7 +65,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn tasks_of_worker(&self, worker: i64) -> Result<Vec<(i64, u32)>> {
+    pub(crate) fn tasks_of_worker(&self, worker: i64) -> Result<Vec<(i64, u32)>> {
         self.list(
             "SELECT id, attempt FROM task WHERE status = 'RUNNING' AND worker_id = ?1 ORDER BY id",
             [worker],
@@ -77,7 +77,7 @@ impl Store<'_> {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn orphaned_tasks(&self) -> Result<Vec<(i64, u32)>> {
+    pub(crate) fn orphaned_tasks(&self) -> Result<Vec<(i64, u32)>> {
         self.list(
             "SELECT id, attempt FROM task
               WHERE status = 'RUNNING' AND (worker_id IS NULL OR worker_id NOT IN (SELECT id FROM worker)) ORDER BY id",

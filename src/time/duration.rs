@@ -37,7 +37,7 @@ const TOO_LONG: &str = "it is longer than 200 years";
 /// As text it has one sign for the whole, and is at most 200 years long: so a million can be summed up without care for
 /// overflow. A sum of two can have parts of either sign, and is never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Duration {
+pub(crate) struct Duration {
     pub(super) months: i64,
     pub(super) days: i64,
     pub(super) seconds: i64,
@@ -45,10 +45,10 @@ pub struct Duration {
 
 impl Duration {
     /// No time at all.
-    pub const ZERO: Duration = Duration::new(0, 0, 0);
+    pub(crate) const ZERO: Duration = Duration::new(0, 0, 0);
 
     /// So many calendar months, calendar days and exact seconds.
-    pub const fn new(months: i64, days: i64, seconds: i64) -> Self {
+    pub(crate) const fn new(months: i64, days: i64, seconds: i64) -> Self {
         Duration {
             months,
             days,
@@ -57,7 +57,7 @@ impl Duration {
     }
 
     /// Reads one that must be longer than nothing, as time limits and retention are.
-    pub fn positive(text: &str) -> Result<Self, String> {
+    pub(crate) fn positive(text: &str) -> Result<Self, String> {
         let duration: Self = text.parse()?;
         if duration.is_negative() || duration.is_zero() {
             return Err(format!(
@@ -68,17 +68,17 @@ impl Duration {
     }
 
     /// Whether it counts back.
-    pub fn is_negative(&self) -> bool {
+    pub(crate) fn is_negative(&self) -> bool {
         self.rough_seconds() < 0
     }
 
     /// Whether every part is zero.
-    pub fn is_zero(&self) -> bool {
+    pub(crate) fn is_zero(&self) -> bool {
         *self == Self::ZERO
     }
 
     /// The length in seconds with a day of 24 hours and a month of 30.4 days: for time limits, which need no calendar.
-    pub fn rough_seconds(&self) -> i64 {
+    pub(crate) fn rough_seconds(&self) -> i64 {
         self.months * MONTH + self.days * DAY + self.seconds
     }
 }

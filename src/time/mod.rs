@@ -3,13 +3,13 @@
 //! A [`Timestamp`] is a moment in UTC. A [`Zone`] turns it into local time and back, and adds a [`Duration`] to it by
 //! the calendar. What time it is now is for the clock to say.
 
-pub mod duration;
-pub mod timestamp;
-pub mod zone;
+pub(crate) mod duration;
+pub(crate) mod timestamp;
+pub(crate) mod zone;
 
-pub use duration::Duration;
-pub use timestamp::Timestamp;
-pub use zone::Zone;
+pub(crate) use duration::Duration;
+pub(crate) use timestamp::Timestamp;
+pub(crate) use zone::Zone;
 
 /// How many characters of a refused text an error message quotes.
 const MAX_QUOTED: usize = 60;

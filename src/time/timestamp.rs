@@ -14,11 +14,11 @@ const SQL_FORM: &str = "%Y-%m-%d %H:%M:%S";
 /// A moment in UTC, in whole seconds, within the years 0000 to 9999: those that SQLite's text form can hold.
 /// Displayed as RFC 3339, `2026-04-10T07:00:00Z`, which is also its form in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(DateTime<Utc>);
+pub(crate) struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
     /// The moment that many seconds after 1970 began; none outside the years 0000 to 9999.
-    pub fn from_unix(seconds: i64) -> Option<Self> {
+    pub(crate) fn from_unix(seconds: i64) -> Option<Self> {
         Self::from_utc(DateTime::from_timestamp(seconds, 0)?.naive_utc())
     }
 
@@ -37,28 +37,28 @@ impl Timestamp {
     }
 
     /// Seconds since 1970 began.
-    pub fn unix(self) -> i64 {
+    pub(crate) fn unix(self) -> i64 {
         self.0.timestamp()
     }
 
     /// The moment that many seconds later, or earlier when negative; none outside the years 0000 to 9999.
-    pub fn plus_seconds(self, seconds: i64) -> Option<Self> {
+    pub(crate) fn plus_seconds(self, seconds: i64) -> Option<Self> {
         let length = TimeDelta::try_seconds(seconds)?;
         Self::from_utc(self.utc().checked_add_signed(length)?)
     }
 
     /// Seconds from `other` to this moment, negative when `other` is the later one.
-    pub fn seconds_since(self, other: Timestamp) -> i64 {
+    pub(crate) fn seconds_since(self, other: Timestamp) -> i64 {
         self.unix() - other.unix()
     }
 
     /// The form in which it is stored: `YYYY-MM-DD HH:MM:SS`. Sorts as the moments do.
-    pub fn to_sql(&self) -> String {
+    pub(crate) fn to_sql(&self) -> String {
         self.utc().to_string()
     }
 
     /// Reads the stored form.
-    pub fn from_sql(text: &str) -> Option<Self> {
+    pub(crate) fn from_sql(text: &str) -> Option<Self> {
         NaiveDateTime::parse_from_str(text, SQL_FORM)
             .ok()
             .and_then(Self::from_utc)

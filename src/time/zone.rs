@@ -29,7 +29,7 @@ const MAX_OFFSET: TimeDelta = TimeDelta::hours(16);
 
 /// The zone in which dates are meant and times are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Zone {
+pub(crate) enum Zone {
     /// The system's: the environment variable `TZ`, else `/etc/localtime`, else UTC.
     #[default]
     System,
@@ -39,7 +39,7 @@ pub enum Zone {
 
 impl Zone {
     /// The zone of an IANA name, such as `Europe/Paris`, letter by letter.
-    pub fn parse(name: &str) -> Result<Self, String> {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
         name.parse().map(Zone::Named).map_err(|_| {
             let name = quote(name);
             format!("time zone {name}: there is none of that name; write an IANA name like Europe/Paris or UTC")
@@ -47,19 +47,19 @@ impl Zone {
     }
 
     /// The local time of a moment.
-    pub fn local(&self, moment: Timestamp) -> NaiveDateTime {
+    pub(crate) fn local(&self, moment: Timestamp) -> NaiveDateTime {
         let utc = moment.utc();
         utc + self.offset_at(utc)
     }
 
     /// The local time of a moment for people to read: `YYYY-MM-DD HH:MM:SS`.
-    pub fn show(&self, moment: Timestamp) -> String {
+    pub(crate) fn show(&self, moment: Timestamp) -> String {
         self.local(moment).to_string()
     }
 
     /// The moment of a local time. A time that clocks skip moves forward by the gap; of one that occurs twice it is the
     /// first. None outside the years 0000 to 9999.
-    pub fn resolve(&self, local: NaiveDateTime) -> Option<Timestamp> {
+    pub(crate) fn resolve(&self, local: NaiveDateTime) -> Option<Timestamp> {
         if !(0..=9999).contains(&local.year()) {
             return None;
         }
@@ -78,7 +78,7 @@ impl Zone {
 
     /// The moment so much later: by calendar months first, where a day that the month lacks becomes its last, then by
     /// calendar days, both in local time, then by exact seconds. None outside the years 0000 to 9999.
-    pub fn add(&self, moment: Timestamp, length: &Duration) -> Option<Timestamp> {
+    pub(crate) fn add(&self, moment: Timestamp, length: &Duration) -> Option<Timestamp> {
         let local = self.local(moment);
         let moved = move_date(local.date(), length)?.and_time(local.time());
         // A local time that did not move is still the same moment, even if it occurs twice.
@@ -93,7 +93,7 @@ impl Zone {
     /// Reads a date (its local midnight), a local date-time with `T` or a space, with or without seconds, or one with
     /// an offset: `2026-04-10`, `2026-04-10T09:00`, `2026-04-10 09:00:00+02:00`, `2026-04-10T07:00:00Z`. A fraction of
     /// a second is dropped.
-    pub fn parse_time(&self, text: &str) -> Result<Timestamp, String> {
+    pub(crate) fn parse_time(&self, text: &str) -> Result<Timestamp, String> {
         let read = || {
             let (local, offset) = read_time(&text.trim().replacen([' ', 't'], "T", 1))?;
             let moment = match offset {

@@ -16,7 +16,7 @@ use crate::time::Duration;
 /// What a timer does at one or several of its levels: any of a state change, mails and a method, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "an action")]
-pub struct Action {
+pub(crate) struct Action {
     /// How long after the level before it; negative, it counts back from the reference date.
     pub delay: Duration,
     /// How often it is done.
@@ -43,7 +43,7 @@ impl Default for Action {
 
 impl Action {
     /// Whether nothing is to be done.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.state.is_none() && self.mail.is_empty() && self.method.is_none()
     }
 

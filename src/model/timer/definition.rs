@@ -12,7 +12,7 @@ use crate::time::{Duration, Timestamp, Zone};
 /// A timer as it is defined, and as JSON shows and takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a timer")]
-pub struct Definition {
+pub(crate) struct Definition {
     /// What it is called.
     #[serde(default)]
     pub name: String,
@@ -52,7 +52,7 @@ pub(crate) struct ListedTimer {
 
 /// A definition whose levels are laid out.
 #[derive(Debug)]
-pub struct Timer {
+pub(crate) struct Timer {
     /// The definition.
     pub definition: Definition,
     sequence: Sequence,
@@ -60,7 +60,7 @@ pub struct Timer {
 
 impl Timer {
     /// Lays out the levels.
-    pub fn new(definition: Definition) -> Result<Self> {
+    pub(crate) fn new(definition: Definition) -> Result<Self> {
         let wrong = |reason: String| {
             Error::invalid(format!("timer '{}'", one_line(&definition.name)), reason)
         };
@@ -82,18 +82,18 @@ impl Timer {
     }
 
     /// How many levels there are.
-    pub fn levels(&self) -> u32 {
+    pub(crate) fn levels(&self) -> u32 {
         self.sequence.levels()
     }
 
     /// A level with its action; none past the last.
-    pub fn level(&self, number: u32) -> Option<(Level, &Action)> {
+    pub(crate) fn level(&self, number: u32) -> Option<(Level, &Action)> {
         let level = self.sequence.level(number)?;
         Some((level, self.definition.actions.get(level.action)?))
     }
 
     /// When a level is due that counts from this reference date, delta not added; none past the last.
-    pub fn due_at(
+    pub(crate) fn due_at(
         &self,
         zone: &Zone,
         counted_from: Timestamp,
@@ -106,7 +106,7 @@ impl Timer {
 
 /// Refuses what cannot be an attribute's name: it is set and removed by a JSON path, in which SQLite cannot write every
 /// name.
-pub fn check_attribute(name: &str) -> Result<(), String> {
+pub(crate) fn check_attribute(name: &str) -> Result<(), String> {
     match name {
         "" => Err("an attribute needs a name".to_owned()),
         _ if name.contains(['"', '\\']) || name.chars().any(char::is_control) => Err(format!(

@@ -1,10 +1,10 @@
 //! The rules of timers, apart from any database (`docs/timers.md`).
 
-pub mod action;
-pub mod definition;
-pub mod sequence;
+pub(crate) mod action;
+pub(crate) mod definition;
+pub(crate) mod sequence;
 
-pub use action::Action;
-pub use definition::{Definition, Timer};
+pub(crate) use action::Action;
+pub(crate) use definition::{Definition, Timer};
 pub(crate) use definition::{ListedTimer, TimerRow};
-pub use sequence::{Level, Sequence};
+pub(crate) use sequence::{Level, Sequence};

@@ -19,7 +19,7 @@ const MAX_LEVELS: u32 = 1_000_000;
 
 /// The levels of a timer. It keeps one entry an action, however often that is iterated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sequence {
+pub(crate) struct Sequence {
     runs: Vec<Run>,
     levels: u32,
 }
@@ -35,7 +35,7 @@ struct Run {
 
 /// One iteration of one action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level {
+pub(crate) struct Level {
     /// Which action it is of, counted from 0.
     pub action: usize,
     /// Which iteration of that action, counted from 0.
@@ -47,7 +47,7 @@ pub struct Level {
 impl Sequence {
     /// The sequence of actions given by their delay and number of iterations, in order. The reason why some make none
     /// counts the actions from 1, as people do.
-    pub fn new(actions: impl IntoIterator<Item = (Duration, u32)>) -> Result<Self, String> {
+    pub(crate) fn new(actions: impl IntoIterator<Item = (Duration, u32)>) -> Result<Self, String> {
         let (mut runs, mut levels, mut base) = (Vec::new(), 0, Duration::ZERO);
         for (delay, iterations) in actions {
             runs.push(Run {
@@ -71,12 +71,12 @@ impl Sequence {
     }
 
     /// How many levels there are, at least one.
-    pub fn levels(&self) -> u32 {
+    pub(crate) fn levels(&self) -> u32 {
         self.levels
     }
 
     /// The level of that number, counted from 0. None past the last.
-    pub fn level(&self, number: u32) -> Option<Level> {
+    pub(crate) fn level(&self, number: u32) -> Option<Level> {
         if number >= self.levels {
             return None;
         }
@@ -98,7 +98,7 @@ impl Sequence {
 
     /// When a level is due: `delta` and the level's offset, summed unit by unit, after the reference date. None past the
     /// last level; an error when it would be outside the years 0000 to 9999.
-    pub fn due_at(
+    pub(crate) fn due_at(
         &self,
         zone: &Zone,
         reference: Timestamp,
