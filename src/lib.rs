@@ -1,7 +1,7 @@
-//! Background tasks, timers on documents and mail, in one SQLite file.
+//! A job runner in one library, one binary and one SQLite file: background tasks, timers on documents, and mail.
 //!
-//! The program `runner` is this library with no functions of its own; its manual is the folder `docs`. Another program embeds
-//! the library to run tasks by its own functions, and to add tasks and attach timers in its own transactions:
+//! The `runner` program is this library without methods of its own. Another program embeds it to run tasks by its own
+//! functions, and to add tasks and attach timers in its own transactions. The README leads into the manual.
 //!
 //! ```
 //! use runner::{App, NewTask, Task};
@@ -31,30 +31,32 @@
 //! # }
 //! ```
 //!
-//! [`App::main`] gives such a program the whole command line, so that cron calls its `tick`. Whatever else there is to read or
-//! write is plain SQL: the tables are a public interface, which `docs/sql.md` describes.
+//! [`App::main`] gives such a program the whole command line, so that cron calls its `tick`. All else is plain SQL.
 //!
-//! # How it works
+//! # Words
 //!
-//! A *task* is one piece of work to run once; its *method* names the *handler* that does it, a program or a function. A
-//! *document* has a state and attributes; a *timer* is a sequence of *actions*, and an *attachment* puts it on a document,
-//! counted from a *reference* date. The n-th iteration over all actions is a *level*; to do one is to *fire* it. A
-//! *template* filled from a document is a *mail*. One run that does all that is due is a *tick*; whoever has claimed work is a
-//! *worker*.
+//! A *task* is one piece of work to run once. Its *method* names the *handler* that does the work: a program or a function.
+//! A *document* has a state and attributes. A *timer* is a sequence of *actions*; an *attachment* is a timer on a document.
+//! Each iteration of an action is a *level*, and to *fire* a level is to do it. A *mail* is filled from a *template*. One
+//! run of the main job is a *tick*. A *worker* is a tick or a `task run` that has claimed work.
 //!
-//! **Tasks.** `WAITING → TO_RUN → RUNNING → COMPLETED | FAILED | INTERRUPTED`, and `CANCELLED` from the first three. To claim is
-//! one short transaction that makes tasks `RUNNING` for a worker and counts the attempt; to finish is another, which is refused
-//! unless the attempt is still that worker's. What a dead worker had started is `INTERRUPTED` by the next, and what it had only
-//! claimed is `TO_RUN` again: an attempt is begun at most once.
+//! # Claims
 //!
-//! **Levels.** `due → state change → mails → method → done`, each step in one transaction with its entry in the history, so that
-//! a level goes on at the step where it was left. A step that fails leaves the level due for the next tick, until it is later
-//! than its limit and is skipped. When the date changes that a timer counts from, triggers mark the attachment, whichever
-//! program changed it, and nothing more is begun that was due by the old date.
+//! To claim tasks is one transaction, and to record their ends is another, which counts only while the attempt is still
+//! the worker's own. No transaction is open while a handler runs or a mail is sent. Whether a worker is alive is decided by
+//! a lock on a file of its own beside the database, which the kernel releases with the process. What a dead worker had
+//! started is `INTERRUPTED`, and what it had only claimed is `TO_RUN` again (`docs/guarantees.md`, "Tasks").
 //!
-//! **Locks.** Every write is a transaction that takes SQLite's write lock at its start and waits for it up to 5 seconds; the file
-//! is in WAL mode, so that readers wait for nobody. A worker is alive while it holds an exclusive lock on a file of its own
-//! beside the database, which the kernel frees with the process.
+//! # The database
+//!
+//! Every write is a transaction that takes SQLite's write lock at its start. The tables are a public interface
+//! (`docs/sql.md`, "What any program may write"), so triggers notice what other programs change.
+//!
+//! # Modules
+//!
+//! Each module uses only those after it in this list: `app`, `cli`, `rehearsal`, `tick`, `firing`, `mail`, `worker`,
+//! `retention`, `enqueue`, `context`, `functions`, `store`, `model`, `time`, `error`. The tick tells the story; `store` alone
+//! speaks SQL; `cli` alone prints.
 
 #![warn(unreachable_pub)]
 

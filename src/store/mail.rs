@@ -180,8 +180,8 @@ impl Store<'_> {
         let sql = format!(
             "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'sending'), worker_id = iif({UNWANTED}, NULL, ?3),
                              last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
-              WHERE id = (SELECT id {READY} ORDER BY id LIMIT 1) RETURNING *,
-                (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment"
+              WHERE id = (SELECT id {READY} ORDER BY id LIMIT 1)
+             RETURNING (SELECT id FROM attachment WHERE id = mail.attachment_id) AS live_attachment, *"
         );
         loop {
             let claim = self.find(&sql, params![after, now, worker], |row| {
