@@ -16,9 +16,7 @@ impl Args {
         let mut script = Vec::new();
         generate(self.shell, &mut Arguments::command(), "runner", &mut script);
         let script = String::from_utf8_lossy(&script);
-        match invocation.out.json {
-            true => invocation.out.json(&script),
-            false => invocation.out.text(&script),
-        }
+        let out = &invocation.out;
+        out.show(&script, || out.text(&script))
     }
 }

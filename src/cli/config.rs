@@ -1,6 +1,7 @@
 //! `runner config`
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::Invocation;
 use super::values::body;
@@ -85,10 +86,6 @@ fn list(invocation: &Invocation) -> Result<()> {
 
 fn get(invocation: &Invocation, key: &str) -> Result<()> {
     let value = invocation.store_to_read()?.settings()?.shown(key)?;
-    match invocation.out.json {
-        true => invocation
-            .out
-            .json(&serde_json::json!({"key": key, "value": value})),
-        false => invocation.out.line(value),
-    }
+    let out = &invocation.out;
+    out.show(&json!({"key": key, "value": value}), || out.line(&value))
 }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use serde_json::json;
+
 use super::Invocation;
 use crate::error::{Error, Result};
 
@@ -20,13 +22,11 @@ impl Args {
         let program =
             std::env::current_exe().map_err(|source| Error::io(Path::new("runner"), source))?;
         let entry = Entry::new(&program, &store.files().beside(""), invocation.trusted)?;
-        match (self.install, invocation.out.json) {
-            (true, _) => install(&entry),
-            (_, true) => invocation
-                .out
-                .json(&serde_json::json!({"entry": entry.line()})),
-            _ => invocation.out.lines(entry.line()),
+        if self.install {
+            return install(&entry);
         }
+        let (out, line) = (&invocation.out, entry.line());
+        out.show(&json!({"entry": line}), || out.lines(&line))
     }
 }
 
@@ -75,9 +75,10 @@ fn quoted(path: &Path) -> Result<String> {
         )
     })?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c);
-    let quoted = match text.chars().all(is_plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+    let quoted = if text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     };
     Ok(quoted.replace('%', r"\%"))
 }
@@ -98,10 +99,10 @@ fn install(entry: &Entry) -> Result<()> {
         stdin.write_all(after.as_bytes()).map_err(not_there)?;
     }
     let done = child.wait_with_output().map_err(not_there)?;
-    match done.status.success() {
-        true => Ok(()),
-        false => Err(refused(&done)),
+    if !done.status.success() {
+        return Err(refused(&done));
     }
+    Ok(())
 }
 
 fn current() -> Result<String> {
@@ -114,10 +115,10 @@ fn current() -> Result<String> {
             )
         });
     }
-    match String::from_utf8_lossy(&listed.stderr).contains("no crontab") {
-        true => Ok(String::new()),
-        false => Err(refused(&listed)),
+    if String::from_utf8_lossy(&listed.stderr).contains("no crontab") {
+        return Ok(String::new());
     }
+    Err(refused(&listed))
 }
 
 /// In the language that its answers are looked at in.

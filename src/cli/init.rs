@@ -13,10 +13,11 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
-        match self.example {
-            true => Store::create_example(&invocation.db)?,
-            false => Store::create(&invocation.db)?,
-        };
+        if self.example {
+            Store::create_example(&invocation.db)?;
+        } else {
+            Store::create(&invocation.db)?;
+        }
         invocation.suggest("the database is ready", "tick")
     }
 }

@@ -257,18 +257,13 @@ impl Invocation {
 
     /// Prints the id of what was made.
     fn id(&self, id: i64) -> Result<()> {
-        match self.out.json {
-            true => self.out.json(&json!({"id": id})),
-            false => self.out.line(id),
-        }
+        self.out.show(&json!({"id": id}), || self.out.line(id))
     }
 
     /// Prints how many there were of what was done.
     fn count(&self, done: &str, count: u64) -> Result<()> {
-        match self.out.json {
-            true => self.out.json(&json!({done: count})),
-            false => self.out.line(count),
-        }
+        self.out
+            .show(&json!({done: count}), || self.out.line(count))
     }
 
     fn clock(&self, zone: &Zone) -> Result<Clock> {

@@ -39,6 +39,15 @@ impl Output {
         self.text(&(escaped(&printed(json)?) + "\n"))
     }
 
+    /// Prints one JSON value, or whatever people are shown.
+    pub(super) fn show(
+        &self,
+        value: &(impl Serialize + ?Sized),
+        print: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if self.json { self.json(value) } else { print() }
+    }
+
     /// Prints a line, whatever is in it.
     pub(super) fn line(&self, line: impl Display) -> Result<()> {
         self.lines(flat(&line.to_string()))
@@ -67,10 +76,7 @@ impl Output {
         headings: [&str; N],
         row: impl Fn(&T) -> [String; N],
     ) -> Result<()> {
-        match self.json {
-            true => self.json(items),
-            false => self.table(headings, items.iter().map(row)),
-        }
+        self.show(items, || self.table(headings, items.iter().map(row)))
     }
 
     /// Prints rows under their headings, in the width of the terminal; nothing when there are none.
@@ -88,10 +94,10 @@ impl Output {
                 rows.into_iter()
                     .map(|row| row.map(|cell| harmless(&flat(&cell)))),
             );
-        match table.is_empty() {
-            true => Ok(()),
-            false => self.text(&(table.trim_fmt() + "\n")),
+        if table.is_empty() {
+            return Ok(());
         }
+        self.text(&(table.trim_fmt() + "\n"))
     }
 
     /// Prints the fields of an object, a line each, but for these and those that say nothing. Times are shown in the zone.
@@ -133,10 +139,10 @@ impl Output {
 
     /// With `--json`, the one value of a command that has printed nothing, so that every answer can be read in one way.
     pub(super) fn done(&self) -> Result<()> {
-        match self.json && !self.has_printed.get() {
-            true => self.json(&serde_json::json!({})),
-            false => Ok(()),
+        if self.json && !self.has_printed.get() {
+            return self.json(&serde_json::json!({}));
         }
+        Ok(())
     }
 
     /// Writes what is still in the buffer: a full disk at the last moment is an error too.
@@ -175,27 +181,25 @@ pub(super) fn complain_of(issues: &[Issue]) {
 /// The text with what could move a terminal's cursor, or change the direction of writing, spelt out.
 pub(super) fn harmless(text: &str) -> String {
     let strange = |c| is_strange(c) && c != '\n' && c != '\t';
-    let shown = |c: char| match strange(c) {
-        true => c.escape_unicode().to_string(),
-        false => c.to_string(),
-    };
-    match text.contains(strange) {
-        true => text.chars().map(shown).collect(),
-        false => text.to_owned(),
-    }
+    spell(text, strange, |c| c.escape_unicode().to_string())
 }
 
 /// The same for JSON, where `\u` changes no value; below U+007F JSON itself has nothing but white space.
 fn escaped(json: &str) -> String {
     let strange = |c| is_strange(c) && c >= '\u{7f}';
-    let shown = |c: char| match strange(c) {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.to_string(),
-    };
-    match json.contains(strange) {
-        true => json.chars().map(shown).collect(),
-        false => json.to_owned(),
+    spell(json, strange, |c| format!("\\u{:04x}", u32::from(c)))
+}
+
+fn spell(text: &str, strange: impl Fn(char) -> bool, spelt: impl Fn(char) -> String) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if strange(c) {
+            shown += &spelt(c);
+        } else {
+            shown.push(c);
+        }
     }
+    shown
 }
 
 fn is_strange(c: char) -> bool {

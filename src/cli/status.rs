@@ -44,10 +44,8 @@ impl Args {
         let session = invocation.open_to_read()?;
         reschedule_all(&session.store, session.when(), drop)?;
         let report = Report::new(&session.store, session.now())?;
-        match invocation.out.json {
-            true => invocation.out.json(&report)?,
-            false => report.print(&invocation.out, &session.zone)?,
-        }
+        let out = &invocation.out;
+        out.show(&report, || report.print(out, &session.zone))?;
         Ok(match self.max_age {
             Some(max_age) => report.alarm(&max_age, &session.zone),
             None => Exit::Done,
@@ -66,9 +64,10 @@ impl Report {
             tasks: count_tasks(store)?,
             mails: count_mails(store)?,
             timers: store.count_attachments()?,
-            next_due: match store.has_ready_task(now)? || store.has_queued_mail(BEFORE_ALL, now)? {
-                true => Some(now),
-                false => store.next_due()?,
+            next_due: if store.has_ready_task(now)? || store.has_queued_mail(BEFORE_ALL, now)? {
+                Some(now)
+            } else {
+                store.next_due()?
             },
             attention: Vec::new(),
         };

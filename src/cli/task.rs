@@ -141,10 +141,8 @@ fn logs(invocation: &Invocation, id: i64) -> Result<()> {
     let session = invocation.open_to_read()?;
     session.store.task(id)?;
     let logs = session.store.task_logs(id)?;
-    match invocation.out.json {
-        true => invocation.out.json(&logs),
-        false => print_logs(invocation, &session.zone, &logs),
-    }
+    let print = || print_logs(invocation, &session.zone, &logs);
+    invocation.out.show(&logs, print)
 }
 
 fn print_logs(invocation: &Invocation, zone: &Zone, logs: &[LogEntry]) -> Result<()> {
@@ -237,13 +235,13 @@ fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
 fn restart(invocation: &Invocation, id: i64) -> Result<()> {
     open_recovered(invocation)?.store.transact(|store| {
         let task = store.task(id)?;
-        match store.restart_task(id)? {
-            true => Ok(()),
-            false => Err(task.refuse(format!(
-                "it is not over ({}), so there is nothing to restart",
-                task.status
-            ))),
+        if store.restart_task(id)? {
+            return Ok(());
         }
+        Err(task.refuse(format!(
+            "it is not over ({}), so there is nothing to restart",
+            task.status
+        )))
     })
 }
 
@@ -255,11 +253,11 @@ fn delete(invocation: &Invocation, id: i64) -> Result<()> {
         if store.cancel_task(id, session.now())? {
             cancel_level(&session, &task)?;
         }
-        match store.delete_task(id)? {
-            true => Ok(()),
-            false => Err(task.refuse(format!(
-                "it is running; 'runner task stop {id}' ends it first"
-            ))),
+        if store.delete_task(id)? {
+            return Ok(());
         }
+        Err(task.refuse(format!(
+            "it is running; 'runner task stop {id}' ends it first"
+        )))
     })
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Seek};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Invocation, values};
 use crate::enqueue::Enqueue;
@@ -136,20 +136,19 @@ fn add_batch(invocation: &Invocation, path: &Path) -> Result<()> {
         let enqueue = Enqueue::new(store, &invocation.functions, session.zone, session.now())?;
         add_lines(&enqueue, lines, path)
     })?;
-    match invocation.out.json {
-        true => invocation.out.json(&serde_json::json!({"ids": ids})),
-        false => ids
-            .iter()
-            .try_for_each(|id| invocation.out.text(&format!("{id}\n"))),
-    }
+    let out = &invocation.out;
+    out.show(&json!({"ids": ids}), || {
+        ids.iter().try_for_each(|id| out.text(&format!("{id}\n")))
+    })
 }
 
 /// A file, or standard input for `-`. A pipe is read to its end first: nobody else can write to the database during the
 /// transaction, and whoever writes to the pipe may take their time.
 fn open(path: &Path) -> io::Result<BufReader<File>> {
-    let mut file = match path == Path::new("-") {
-        true => File::from(io::stdin().as_fd().try_clone_to_owned()?),
-        false => File::open(path)?,
+    let mut file = if path == Path::new("-") {
+        File::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        File::open(path)?
     };
     if !file.metadata()?.is_file() {
         let mut whole = tempfile::tempfile()?;
@@ -184,9 +183,10 @@ fn add_lines(enqueue: &Enqueue<'_>, lines: impl BufRead, path: &Path) -> Result<
             ids.extend(enqueue.add_all(&rows)?);
             rows.clear();
         }
-        match goes_alone {
-            true => ids.push(enqueue.add(task).map_err(at_line)?),
-            false => rows.push(enqueue.check(task).map_err(at_line)?),
+        if goes_alone {
+            ids.push(enqueue.add(task).map_err(at_line)?);
+        } else {
+            rows.push(enqueue.check(task).map_err(at_line)?);
         }
     }
     ids.extend(enqueue.add_all(&rows)?);

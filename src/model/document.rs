@@ -10,7 +10,6 @@ use crate::time::Timestamp;
 
 /// A document as it is stored, and as JSON shows it.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the columns of the table document")]
 pub(crate) struct Document {
     pub id: i64,
     pub key: Option<String>,
@@ -53,7 +52,6 @@ pub(crate) struct HistoryEntry {
 
 /// A document to be added.
 #[derive(Debug)]
-#[allow(missing_docs, reason = "the columns of the table document")]
 pub(crate) struct NewDocument {
     pub key: Option<String>,
     pub family: String,
@@ -77,7 +75,6 @@ pub(crate) struct DocumentFilter {
 
 /// What is to change in a document; what is none stays as it is.
 #[derive(Debug, Default)]
-#[allow(missing_docs, reason = "the columns of the table document")]
 pub(crate) struct Changes {
     pub family: Option<String>,
     pub title: Option<String>,

@@ -70,10 +70,6 @@ impl Content {
 
 /// A row of the outbox, as JSON shows it.
 #[derive(Debug, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "the columns of the table mail, which the documentation explains"
-)]
 pub(crate) struct Email {
     pub(crate) id: i64,
     pub(crate) status: EmailStatus,

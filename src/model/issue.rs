@@ -28,7 +28,6 @@ pub(crate) enum Subject {
 
 /// The kinds of subjects that a run may meet any number of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the nouns themselves")]
 pub(crate) enum Kind {
     Task,
     Mail,

@@ -176,10 +176,10 @@ pub(crate) fn hide_password(transport: &str) -> String {
     if url.password().is_some() && url.set_password(Some("***")).is_ok() {
         return url.into();
     }
-    match transport.contains('@') {
-        true => "***".to_owned(),
-        false => transport.to_owned(),
+    if transport.contains('@') {
+        return "***".to_owned();
     }
+    transport.to_owned()
 }
 
 #[cfg(test)]

@@ -110,10 +110,6 @@ impl fmt::Display for Severity {
 
 /// A task as it is stored, and as JSON shows it.
 #[derive(Debug, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "the columns of the table task, see docs/sql.md"
-)]
 pub(crate) struct Task {
     pub id: i64,
     pub method: String,

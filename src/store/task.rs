@@ -13,7 +13,6 @@ use crate::time::Timestamp;
 
 /// A task to be inserted, all checked.
 #[derive(Debug, Default)]
-#[allow(missing_docs, reason = "the columns of the table")]
 pub(crate) struct TaskRow {
     pub method: String,
     pub params: Option<Json>,
