@@ -16,7 +16,7 @@ use crate::kit::trace::{may_trace, tick_with};
 const CALLS: &str = "pwrite64,write,fsync,fdatasync,ftruncate,unlink,mkdir,rename,clone,clone3,vfork,\
                      connect,sendto,recvfrom";
 /// More calls than any of these ticks makes.
-const MOST: u32 = 1000;
+const MOST: u32 = 3000;
 /// Of so many calls, the short form kills at one.
 const STRIDE: usize = 23;
 
