@@ -4,12 +4,7 @@
 //! median of the ratios is printed. `RUNNER=PATH` measures another build of the program where it runs as a process. “Raw”
 //! is the least that would do the same work durably: SQLite or processes without a schema that checks, a history, logs, or
 //! a protocol.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod raw;
 mod timers;

@@ -121,7 +121,6 @@ impl Store<'static> {
     }
 
     /// Makes a new database with the content of `example.db.sql`.
-    #[allow(clippy::expect_used, reason = "the example is a part of the program")]
     pub(crate) fn create_example(path: &Path) -> Result<Self> {
         let store = Self::create(path)?;
         let (_, content) = EXAMPLE

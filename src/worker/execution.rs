@@ -248,7 +248,7 @@ impl Execution {
     /// What it has said that is not in the database yet.
     pub(super) fn said(&self) -> Option<Said> {
         let unwritten = self.output.lock().unwritten();
-        (self.refused.is_none() && !unwritten.is_empty()).then(|| Said {
+        (self.refused.is_none() && !unwritten.is_empty()).then_some(Said {
             task: self.task.id,
             attempt: self.task.attempt,
             unwritten,

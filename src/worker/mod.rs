@@ -246,9 +246,9 @@ impl<'a> Worker<'a> {
             if let Some(said) = said {
                 execution.output.lock().mark_written(&said.unwritten);
             }
-            let refused = committed.refused.iter();
-            let refused = refused.filter(|(task, _)| *task == execution.task.id);
-            let reason = refused.map(|(_, reason)| reason.clone()).last();
+            let mut refused = committed.refused.iter();
+            let refused = refused.rfind(|(task, _)| *task == execution.task.id);
+            let reason = refused.map(|(_, reason)| reason.clone());
             execution.refused = execution.refused.take().or(reason);
         }
         self.queue.released.clear();
@@ -285,7 +285,8 @@ impl<'a> Worker<'a> {
             let lock = self.ledger.lock.as_mut();
             let lock = lock.expect("who has claimed is registered");
             let started = self.starter.start(task, &mut self.handlers, serving, lock);
-            if let Err((execution, obstacle)) = started {
+            if let Err(failed) = started {
+                let (execution, obstacle) = *failed;
                 self.not_begun(execution, obstacle, summary);
             }
         }

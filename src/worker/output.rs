@@ -287,7 +287,7 @@ impl Log {
 
     fn unwritten_cut(&self) -> Option<Cut> {
         let (seq, first_kept) = (self.gap?, self.tail.entries.front()?);
-        (self.cut_entries > self.cut_written).then(|| Cut {
+        (self.cut_entries > self.cut_written).then_some(Cut {
             seq,
             first_kept: first_kept.seq,
             at: first_kept.at,

@@ -75,7 +75,7 @@ impl<'a> Starter<'a> {
         handlers: &mut Vec<Handler>,
         serving: Option<usize>,
         lock: &mut WorkerLock,
-    ) -> Result<(), (Execution, Obstacle)> {
+    ) -> Result<(), Box<(Execution, Obstacle)>> {
         let methods = self.methods();
         let method = methods.get(&task.method);
         let retries = method.as_ref().map_or(0, |method| method.retries);
@@ -101,7 +101,7 @@ impl<'a> Starter<'a> {
                 handlers[index].hold(execution);
                 Ok(())
             }
-            Err(obstacle) => Err((execution, obstacle)),
+            Err(obstacle) => Err(Box::new((execution, obstacle))),
         }
     }
 

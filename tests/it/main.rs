@@ -1,10 +1,5 @@
 //! The contract: what the program promises, driven through the binary as its users drive it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod cli;
 mod document;
