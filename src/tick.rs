@@ -80,7 +80,7 @@ fn do_all(
     }
     prune(ctx)?;
     if ctx.shutdown.is_requested() {
-        let message = "the run was told to leave before it had done all that is due";
+        let message = "the run was shut down before it had done all that is due";
         summary.report(Issue::of_run(message));
     } else if !ctx.store.files().is_in_place() {
         let message = "the database was moved or replaced while the tick ran, and what it did is in the file that was there before: move a database when nothing runs";
@@ -108,7 +108,7 @@ fn take_turns(ctx: Context<'_>, outbox: &mut Outbox<'_>, summary: &mut Summary) 
     }
 }
 
-/// Notes the end of a tick, unless it was told to leave before that.
+/// Notes the end of a tick, unless it was shut down before that.
 fn record(
     ctx: Context<'_>,
     last: &Note,

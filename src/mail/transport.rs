@@ -15,7 +15,7 @@ use crate::model::settings::hide_password;
 /// The program that `sendmail:` without a path means.
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 
-/// How long one mail may take as a whole, unless the transport says else.
+/// How long one mail may take as a whole, unless the transport sets another limit.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest message of an error, in characters; a server's answer may be much longer.
@@ -106,7 +106,7 @@ pub(super) fn within<T: Send + 'static>(
 /// A way out for mail, with the secrets that it needs.
 ///
 /// - `smtp://[user:password@]host[:port]` and `smtps://…`: a server, see [`Server::parse`].
-/// - `sendmail:[PATH]`: the local mail program, `/usr/sbin/sendmail` unless a path says else.
+/// - `sendmail:[PATH]`: the local mail program, `/usr/sbin/sendmail` unless a path is given.
 /// - `file:FOLDER`: a folder of `.eml` files.
 pub(crate) struct Transport {
     route: Route,

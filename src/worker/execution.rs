@@ -300,7 +300,7 @@ impl Cause {
             Self::Requested(Stop::Cancel) => (Status::Cancelled, "cancelled on request".to_owned()),
             Self::Shutdown => (
                 Status::Interrupted,
-                "ended because the runner was told to leave".to_owned(),
+                "ended because the runner was shut down".to_owned(),
             ),
         };
         (status, Some(reason))

@@ -256,7 +256,7 @@ impl<'a> Worker<'a> {
         self.queue.add(committed.claims, self.ctx.clock.elapsed());
     }
 
-    /// Whether something would be lost by giving up now. Who is told to leave does not wait for ever.
+    /// Whether something would be lost by giving up now. A worker that is shut down does not wait for ever.
     fn can_wait(&self) -> bool {
         let is_leaving = self.ctx.shutdown.is_requested();
         let is_known = self.ledger.lock.is_some() && self.is_at_work();

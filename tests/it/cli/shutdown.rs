@@ -1,11 +1,11 @@
-//! A run that is told to leave, whatever it is at.
+//! A run that is shut down, whatever it is at.
 use crate::kit::outbox::{add_mail, home, home_with, mail};
 use crate::kit::process::until;
 use crate::kit::programs::write_program;
 use crate::kit::smtp::{Act, Script, Stage};
 use rustix::process::Signal;
 
-const LEFT: &str = "told to leave before it had done all that is due";
+const LEFT: &str = "shut down before it had done all that is due";
 
 #[test]
 fn a_tick_that_sends_mail_ends_with_the_mail_that_it_is_sending() {

@@ -1,4 +1,4 @@
-//! Ending tasks and taking them up again: time limits, stop, cancel, restart, delete, and a tick that is told to leave.
+//! Ending tasks and taking them up again: time limits, stop, cancel, restart, delete, and a tick that is shut down.
 
 use crate::kit::process::{Running, is_alive, until};
 use crate::kit::programs::is_installed;
@@ -269,7 +269,7 @@ fn a_tick_that_is_told_to_leave_ends_its_handlers_and_marks_them() {
         let answer = tick.end();
         assert_eq!(answer.code(), 1);
         assert!(
-            answer.err().contains("the run was told to leave"),
+            answer.err().contains("the run was shut down"),
             "{}",
             answer.err()
         );
@@ -277,10 +277,7 @@ fn a_tick_that_is_told_to_leave_ends_its_handlers_and_marks_them() {
         let task = home.task("1");
         assert_eq!(task["attempt"], 1);
         assert_eq!(task["status"], "TO_RUN", "it has retries left");
-        assert_eq!(
-            last_log(&home),
-            "ended because the runner was told to leave"
-        );
+        assert_eq!(last_log(&home), "ended because the runner was shut down");
         assert_eq!(
             home.status("2"),
             "TO_RUN",
@@ -359,7 +356,7 @@ fn a_tick_that_was_started_with_signals_blocked_hears_them_and_its_handlers_do_t
     });
     assert_eq!(home.read("blocked"), "SigBlk:\t0000000000000000\n");
     tick.signal(Signal::TERM);
-    assert!(tick.end().err().contains("told to leave"));
+    assert!(tick.end().err().contains("shut down"));
     assert_eq!(
         [home.status("1"), home.status("2")],
         ["COMPLETED", "INTERRUPTED"]
