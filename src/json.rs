@@ -14,12 +14,27 @@ pub(crate) fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, String> 
     let text = text.trim_start_matches('\u{feff}').trim_start();
     // serde would also take a list of the values in the order of the fields.
     if !text.starts_with('{') {
-        return Err("it should be a JSON object".to_owned());
+        return Err(match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => "it should be a JSON object".to_owned(),
+            Err(error) => format!("this is not JSON: {}", one_line(&error.to_string())),
+        });
     }
-    serde_json::from_str(text).map_err(|error| {
-        let reason = one_line(&error.to_string());
-        reason.replace(" at line 1 column ", " at column ")
-    })
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut deserializer);
+    let read = read.map_err(|error| {
+        let (path, reason) = (error.path().to_string(), error.inner().to_string());
+        let reason = one_line(&reason).replace(" at line 1 column ", " at column ");
+        let is_named = reason.starts_with("unknown field") || reason.starts_with("missing field");
+        if is_named || path == "." {
+            reason
+        } else {
+            format!("{path}: {reason}")
+        }
+    })?;
+    match deserializer.end() {
+        Ok(()) => Ok(read),
+        Err(error) => Err(one_line(&error.to_string())),
+    }
 }
 
 /// A JSON text, kept as it is.

@@ -277,6 +277,8 @@ struct Style {
     wide: Wide,
     /// PHP writes `\/`.
     escapes_slash: bool,
+    /// Go and Rails write `\u003c`, `\u003e` and `\u0026`.
+    escapes_html: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -288,13 +290,17 @@ enum Wide {
     Upper,
 }
 
-const STYLES: [Style; 6] = [
+const STYLES: [Style; 7] = [
     Style::new(Wide::AsIs, false),
     Style::new(Wide::AsIs, true),
     Style::new(Wide::Lower, false),
     Style::new(Wide::Lower, true),
     Style::new(Wide::Upper, false),
     Style::new(Wide::Upper, true),
+    Style {
+        escapes_html: true,
+        ..Style::new(Wide::AsIs, false)
+    },
 ];
 
 impl Style {
@@ -302,6 +308,7 @@ impl Style {
         Self {
             wide,
             escapes_slash,
+            escapes_html: false,
         }
     }
 
@@ -317,6 +324,9 @@ impl Style {
                 '\t' => escaped.push_str("\\t"),
                 '\u{8}' => escaped.push_str("\\b"),
                 '\u{c}' => escaped.push_str("\\f"),
+                '<' | '>' | '&' if self.escapes_html => {
+                    let _ = write!(escaped, "\\u{:04x}", u32::from(letter));
+                }
                 _ if letter < ' ' || (!letter.is_ascii() && self.wide != Wide::AsIs) => {
                     for unit in letter.encode_utf16(&mut [0; 2]) {
                         // Writing to a string cannot fail.
@@ -431,6 +441,13 @@ mod tests {
         assert_masked(hidden, r#"{"k":"-----BEGIN\nabcdef\n"}"#, r#"{"k":"***"}"#);
         let shown = mask(hidden).json(json(r#"[{"key":"inner-key"}]"#));
         assert_eq!(shown.text(), r#"[{"key":"***"}]"#);
+    }
+
+    #[test]
+    fn a_value_is_masked_as_go_and_rails_write_it_for_html() {
+        let hidden = r#"{"url": "postgres://u:p&w@db/<x>?a=1"}"#;
+        let written = r"postgres://u:p\u0026w@db/\u003cx\u003e?a=1";
+        assert_masked(hidden, written, "***");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! use posix_spawn(3), whose cost does not grow with our memory. No pipe ever blocks us: a handler that reads nothing, or a
 //! grandchild that keeps a pipe open, holds up nobody.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
@@ -12,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{
@@ -152,8 +153,12 @@ impl Process {
             self.stdin = None;
         }
         self.write_input();
-        self.read(Stream::Out, hear);
-        self.read(Stream::Err, hear);
+        // What it has written on standard error before this, such as the reason of a failure, comes first.
+        let mut buffer = [0; 32 * 1024];
+        let read = self.read(Stream::Out, &mut buffer);
+        self.hear(Stream::Err, hear);
+        self.out
+            .feed(&buffer[..read], |line| hear(Stream::Out, line));
         self.has_ended()
     }
 
@@ -176,29 +181,31 @@ impl Process {
     }
 
     /// Reads what is there, once; how much.
-    fn read(&mut self, stream: Stream, hear: &mut dyn FnMut(Stream, Line)) -> usize {
-        let mut buffer = [0; 32 * 1024];
-        let (read, lines) = match stream {
-            Stream::Out => (
-                self.stdout.as_mut().map(|pipe| pipe.read(&mut buffer)),
-                &mut self.out,
-            ),
-            Stream::Err => (
-                self.stderr.as_mut().map(|pipe| pipe.read(&mut buffer)),
-                &mut self.err,
-            ),
+    fn read(&mut self, stream: Stream, buffer: &mut [u8]) -> usize {
+        let read = match stream {
+            Stream::Out => self.stdout.as_mut().map(|pipe| pipe.read(buffer)),
+            Stream::Err => self.stderr.as_mut().map(|pipe| pipe.read(buffer)),
         };
         match read {
-            Some(Ok(read)) if read > 0 => {
-                lines.feed(&buffer[..read], |line| hear(stream, line));
-                return read;
-            }
+            Some(Ok(read)) if read > 0 => return read,
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
             Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             _ if stream == Stream::Out => self.stdout = None,
             _ => self.stderr = None,
         }
         0
+    }
+
+    /// Reads what is there, once, and hands on its lines; how much.
+    fn hear(&mut self, stream: Stream, hear: &mut dyn FnMut(Stream, Line)) -> usize {
+        let mut buffer = [0; 32 * 1024];
+        let read = self.read(stream, &mut buffer);
+        let lines = match stream {
+            Stream::Out => &mut self.out,
+            Stream::Err => &mut self.err,
+        };
+        lines.feed(&buffer[..read], |line| hear(stream, line));
+        read
     }
 
     /// Whether it waits to be reaped.
@@ -215,7 +222,7 @@ impl Process {
         hear: &mut dyn FnMut(Stream, Line),
     ) -> ExitStatus {
         group.end();
-        for stream in [Stream::Out, Stream::Err] {
+        for stream in [Stream::Err, Stream::Out] {
             let pipe = match stream {
                 Stream::Out => self.stdout.as_ref().map(AsFd::as_fd),
                 Stream::Err => self.stderr.as_ref().map(AsFd::as_fd),
@@ -223,15 +230,15 @@ impl Process {
             // More than fits into the pipe is not its own: somebody else holds it open and writes.
             let mut left = pipe.map_or(0, |pipe| fcntl_getpipe_size(pipe).unwrap_or(0));
             while left > 0 {
-                match self.read(stream, hear) {
+                match self.hear(stream, hear) {
                     0 => break,
                     read => left = left.saturating_sub(read),
                 }
             }
         }
         let (out, err) = (self.out.end(), self.err.end());
-        out.into_iter().for_each(|line| hear(Stream::Out, line));
         err.into_iter().for_each(|line| hear(Stream::Err, line));
+        out.into_iter().for_each(|line| hear(Stream::Out, line));
         // Of a child that somebody else has reaped nobody knows how it ended.
         self.child
             .wait()
@@ -261,19 +268,27 @@ impl TaskProcess {
 
     /// Runs the process from its start to its end.
     pub(super) fn run(mut self, group: &ProcessGroup) -> Result<End, Obstacle> {
+        let input = whole_input(&self.input);
+        let input = input.map_err(|error| Obstacle::starting(&self.program.name, &error))?;
+        self.program.command.stdin(input);
         self.note.write(None).map_err(|e| Obstacle::noting(&e))?;
         let mut process = Process::start(self.program)?;
         group.begin(process.pid);
         // Without this it is still known by its environment.
         let _ = self.note.write(ProcessId::of(process.pid));
-        process.give(&self.input);
-        process.end_input();
-        process.write_input();
         let mut hear = |stream, line: Line| hear(stream, &line, &self.output, &self.mask);
         while !process.wait(None, None, &mut hear) {}
         let exit = process.end(group, &mut hear);
         Ok(end(exit, &self.output))
     }
+}
+
+/// The input of a handler, complete before it starts: it may outlive the runner.
+fn whole_input(input: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 fn hear(stream: Stream, line: &Line, output: &SharedOutput, mask: &Mask) {

@@ -45,6 +45,30 @@ fn assert_sound(home: &Home) {
 }
 
 #[test]
+fn a_handler_that_outlives_its_tick_has_all_of_its_input() {
+    let home = Home::new();
+    home.method(
+        "m",
+        "echo $$ > pid; while ! [ -e go ]; do sleep 0.02; done; wc -c > part; mv part read",
+    );
+    let params = home.write("params", format!("[\"{}\"]", "x".repeat(1_000_000)));
+    home.ok([
+        "task",
+        "add",
+        "m",
+        "--params",
+        &format!("@{}", params.display()),
+    ]);
+    let tick = home.start(["tick"]);
+    until("the handler has begun", || home.read("pid").ends_with('\n'));
+    tick.kill();
+    home.write("go", "");
+    until("the handler has read", || home.path("read").exists());
+    let read: usize = home.read("read").trim().parse().unwrap();
+    assert!(read > 1_000_000, "{read}");
+}
+
+#[test]
 fn the_task_of_a_killed_tick_is_interrupted_by_the_next_one_at_once() {
     for command in [&["tick"][..], &["task", "run", "1"]] {
         let (home, runner) = running(&[], ENDLESS, command);

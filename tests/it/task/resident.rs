@@ -118,6 +118,22 @@ fn a_task_that_it_says_it_could_not_do_has_failed() {
 }
 
 #[test]
+fn what_it_says_on_standard_error_before_it_is_done_belongs_to_that_task() {
+    let home = home(30);
+    let each = format!(
+        "echo \"reason of $id\" >&2\n{}",
+        DONE.replace("true", "false")
+    );
+    resident(&home, &[], &each);
+    assert_eq!(home.run(["tick"]).code(), 1);
+    for task in 1..=30 {
+        let reason = format!("reason of {task}");
+        let failed = format!("the handler said that it could not: {reason}");
+        assert_eq!(messages(&home, &task.to_string()), [reason, failed]);
+    }
+}
+
+#[test]
 fn when_it_dies_its_task_is_interrupted_with_its_last_words_and_the_others_have_another() {
     let home = home(4);
     let each = format!("[ $id = 2 ] && {{ echo out of memory >&2; exit 7; }}\n    {DONE}");
