@@ -53,7 +53,7 @@ impl Timestamp {
     }
 
     /// The form in which it is stored: `YYYY-MM-DD HH:MM:SS`. Sorts as the moments do.
-    pub(crate) fn to_sql(&self) -> String {
+    pub(crate) fn to_sql(self) -> String {
         self.utc().to_string()
     }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Timestamp {
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(Timestamp::to_sql(self)))
+        Ok(ToSqlOutput::from(Timestamp::to_sql(*self)))
     }
 }
 
