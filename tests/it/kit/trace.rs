@@ -132,7 +132,7 @@ fn whole_calls(traced: &str) -> Vec<String> {
         let (process, call) = line.split_once(' ').unwrap_or_default();
         let call = call.trim_start();
         if let Some(begun) = call.strip_suffix("<unfinished ...>") {
-            unfinished.insert(process, begun.to_owned());
+            unfinished.insert(process, begun.trim_end().to_owned());
         } else if let Some((_, rest)) = call.split_once(" resumed>") {
             let begun = unfinished.remove(process).unwrap_or_default();
             calls.push(begun + rest);

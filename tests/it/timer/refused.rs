@@ -106,7 +106,8 @@ fn json_that_is_no_definition_is_told_what_it_should_be() {
             r#"{"actions": [], "actions": []}"#,
             "duplicate field `actions`",
         ),
-        ("soon", "it should be a JSON object"),
+        ("soon", "this is not JSON"),
+        ("[]", "it should be a JSON object"),
         ("{soon", "key must be a string at column 2"),
     ] {
         let answer = home.run_with_input(["timer", "set", "t", "--from", "-"], given);
