@@ -169,7 +169,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &["task", "add", "--batch", "wrong.jsonl"],
-        "wrong.jsonl line 1: no task: invalid type: string \"3\", expected u32 at column 50",
+        "wrong.jsonl line 1: no task: retries: invalid type: string \"3\", expected u32 at column 50",
     ),
     (
         &["task", "add", "--batch", "limit.jsonl"],
