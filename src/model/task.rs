@@ -154,6 +154,18 @@ pub(crate) struct LogEntry {
     pub details: Option<Json>,
 }
 
+impl LogEntry {
+    /// Something that went wrong.
+    pub(crate) fn error(at: Timestamp, message: String) -> Self {
+        Self {
+            at,
+            level: Severity::Error,
+            message,
+            details: None,
+        }
+    }
+}
+
 /// How far a task is: a step of so many, in a phase of so many.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {

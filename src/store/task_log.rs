@@ -24,8 +24,8 @@ pub(crate) struct Cut {
     pub(crate) first_kept: i64,
     pub(crate) at: Timestamp,
     /// How many entries were cut, and how many bytes of them.
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
+    pub(crate) entries: i64,
+    pub(crate) bytes: usize,
 }
 
 impl Store<'_> {

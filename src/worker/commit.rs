@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use super::execution::Finished;
 use super::output::Unwritten;
-use super::{RETRY_INTERVAL, SPARE_TIME, Selection};
+use super::{SPARE_TIME, Selection};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::lock::WorkerLock;
-use crate::model::task::{LogEntry, Severity, Status, Stop, next_attempt};
-use crate::store::Store;
+use crate::model::task::{LogEntry, Status, Stop, next_attempt};
 use crate::store::task_claim::{Attempt, ClaimedTask, TaskEnd};
 use crate::store::task_file::FileKind;
 use crate::time::Timestamp;
@@ -19,6 +18,8 @@ use crate::time::Timestamp;
 const SPARES: usize = 4;
 /// As many in a program that has functions, which may be done in no time.
 const FUNCTION_SPARES: usize = 64;
+/// How often a database is tried again that others hold or that has no room.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The rows of a worker.
 pub(super) struct Ledger<'a> {
@@ -26,19 +27,11 @@ pub(super) struct Ledger<'a> {
     selection: Selection,
     /// `None` until it claims something.
     pub(super) lock: Option<WorkerLock>,
-    /// How many slots it may use.
+    /// How many slots it may use: what the other workers leave of `task.max_running`.
     pub(super) slots: usize,
-    /// How many its row says that it uses.
-    noted_slots: usize,
     pub(super) committed_at: Duration,
-    /// Set while the database takes nothing.
-    pub(super) unavailable: Option<Unavailable>,
-}
-
-/// The database is held by others, or its disk is full.
-pub(super) struct Unavailable {
-    since: Duration,
-    pub(super) retry_at: Duration,
+    /// Since when the database takes nothing, and when it is tried again.
+    pub(super) unavailable: Option<(Duration, Duration)>,
 }
 
 /// What is to be written.
@@ -50,9 +43,8 @@ pub(super) struct Changes<'c> {
     /// How many slots are in use, and how many claimed tasks wait.
     pub(super) busy: usize,
     pub(super) queued: usize,
-    /// Whether to claim as many tasks as there are free slots, and how many more the handlers that are at work can take.
-    pub(super) may_claim: bool,
-    pub(super) room: usize,
+    /// How many tasks the handlers that are at work can take besides, if any are to be claimed.
+    pub(super) room: Option<usize>,
 }
 
 /// What an execution that goes on has said.
@@ -63,6 +55,7 @@ pub(super) struct Said {
 }
 
 /// What a commit came to.
+#[derive(Default)]
 pub(super) struct Committed {
     /// What became of each finished attempt, in their order.
     pub(super) ends: Vec<Recorded>,
@@ -71,29 +64,26 @@ pub(super) struct Committed {
     pub(super) claims: Vec<ClaimedTask>,
     /// Whether more may be ready.
     pub(super) may_be_more: bool,
-    /// How many slots it may use: what the other workers leave of `task.max_running`.
-    pub(super) slots: usize,
+    slots: usize,
 }
 
 /// An end as it stands in the database.
 pub(super) struct Recorded {
     pub(super) status: Status,
     pub(super) again_at: Option<Timestamp>,
-    /// Why it could not be recorded as it was.
-    pub(super) error: Option<String>,
     /// How often the level has failed that waits for the task, if one does.
     pub(super) level_attempts: Option<u32>,
+    /// Why it could not be recorded as it was.
+    pub(super) error: Option<String>,
 }
 
-/// How a commit is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Plain,
-    /// Each attempt has a savepoint: one whose rows are refused does no harm to the others.
-    Savepoints,
-    /// The files that handlers gave back are not stored: one may be too large for what is left of the disk, and the rest
-    /// not.
+    /// Without the files that handlers gave back: they may be too large for what is left of the disk.
     WithoutFiles,
+    /// Each attempt with a savepoint: one whose rows are refused does no harm to the others.
+    OneByOne,
 }
 
 impl<'a> Ledger<'a> {
@@ -103,7 +93,6 @@ impl<'a> Ledger<'a> {
             selection,
             lock: None,
             slots: 0,
-            noted_slots: 0,
             committed_at: Duration::ZERO,
             unavailable: None,
         }
@@ -119,12 +108,13 @@ impl<'a> Ledger<'a> {
 
     /// What somebody asked of its tasks. What is not noticed now is the next time.
     pub(super) fn stop_requests(&self) -> Result<Vec<(i64, Stop)>> {
-        let Some(lock) = &self.lock else {
-            return Ok(Vec::new());
-        };
-        match self.ctx.store.stop_requests(lock.id) {
-            Err(error) if error.is_temporary() => Ok(Vec::new()),
-            requests => requests,
+        let requests = self
+            .lock
+            .as_ref()
+            .map(|lock| self.ctx.store.stop_requests(lock.id));
+        match requests {
+            Some(Err(error)) if !error.is_temporary() => Err(error),
+            requests => Ok(requests.and_then(Result::ok).unwrap_or_default()),
         }
     }
 
@@ -136,76 +126,65 @@ impl<'a> Ledger<'a> {
                 "{error}; the handlers go on, and what becomes of them is noted as soon as it can be"
             );
         }
-        let since = self
-            .unavailable
-            .as_ref()
-            .map_or(now, |unavailable| unavailable.since);
-        let retry_at = now + RETRY_INTERVAL;
-        self.unavailable = Some(Unavailable { since, retry_at });
-    }
-
-    /// For how long it has taken nothing.
-    pub(super) fn unavailable_for(&self) -> Duration {
-        let now = self.ctx.clock.elapsed();
-        let since = self
-            .unavailable
-            .as_ref()
-            .map(|unavailable| unavailable.since);
-        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+        let since = self.unavailable.map_or(now, |(since, _)| since);
+        self.unavailable = Some((since, now + RETRY_INTERVAL));
     }
 
     /// Writes all of it, or nothing: then it can be tried again.
     pub(super) fn commit(&mut self, changes: &Changes<'_>) -> Result<Committed> {
         let has_file = |finished: &Finished| finished.output.lock().file.is_some();
-        match self.try_commit(changes, Mode::Plain) {
+        let committed = match self.try_commit(changes, Mode::Plain) {
             Err(error) if error.is_full() && changes.finished.iter().any(has_file) => {
                 self.try_commit(changes, Mode::WithoutFiles)
             }
             Err(error) if !error.is_about_the_database() => {
-                self.try_commit(changes, Mode::Savepoints)
+                self.try_commit(changes, Mode::OneByOne)
             }
             committed => committed,
-        }
+        };
+        let committed = committed?;
+        self.slots = committed.slots;
+        self.committed_at = self.ctx.clock.elapsed();
+        self.unavailable = None;
+        Ok(committed)
     }
 
     fn try_commit(&mut self, changes: &Changes<'_>, mode: Mode) -> Result<Committed> {
-        let store = self.ctx.store;
-        let (committed, used, registered) = store.transact(|store| {
+        let (committed, registered) = self.ctx.store.transact(|store| {
             let registered = match self.lock {
                 Some(_) => None,
                 None => Some(WorkerLock::register(store, self.ctx.clock)?),
             };
             let lock = self.lock.as_ref().or(registered.as_ref());
-            let worker = lock.expect("one of both").id;
-            let (committed, used) = self.write(worker, changes, mode)?;
-            Ok((committed, used, registered))
+            let worker = lock.expect("it is one of both").id;
+            Ok((self.write(worker, changes, mode)?, registered))
         })?;
-        self.noted_slots = used;
-        self.slots = committed.slots;
-        self.committed_at = self.ctx.clock.elapsed();
-        self.unavailable = None;
         self.lock = self.lock.take().or(registered);
         Ok(committed)
     }
 
-    /// The slots that the row says it uses come with the rest.
-    fn write(&self, worker: i64, changes: &Changes<'_>, mode: Mode) -> Result<(Committed, usize)> {
+    fn write(&self, worker: i64, changes: &Changes<'_>, mode: Mode) -> Result<Committed> {
         let (store, now) = (self.ctx.store, self.ctx.clock.now());
+        let mut done = Committed::default();
         let is_completed = |finished: &Finished| finished.status == Status::Completed;
         let has_followers =
             changes.finished.iter().any(is_completed) && store.has_waiting_task()?;
-        let mut ends = Vec::with_capacity(changes.finished.len());
         for finished in changes.finished {
-            ends.push(self.record(worker, finished, mode)?);
+            done.ends.push(self.record(worker, finished, mode)?);
             if has_followers && is_completed(finished) {
                 store.release_followers(finished.task.id)?;
             }
         }
-        let refused = write_said(store, worker, changes.said, mode)?;
+        for said in changes.said {
+            let write = || self.write_said(worker, said);
+            if let Some(reason) = self.refusal(mode, write)? {
+                done.refused.push((said.task, reason));
+            }
+        }
         for id in changes.released {
             store.release_task(*id, worker, now)?;
         }
-        let slots = match self.selection {
+        done.slots = match self.selection {
             Selection::Id(_) => 1,
             Selection::Ready => {
                 let all = usize::try_from(self.ctx.settings.max_running()?).unwrap_or(1);
@@ -213,51 +192,39 @@ impl<'a> Ledger<'a> {
                 all.saturating_sub(others).max(changes.busy)
             }
         };
-        let (claims, may_be_more) = self.claim(worker, changes, slots)?;
-        let used = slots.min(changes.busy + changes.queued + claims.len());
-        if used != self.noted_slots {
-            store.set_slots(worker, used)?;
-        }
-        log::debug!("{now}: {} ended, {} claimed", ends.len(), claims.len());
-        let committed = Committed {
-            ends,
-            refused,
-            claims,
-            may_be_more,
-            slots,
-        };
-        Ok((committed, used))
+        self.claim(worker, changes, &mut done)?;
+        let used = done
+            .slots
+            .min(changes.busy + changes.queued + done.claims.len());
+        store.set_slots(worker, used)?;
+        let (ended, claimed) = (done.ends.len(), done.claims.len());
+        log::debug!("{now}: {ended} ended, {claimed} claimed");
+        Ok(done)
     }
 
-    fn claim(
-        &self,
-        worker: i64,
-        changes: &Changes<'_>,
-        slots: usize,
-    ) -> Result<(Vec<ClaimedTask>, bool)> {
+    fn claim(&self, worker: i64, changes: &Changes<'_>, done: &mut Committed) -> Result<()> {
         let (store, now) = (self.ctx.store, self.ctx.clock.now());
-        if !changes.may_claim {
-            return Ok((Vec::new(), false));
-        }
+        let Some(room) = changes.room else {
+            return Ok(());
+        };
         if let Selection::Id(id) = self.selection {
-            let is_first = self.lock.is_none();
-            let claimed = is_first
-                .then(|| store.claim_task(id, worker, now))
-                .transpose()?;
-            return Ok((claimed.flatten().into_iter().collect(), false));
+            if self.lock.is_none() {
+                done.claims.extend(store.claim_task(id, worker, now)?);
+            }
+            return Ok(());
         }
-        let free = slots - changes.busy + changes.room;
-        let wanted = (free + self.spares(changes, slots)).saturating_sub(changes.queued);
-        // Without a slot nothing can be started soon.
-        if free == 0 || wanted == 0 {
-            return Ok((Vec::new(), slots > 0));
+        let wanted = done.slots - changes.busy + room + self.spares(changes, done.slots);
+        let wanted = wanted.saturating_sub(changes.queued);
+        done.may_be_more = wanted == 0 && done.slots > 0;
+        if wanted > 0 {
+            store.undefer_tasks(now)?;
+            done.claims = store.claim_tasks(worker, wanted, now)?;
+            done.may_be_more = done.claims.len() == wanted;
         }
-        store.undefer_tasks(now)?;
-        let claims = store.claim_tasks(worker, wanted, now)?;
-        let may_be_more = claims.len() == wanted;
-        Ok((claims, may_be_more))
+        Ok(())
     }
 
+    /// How many tasks to claim that are started as soon as others have ended: when these are short.
     fn spares(&self, changes: &Changes<'_>, slots: usize) -> usize {
         let is_short = |finished: &Finished| finished.lasted < SPARE_TIME;
         if !changes.finished.iter().any(is_short) {
@@ -270,130 +237,123 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn record(&self, worker: i64, finished: &Finished, mode: Mode) -> Result<Recorded> {
-        if mode != Mode::Savepoints {
-            return self.finish(worker, finished, mode);
+    /// Why rows are refused, if they are and each attempt has a savepoint.
+    fn refusal(&self, mode: Mode, write: impl FnOnce() -> Result<()>) -> Result<Option<String>> {
+        if mode != Mode::OneByOne {
+            return write().map(|()| None);
         }
+        match self.ctx.store.attempt(|_| write()) {
+            Err(error) if !error.is_about_the_database() => Ok(Some(error.to_string())),
+            written => written.map(|()| None),
+        }
+    }
+
+    fn write_said(&self, worker: i64, said: &Said) -> Result<()> {
         let store = self.ctx.store;
-        let reason = match store.attempt(|_| self.finish(worker, finished, mode)) {
-            Err(error) if !error.is_about_the_database() => error.to_string(),
-            recorded => return recorded,
+        store.write_logs(said.task, said.attempt, &said.unwritten.log)?;
+        let attempt = Attempt {
+            task: said.task,
+            number: said.attempt,
+            worker,
         };
-        let error = format!("what came of it cannot be recorded: {reason}");
-        match store.attempt(|_| self.finish_refused(worker, finished, &error)) {
-            Err(other) if other.is_about_the_database() => return Err(other),
-            Err(other) => log::error!(
-                "task {}: its end cannot be recorded: {other}",
-                finished.task.id
-            ),
-            Ok(()) => {}
+        match &said.unwritten.progress {
+            Some(progress) => store.set_progress(attempt, progress),
+            None => Ok(()),
         }
-        Ok(Recorded {
-            status: Status::Failed,
-            again_at: None,
-            error: Some(error),
-            level_attempts: None,
-        })
     }
 
     /// Ends an attempt.
-    fn finish(&self, worker: i64, finished: &Finished, mode: Mode) -> Result<Recorded> {
-        let store = self.ctx.store;
-        let (task, output) = (&finished.task, finished.output.lock());
-        let again_at = self.again_at(finished)?;
-        let end = TaskEnd {
+    fn record(&self, worker: i64, finished: &Finished, mode: Mode) -> Result<Recorded> {
+        let (store, task) = (self.ctx.store, &finished.task);
+        let mut recorded = Recorded {
             status: finished.status,
-            attachment: task.attachment,
+            again_at: None,
+            level_attempts: None,
+            error: None,
+        };
+        if matches!(finished.status, Status::Failed | Status::Interrupted) {
+            recorded.again_at = next_attempt(task.attempt, finished.retries, finished.at);
+            if let Some(attachment) = task.attachment {
+                recorded.level_attempts = store.attempts_at_level_of(attachment, task.id)?;
+                // It is tried again only while its level waits for it.
+                recorded.again_at = recorded
+                    .again_at
+                    .filter(|_| recorded.level_attempts.is_some());
+            }
+        }
+        let again_at = recorded.again_at;
+        let finish = || self.finish(worker, finished, again_at, mode);
+        if let Some(reason) = self.refusal(mode, finish)? {
+            let error = format!("what came of it cannot be recorded: {reason}");
+            let refused = self.refusal(mode, || self.finish_refused(worker, finished, &error))?;
+            if let Some(reason) = refused {
+                log::error!("task {}: its end cannot be recorded: {reason}", task.id);
+            }
+            recorded.status = Status::Failed;
+            recorded.again_at = None;
+            recorded.error = Some(error);
+        }
+        Ok(recorded)
+    }
+
+    fn finish(
+        &self,
+        worker: i64,
+        finished: &Finished,
+        again_at: Option<Timestamp>,
+        mode: Mode,
+    ) -> Result<()> {
+        let (store, task) = (self.ctx.store, &finished.task);
+        let output = finished.output.lock();
+        let end = TaskEnd {
             again_at,
-            at: finished.at,
-            lasted: finished.lasted,
-            exit_code: finished.exit_code,
             progress: output.progress().cloned(),
             result: output.result.clone(),
+            ..plain_end(finished, finished.status)
         };
-        if store.finish_task(attempt(worker, finished), &end)? {
-            store.write_logs(task.id, task.attempt, &output.unwritten().log)?;
-            drop(output);
-            self.store_file(finished, mode)?;
-        } else {
+        if !store.finish_task(attempt(worker, finished), &end)? {
             log::warn!(
                 "task {}: it is not this run's any more; its end is not noted",
                 task.id
             );
+            return Ok(());
         }
-        let is_failure = matches!(finished.status, Status::Failed | Status::Interrupted);
-        let level = task.attachment.filter(|_| is_failure);
-        let level = level.map(|attachment| store.attempts_at_level_of(attachment, task.id));
-        Ok(Recorded {
-            status: finished.status,
-            again_at,
-            error: None,
-            level_attempts: level.transpose()?.flatten(),
-        })
-    }
-
-    /// Ends an attempt of which the database does not take what it brought.
-    fn finish_refused(&self, worker: i64, finished: &Finished, error: &str) -> Result<()> {
-        let (store, task) = (self.ctx.store, &finished.task);
-        let end = TaskEnd {
-            status: Status::Failed,
-            attachment: task.attachment,
-            again_at: None,
-            at: finished.at,
-            lasted: finished.lasted,
-            exit_code: finished.exit_code,
-            progress: None,
-            result: None,
-        };
-        store.finish_task(attempt(worker, finished), &end)?;
-        let entry = error_entry(finished.at, error.to_owned());
-        match store.attempt(|store| store.append_log(task.id, task.attempt, &entry)) {
-            Err(error) if error.is_about_the_database() => Err(error),
-            // Its log may be what is not taken.
-            _ => Ok(()),
-        }
-    }
-
-    /// When the task is tried again, if it is: a level's only while the level waits for it.
-    fn again_at(&self, finished: &Finished) -> Result<Option<Timestamp>> {
-        if !matches!(finished.status, Status::Failed | Status::Interrupted) {
-            return Ok(None);
-        }
-        let again_at = next_attempt(finished.task.attempt, finished.retries, finished.at);
-        match (again_at, finished.task.attachment) {
-            (Some(_), Some(attachment)) => {
-                let (store, task) = (self.ctx.store, finished.task.id);
-                let level = store.attempts_at_level_of(attachment, task)?;
-                Ok(again_at.filter(|_| level.is_some()))
-            }
-            _ => Ok(again_at),
-        }
-    }
-
-    /// Stores the file that the handler gave back. One that cannot be stored is an error in the log: the task came to its
-    /// end all the same.
-    fn store_file(&self, finished: &Finished, mode: Mode) -> Result<()> {
-        let (store, task) = (self.ctx.store, &finished.task);
-        let Some(file) = finished.output.lock().file.clone() else {
+        store.write_logs(task.id, task.attempt, &output.unwritten().log)?;
+        let file = output.file.clone();
+        drop(output);
+        let Some(file) = file else {
             return Ok(());
         };
+        // One that cannot be stored is an error in the log: the task came to its end all the same.
         let path = store.files().folder().join(&file);
         let name = file.file_name().and_then(|name| name.to_str());
         let name = finished.mask.text(name.unwrap_or("output").to_owned());
-        let stored = if mode == Mode::WithoutFiles {
-            Err(Error::io(&path, io::ErrorKind::StorageFull.into()))
-        } else {
-            store.attempt(|store| store.put_task_file(task.id, FileKind::Output, &name, &path))
+        let stored = match mode {
+            Mode::WithoutFiles => Err(Error::io(&path, io::ErrorKind::StorageFull.into())),
+            _ => {
+                store.attempt(|store| store.put_task_file(task.id, FileKind::Output, &name, &path))
+            }
         };
         match stored {
             Err(error) if store.in_transaction() => {
                 let message =
                     format!("the file that the handler gave back cannot be kept: {error}");
-                let entry = error_entry(finished.at, finished.mask.text(message));
+                let entry = LogEntry::error(finished.at, finished.mask.text(message));
                 store.append_log(task.id, task.attempt, &entry)
             }
             stored => stored,
         }
+    }
+
+    /// Ends an attempt of which the database does not take what it brought.
+    fn finish_refused(&self, worker: i64, finished: &Finished, error: &str) -> Result<()> {
+        let (store, task) = (self.ctx.store, &finished.task);
+        let end = plain_end(finished, Status::Failed);
+        store.finish_task(attempt(worker, finished), &end)?;
+        let entry = LogEntry::error(finished.at, error.to_owned());
+        // Its log may be what is not taken.
+        let log = || store.append_log(task.id, task.attempt, &entry);
+        self.refusal(Mode::OneByOne, log).map(drop)
     }
 
     /// Takes the worker off the list, and gives back what it has not started. When the database takes no more now, the next
@@ -404,9 +364,8 @@ impl<'a> Ledger<'a> {
         };
         let now = self.ctx.clock.now();
         let done = self.ctx.store.transact(|store| {
-            for id in unstarted {
-                store.release_task(*id, lock.id, now)?;
-            }
+            let mut unstarted = unstarted.iter();
+            unstarted.try_for_each(|id| store.release_task(*id, lock.id, now))?;
             store.delete_worker(lock.id)
         });
         match done {
@@ -414,11 +373,7 @@ impl<'a> Ledger<'a> {
                 log::warn!("{error}; the next run takes this worker off the list");
                 Ok(())
             }
-            Ok(()) => {
-                lock.sign_off();
-                Ok(())
-            }
-            failed => failed,
+            done => done.map(|()| lock.sign_off()),
         }
     }
 }
@@ -431,41 +386,16 @@ fn attempt(worker: i64, finished: &Finished) -> Attempt {
     }
 }
 
-fn error_entry(at: Timestamp, message: String) -> LogEntry {
-    LogEntry {
-        at,
-        level: Severity::Error,
-        message,
-        details: None,
+/// An end with nothing that the handler brought.
+fn plain_end(finished: &Finished, status: Status) -> TaskEnd {
+    TaskEnd {
+        status,
+        attachment: finished.task.attachment,
+        again_at: None,
+        at: finished.at,
+        lasted: finished.lasted,
+        exit_code: finished.exit_code,
+        progress: None,
+        result: None,
     }
-}
-
-/// Writes logs and progress of executions that go on; those that the database refuses.
-fn write_said(store: &Store, worker: i64, said: &[Said], mode: Mode) -> Result<Vec<(i64, String)>> {
-    let write = |store: &Store, said: &Said| {
-        store.write_logs(said.task, said.attempt, &said.unwritten.log)?;
-        let attempt = Attempt {
-            task: said.task,
-            number: said.attempt,
-            worker,
-        };
-        let progress = said.unwritten.progress.as_ref();
-        progress.map_or(Ok(()), |progress| store.set_progress(attempt, progress))
-    };
-    let mut refused = Vec::new();
-    for said in said {
-        let has_savepoint = mode == Mode::Savepoints;
-        let written = if has_savepoint {
-            store.attempt(|store| write(store, said))
-        } else {
-            write(store, said)
-        };
-        match written {
-            Err(error) if has_savepoint && !error.is_about_the_database() => {
-                refused.push((said.task, error.to_string()));
-            }
-            written => written?,
-        }
-    }
-    Ok(refused)
 }

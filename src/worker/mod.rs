@@ -44,8 +44,6 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 const GATHER_TIME: Duration = Duration::from_millis(20);
 /// How long a task stays claimed without being started.
 const SPARE_TIME: Duration = Duration::from_millis(500);
-/// How often a database is tried again that others hold or that has no room.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How much of an error is told, in characters: all of it is in the task's log.
 const MAX_ERROR: usize = 500;
 
@@ -168,8 +166,8 @@ impl<'a> Worker<'a> {
 
     fn commit_is_due(&self) -> bool {
         let elapsed = self.elapsed();
-        if let Some(unavailable) = &self.ledger.unavailable {
-            return elapsed >= unavailable.retry_at;
+        if let Some((_, retry_at)) = self.ledger.unavailable {
+            return elapsed >= retry_at;
         }
         let since = elapsed.saturating_sub(self.ledger.committed_at);
         let has_place = self.busy() < self.ledger.slots
@@ -208,14 +206,14 @@ impl<'a> Worker<'a> {
         }
         let said: Vec<_> = self.held().filter_map(Execution::said).collect();
         let wants_more = self.queue.may_be_more || (!self.finished.is_empty() && !gives_back);
+        let may_claim = wants_more && !self.is_stopping() && !self.queue.is_full();
         let changes = Changes {
             finished: &self.finished,
             said: &said,
             released: &self.queue.released,
             busy: self.busy(),
             queued: self.queue.tasks.len(),
-            may_claim: wants_more && !self.is_stopping() && !self.queue.is_full(),
-            room: self.room(),
+            room: may_claim.then(|| self.room()),
         };
         match self.ledger.commit(&changes) {
             Ok(committed) => {
@@ -258,9 +256,10 @@ impl<'a> Worker<'a> {
 
     /// Whether something would be lost by giving up now. A worker that is shut down does not wait for ever.
     fn can_wait(&self) -> bool {
-        let is_leaving = self.ctx.shutdown.is_requested();
-        let is_known = self.ledger.lock.is_some() && self.is_at_work();
-        is_known && (!is_leaving || self.ledger.unavailable_for() < STOP_TIMEOUT)
+        let now = self.elapsed();
+        let since = self.ledger.unavailable.map_or(now, |(since, _)| since);
+        let is_patient = !self.ctx.shutdown.is_requested() || now < since + STOP_TIMEOUT;
+        self.ledger.lock.is_some() && self.is_at_work() && is_patient
     }
 
     /// Starts what is claimed, as far as there are slots. What finds none keeps its turn.

@@ -15,7 +15,6 @@ use crate::json::Json;
 use crate::model::message::Message;
 use crate::model::task::{LogEntry, Progress, Severity};
 use crate::store::task_log::{Cut, LogBatch};
-use crate::time::Timestamp;
 
 /// How many bytes of a line are kept; a handler may print one that has no end.
 pub(super) const LINE_LIMIT: usize = 64 * 1024;
@@ -47,7 +46,11 @@ impl SharedOutput {
         Self(Arc::new(Mutex::new(TaskOutput {
             clock,
             watch: None,
-            log: Log::new(last_log),
+            log: Log {
+                base: last_log,
+                written: last_log,
+                ..Log::default()
+            },
             progress: None,
             is_progress_written: true,
             result: None,
@@ -152,7 +155,7 @@ impl TaskOutput {
     }
 
     pub(super) fn is_unwritten(&self) -> bool {
-        !self.is_progress_written || self.log.is_unwritten()
+        !self.is_progress_written || self.log.last() > self.log.written
     }
 
     /// What is not in the database yet.
@@ -199,139 +202,87 @@ pub(super) fn char_boundary(text: &str, at: usize) -> usize {
 }
 
 /// A log of which head and tail are kept, and between them an entry that says what was cut.
-struct Log {
-    /// The number of the last entry.
-    last: i64,
-    head: Span,
-    tail: Span,
-    /// The number of the entry that says what was cut.
-    gap: Option<i64>,
-    cut_entries: u64,
-    cut_bytes: u64,
-    /// How many of the entries that were cut the database knows of.
-    cut_written: u64,
-}
-
-/// Neighbours in a log.
 #[derive(Default)]
-struct Span {
-    entries: VecDeque<Numbered>,
-    count: usize,
-    bytes: usize,
-}
-
-struct Numbered {
-    seq: i64,
-    at: Timestamp,
-    bytes: usize,
-    /// `None` once it is written.
-    entry: Option<LogEntry>,
+struct Log {
+    /// The number of the last entry before this log's first.
+    base: i64,
+    head: Vec<LogEntry>,
+    head_bytes: usize,
+    tail: VecDeque<LogEntry>,
+    tail_bytes: usize,
+    cut_entries: i64,
+    cut_bytes: usize,
+    /// The number of the last entry that is in the database, and how many of those that were cut it knows of.
+    written: i64,
+    cut_written: i64,
 }
 
 impl Log {
-    fn new(last: i64) -> Self {
-        Self {
-            last,
-            head: Span::default(),
-            tail: Span::default(),
-            gap: None,
-            cut_entries: 0,
-            cut_bytes: 0,
-            cut_written: 0,
-        }
-    }
-
     fn add(&mut self, entry: LogEntry) {
-        let details = entry
-            .details
-            .as_ref()
-            .map_or(0, |details| details.text().len());
-        let bytes = entry.message.len() + details;
-        let is_head = self.gap.is_none() && self.head.has_room_for(bytes);
-        if !is_head && self.gap.is_none() {
-            self.last += 1;
-            self.gap = Some(self.last);
-        }
-        self.last += 1;
-        let numbered = Numbered {
-            seq: self.last,
-            at: entry.at,
-            bytes,
-            entry: Some(entry),
-        };
-        if is_head {
-            self.head.push(numbered);
+        let bytes = size(&entry);
+        let has_room = self.head.len() < MAX_ENTRIES && self.head_bytes + bytes <= MAX_BYTES;
+        if has_room && self.tail.is_empty() {
+            self.head_bytes += bytes;
+            self.head.push(entry);
             return;
         }
-        while !self.tail.has_room_for(bytes) {
-            let dropped = self.tail.pop().expect("no entry is larger than a span");
+        self.tail_bytes += bytes;
+        self.tail.push_back(entry);
+        while self.tail.len() > MAX_ENTRIES || self.tail_bytes > MAX_BYTES {
+            let dropped = self
+                .tail
+                .pop_front()
+                .expect("no entry is larger than a tail");
+            self.tail_bytes -= size(&dropped);
             self.cut_entries += 1;
-            self.cut_bytes += dropped.bytes as u64;
+            self.cut_bytes += size(&dropped);
         }
-        self.tail.push(numbered);
     }
 
-    fn is_unwritten(&self) -> bool {
-        let is_new = |span: &Span| span.entries.back().is_some_and(|line| line.entry.is_some());
-        is_new(&self.head) || is_new(&self.tail)
+    /// The number of the entry between head and tail.
+    fn gap(&self) -> i64 {
+        self.base + self.head.len() as i64 + 1
+    }
+
+    fn last(&self) -> i64 {
+        match self.tail.len() {
+            0 => self.gap() - 1,
+            kept => self.gap() + self.cut_entries + kept as i64,
+        }
     }
 
     fn unwritten(&self) -> LogBatch {
-        let spans = self.head.entries.iter().chain(&self.tail.entries);
-        let unwritten = spans.filter_map(|line| Some((line.seq, line.entry.clone()?)));
-        LogBatch {
-            entries: unwritten.collect(),
-            cut: self.unwritten_cut(),
-        }
-    }
-
-    fn unwritten_cut(&self) -> Option<Cut> {
-        let (seq, first_kept) = (self.gap?, self.tail.entries.front()?);
-        (self.cut_entries > self.cut_written).then_some(Cut {
-            seq,
-            first_kept: first_kept.seq,
-            at: first_kept.at,
-            entries: self.cut_entries,
-            bytes: self.cut_bytes,
-        })
-    }
-
-    fn mark_written(&mut self, written: &LogBatch) {
-        if let Some(cut) = &written.cut {
-            self.cut_written = cut.entries;
-        }
-        let Some((last, _)) = written.entries.last() else {
-            return;
-        };
-        self.head.entries.retain(|line| line.seq > *last);
-        for line in self
+        let first_kept = self.gap() + self.cut_entries + 1;
+        let head = (self.base + 1..).zip(&self.head);
+        let numbered = head.chain((first_kept..).zip(&self.tail));
+        let new = numbered.filter(|(seq, _)| *seq > self.written);
+        let cut = self
             .tail
-            .entries
-            .iter_mut()
-            .filter(|line| line.seq <= *last)
-        {
-            line.entry = None;
+            .front()
+            .filter(|_| self.cut_entries > self.cut_written);
+        LogBatch {
+            entries: new.map(|(seq, entry)| (seq, entry.clone())).collect(),
+            cut: cut.map(|first| Cut {
+                seq: self.gap(),
+                first_kept,
+                at: first.at,
+                entries: self.cut_entries,
+                bytes: self.cut_bytes,
+            }),
         }
+    }
+
+    fn mark_written(&mut self, batch: &LogBatch) {
+        let last = batch.entries.last().map_or(0, |(seq, _)| *seq);
+        self.written = self.written.max(last);
+        let cut = batch.cut.as_ref().map_or(0, |cut| cut.entries);
+        self.cut_written = self.cut_written.max(cut);
     }
 }
 
-impl Span {
-    fn has_room_for(&self, bytes: usize) -> bool {
-        self.count < MAX_ENTRIES && self.bytes + bytes <= MAX_BYTES
-    }
-
-    fn push(&mut self, line: Numbered) {
-        self.count += 1;
-        self.bytes += line.bytes;
-        self.entries.push_back(line);
-    }
-
-    fn pop(&mut self) -> Option<Numbered> {
-        let line = self.entries.pop_front()?;
-        self.count -= 1;
-        self.bytes -= line.bytes;
-        Some(line)
-    }
+fn size(entry: &LogEntry) -> usize {
+    let details = entry.details.as_ref();
+    entry.message.len() + details.map_or(0, |details| details.text().len())
 }
 
 /// A line of a stream, without its end.

@@ -17,7 +17,7 @@ use crate::lock::{self, Life, Remains};
 use crate::model::issue::Issue;
 use crate::model::method::Methods;
 use crate::model::summary::Summary;
-use crate::model::task::{LogEntry, Severity, Stop, next_attempt};
+use crate::model::task::{LogEntry, Stop, next_attempt};
 
 /// How often orphans are killed until none is found, and how long they have in between.
 const MAX_ROUNDS: u32 = 100;
@@ -137,12 +137,10 @@ fn interrupt_task(
 ) -> Result<(bool, Option<Issue>)> {
     let (store, now) = (ctx.store, ctx.clock.now());
     let task = store.task(id)?;
-    let entry = LogEntry {
-        at: now,
-        level: Severity::Error,
-        message: "the runner that ran this task died, or the machine did".to_owned(),
-        details: None,
-    };
+    let entry = LogEntry::error(
+        now,
+        "the runner that ran this task died, or the machine did".to_owned(),
+    );
     store.append_log(id, attempt, &entry)?;
     let requested = store.stop_request(id)?;
     let of_method = || methods.find(&task.method).map(|method| method.retries);
