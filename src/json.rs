@@ -24,7 +24,7 @@ pub(crate) fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, String> 
     let read = read.map_err(|error| {
         let (path, reason) = (error.path().to_string(), error.inner().to_string());
         let reason = one_line(&reason).replace(" at line 1 column ", " at column ");
-        let is_named = reason.starts_with("unknown field") || reason.starts_with("missing field");
+        let is_named = reason.starts_with("missing field") || reason.contains(&path);
         if is_named || path == "." {
             reason
         } else {
