@@ -316,6 +316,13 @@ fn a_tick_that_is_stopped_in_the_middle_of_a_write_harms_nobody() {
                     );
                 }
                 crate::kit::process::send(pid, Signal::CONT);
+                // Each thread is stopped at its own write of this number.
+                until("the tick has ended", || {
+                    if let Some(pid) = stopped_runner(&home) {
+                        crate::kit::process::send(pid, Signal::CONT);
+                    }
+                    tick.is_finished()
+                });
             }
             tick.join().unwrap()
         });
