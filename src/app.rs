@@ -1,8 +1,5 @@
 //! What a program works with that embeds the library.
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ mod cli;
 mod document;
 mod example;
 mod faults;
+mod functions;
 mod kit;
 mod mail;
 mod readme;
