@@ -7,6 +7,7 @@ use super::{Timers, issue_of};
 use crate::context::{Context, When};
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, Step};
+use crate::model::email::Email;
 use crate::model::firing::FiringStatus;
 use crate::model::issue::{Issue, Subject, cut};
 use crate::model::method::Methods;
@@ -272,7 +273,7 @@ impl<'a> Advance<'a> {
         self.unless_late(steps, row, || {
             // In the first turn those that have failed wait to be tried again.
             let is_noted = self.turn == Turn::First || row.last_run_id == Some(self.store.run());
-            match unsent.find_map(|mail| Some((mail.id, mail.last_error.as_ref()?))) {
+            match unsent.find_map(|mail| Some((mail, mail.last_error.as_ref()?))) {
                 Some((mail, error)) if !is_noted => {
                     Ok(Progress::Failed(self.failed_mail(mail, error)))
                 }
@@ -281,8 +282,8 @@ impl<'a> Advance<'a> {
         })
     }
 
-    fn failed_mail(&self, mail: i64, error: &str) -> Failure {
-        let message = format!("mail {mail} was not sent: {error}");
+    fn failed_mail(&self, mail: &Email, error: &str) -> Failure {
+        let message = format!("{} was not sent: {error}", mail.describe());
         let told = self.transport_error.as_ref();
         Failure {
             is_told: !told.is_some_and(|told| told.ends_with(error)),

@@ -10,7 +10,9 @@ pub(crate) fn parse(text: &str) -> Result<Mailbox, String> {
     refuse_controls(text)?;
     let refused = |reason: &str| format!("address {text:?}: {reason}");
     let mailbox: Mailbox = text.parse().map_err(|_| {
-        refused("it must look like ann@example.org or Ann <ann@example.org>, with quotes around a name that has a sign like , or @")
+        let one = "it must look like ann@example.org or Ann <ann@example.org>, with quotes around a name that has a sign like , or @";
+        let is_list = split(text).count() > 1 && split(text).all(|item| parse(item).is_ok());
+        refused(if is_list { "there can be only one here" } else { one })
     })?;
     if mailbox.email.user().starts_with('-') {
         return Err(refused(

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::delivery::{Delivery, DeliveryError, Failure};
 use super::message::Message;
-use super::transport::{Delivery, DeliveryError, Failure};
 
 /// Writes the mail as `FOLDER/<message id>.eml`. The folder is made if it is missing, for its owner alone. A repeat has
 /// the same Message-ID and so stays one file; after a power cut the file is there in full or not at all.
@@ -20,10 +20,7 @@ pub(super) fn write(folder: &Path, message: &Message) -> Result<Delivery, Delive
         let reason = format!("mail folder {}: {error}", folder.display());
         DeliveryError::new(Failure::Unreachable, &reason)
     })?;
-    Ok(Delivery::new(
-        &format!("written to {}", path.display()),
-        Vec::new(),
-    ))
+    Ok(Delivery::to_all(&format!("written to {}", path.display())))
 }
 
 fn store(folder: &Path, name: &str, message: &[u8]) -> io::Result<PathBuf> {

@@ -228,41 +228,6 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_of_a_body_ends_as_the_others_do() {
-        for body in ["One\nTwo", "One\nTwo\n", "One\r\nTwo\r\n"] {
-            let body = body.to_owned();
-            let text = text(&Content { body, ..content() });
-            assert!(text.ends_with("\r\n\r\nOne\r\nTwo\r\n"), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn html_is_the_alternative_of_the_text_and_bcc_is_not_shown() {
-        let content = Content {
-            html: Some("<p>Hello</p>".into()),
-            bcc: vec!["secret@example.org".into(), "ann@example.org".into()],
-            ..content()
-        };
-        let text = text(&content);
-        assert!(
-            text.contains("multipart/alternative") && text.contains("text/html; charset=utf-8"),
-            "{text}"
-        );
-        assert!(
-            !text.contains("secret") && !text.to_lowercase().contains("bcc"),
-            "{text}"
-        );
-        let message = build(&content).unwrap();
-        let all: Vec<_> = message
-            .envelope
-            .to()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(all, ["ann@example.org", "secret@example.org"]);
-    }
-
-    #[test]
     fn what_cannot_be_a_header_is_refused() {
         for id in [
             "7@x",

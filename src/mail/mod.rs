@@ -6,12 +6,13 @@
 
 mod address;
 pub(crate) mod alerts;
+mod delivery;
 mod folder;
 mod message;
 pub(crate) mod outbox;
 mod sendmail;
-mod server;
 mod smtp;
+mod smtp_url;
 mod template;
 mod transport;
 

@@ -9,8 +9,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::delivery::{Delivery, DeliveryError, Failure, Refusal};
 use super::message::Message;
-use super::transport::{Delivery, DeliveryError, Failure, Refusal};
 use super::{Transport, address};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -264,7 +264,7 @@ impl Attempt {
 
     fn count(&self, summary: &mut Summary, now: Timestamp) {
         let email = &self.claim.email;
-        let what = format!("mail {} ({})", email.id, email.content.subject);
+        let what = email.describe();
         let error = match &self.result {
             Ok(delivery) => {
                 summary.mails_sent += 1;
@@ -289,7 +289,7 @@ impl Attempt {
         let end = if is_final { "; it is given up" } else { "" };
         summary.report(Issue {
             subject: Subject::Mail(email.id),
-            message: format!("{what} to {}: {error}{end}", email.recipients()),
+            message: format!("{what}: {error}{end}"),
             is_news: email.attempts == 0 || is_final,
         });
     }
@@ -319,18 +319,6 @@ impl Attempt {
                 tell(store, email, Severity::Error, &message, now)
             }
         }
-    }
-}
-
-impl Delivery {
-    /// Who was refused, and why; none when nobody was.
-    fn reasons(&self) -> Option<String> {
-        let reasons: Vec<_> = self
-            .refused
-            .iter()
-            .map(|refusal| refusal.reason.as_str())
-            .collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::delivery::{Delivery, DeliveryError, Failure, within};
 use super::message::Message;
-use super::transport::{Delivery, DeliveryError, Failure, within};
 
 /// What sysexits.h has for a mail that will never go out: a wrong use, wrong data, no such user, no such host, no
 /// permission. All else may be over by the next time: a program that is set up wrongly, say.
@@ -40,25 +40,19 @@ pub(super) fn send(
         failed(Failure::Transient, &reason)
     })?;
     if status.success() {
-        return Ok(Delivery::new(
-            &format!("accepted by {}", program.display()),
-            Vec::new(),
-        ));
+        let answer = format!("accepted by {}", program.display());
+        return Ok(Delivery::to_all(&answer));
     }
     let words = tail(&mut stderr).unwrap_or_default();
-    Err(match status.code() {
-        Some(code) if FOR_GOOD.contains(&code) => {
-            failed(Failure::Refused, &format!("exit {code}: {words}"))
-        }
-        Some(code) => failed(Failure::Transient, &format!("exit {code}: {words}")),
-        None => {
-            let signal = status.signal().unwrap_or_default();
-            failed(
-                Failure::Transient,
-                &format!("killed by signal {signal}: {words}"),
-            )
-        }
-    })
+    let kind = match status.code() {
+        Some(code) if FOR_GOOD.contains(&code) => Failure::Refused,
+        _ => Failure::Transient,
+    };
+    let end = match status.code() {
+        Some(code) => format!("exit {code}"),
+        None => format!("killed by signal {}", status.signal().unwrap_or_default()),
+    };
+    Err(failed(kind, &format!("{end}: {words}")))
 }
 
 /// Input and stderr are nameless files, so that a program which does not read, or leaves something behind that could write,
@@ -115,9 +109,9 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::super::message::Message;
     use super::send;
-    use crate::mail::transport::Failure;
+    use crate::mail::delivery::Failure;
+    use crate::mail::message::Message;
     use crate::model::email::Content;
     use crate::time::Timestamp;
 

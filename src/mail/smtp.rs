@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::fs;
-use std::io;
 use std::mem;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -18,11 +17,11 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
-use lettre::transport::smtp::response::{Response, Severity};
+use lettre::transport::smtp::response::Response;
 
+use super::delivery::{Delivery, DeliveryError, Failure, Refusal, presentable, reasons, within};
 use super::message::Message;
-use super::server::{Encryption, Server};
-use super::transport::{Delivery, DeliveryError, Failure, Refusal, presentable, within};
+use super::smtp_url::{Encryption, Server};
 
 /// How long one address of the server may take to accept the connection, and to greet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,18 +120,18 @@ impl Server {
         message: &Message,
         is_connected: &AtomicBool,
     ) -> Result<Delivery, DeliveryError> {
+        // It may have been closed since, or have served as many mails as the server allows.
         let reused = kept.take().and_then(|mut connection| {
             connection.command(Rset).ok()?;
             let begun = self.name_sender(&mut connection, message);
-            // It may have served as many mails as the server allows.
             keeps(&begun).then_some((connection, begun))
         });
         let (mut connection, begun) = match reused {
             Some(reused) => reused,
             None => {
-                let mut connection = self
-                    .connect()
-                    .map_err(|reason| self.error(Failure::Unreachable, &reason))?;
+                let connected = self.connect();
+                let mut connection =
+                    connected.map_err(|reason| self.error(Failure::Unreachable, &reason))?;
                 is_connected.store(true, Ordering::Relaxed);
                 let begun = self.name_sender(&mut connection, message);
                 (connection, begun)
@@ -187,19 +186,18 @@ impl Server {
         message: &Message,
     ) -> Result<Delivery, Failed> {
         let refused = self.name_recipients(connection, message)?;
-        let answer = connection
+        connection
             .command(Data)
             .map_err(|error| self.failed("DATA", &error))?;
-        if answer.code().severity != Severity::PositiveIntermediate {
-            let reason = format!("DATA: {}", self.in_words(&answer));
-            return Err(Failed {
-                error: self.error(Failure::Transient, &reason),
-                keeps_connection: false,
-            });
-        }
-        let answer = send_data(connection, &message.bytes)
+        // lettre ends the last line itself.
+        let bytes = message.bytes.strip_suffix(b"\r\n");
+        let answer = connection
+            .message(bytes.unwrap_or(&message.bytes))
             .map_err(|error| self.failed("end of the message", &error))?;
-        Ok(Delivery::new(&self.in_words(&answer), refused))
+        Ok(Delivery {
+            refused,
+            ..Delivery::to_all(&self.in_words(&answer))
+        })
     }
 
     /// Names the recipients one by one; those that the server refuses, when it takes the mail for the others.
@@ -232,9 +230,8 @@ impl Server {
         } else {
             Failure::Refused
         };
-        let reasons: Vec<_> = refused.into_iter().map(|refusal| refusal.reason).collect();
         Err(Failed {
-            error: self.error(kind, &reasons.join("; ")),
+            error: self.error(kind, &reasons(&refused)),
             keeps_connection: true,
         })
     }
@@ -295,7 +292,11 @@ impl Server {
             _ => None,
         };
         let connection = SmtpConnection::connect(addresses, timeout, &hello, tls.as_ref(), None);
-        let mut connection = self.at("connecting", connection)?;
+        let mut connection = connection.map_err(|error| {
+            // Whoever answers is connected: it refuses to greet us.
+            let step = error.status().map_or("connecting", |_| "greeting");
+            format!("{step}: {}", self.explain(&error))
+        })?;
         match self.encryption {
             Encryption::Required if !connection.can_starttls() => {
                 return Err("STARTTLS: the server does not offer it".to_owned());
@@ -387,25 +388,6 @@ fn keeps<T>(done: &Result<T, Failed>) -> bool {
     done.as_ref()
         .err()
         .is_none_or(|failed| failed.keeps_connection)
-}
-
-/// Sends the message. A server that takes no more of it may have said why before it hung up.
-fn send_data(connection: &mut SmtpConnection, message: &[u8]) -> Result<Response, Error> {
-    // lettre ends the last line itself.
-    let message = message.strip_suffix(b"\r\n").unwrap_or(message);
-    connection.message(message).map_err(|error| {
-        if !is_network(&error) {
-            return error;
-        }
-        let last = connection.read_response().err();
-        last.filter(|last| last.status().is_some()).unwrap_or(error)
-    })
-}
-
-fn is_network(error: &Error) -> bool {
-    error
-        .source()
-        .is_some_and(|source| source.is::<io::Error>())
 }
 
 /// Whether a certificate is one of a PEM file.

@@ -2,106 +2,16 @@
 
 use std::fmt::{self, Debug, Formatter};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
+use super::delivery::{Delivery, DeliveryError, TIMEOUT};
 use super::message::Message;
-use super::server::Server;
 use super::smtp::Smtp;
+use super::smtp_url::Server;
 use super::{folder, sendmail};
 use crate::model::settings::hide_password;
 
 /// The program that `sendmail:` without a path means.
 const SENDMAIL: &str = "/usr/sbin/sendmail";
-
-/// How long one mail may take as a whole, unless the transport sets another limit.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Longest message of an error, in characters; a server's answer may be much longer.
-const MAX_REASON: usize = 500;
-
-/// A mail that was taken over by the next hand, for all of its recipients or for some.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    /// What the server answered (`250 2.0.0 Ok: queued as 4F1B`), or where the mail now is.
-    pub(crate) answer: String,
-    /// The recipients that the server refused, while it took the mail for the others.
-    pub(crate) refused: Vec<Refusal>,
-}
-
-/// A recipient that a server refused.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    /// The bare address.
-    pub(crate) address: String,
-    /// The server's code and words.
-    pub(crate) reason: String,
-}
-
-impl Delivery {
-    pub(super) fn new(answer: &str, refused: Vec<Refusal>) -> Self {
-        Self {
-            answer: presentable(answer),
-            refused,
-        }
-    }
-}
-
-/// What to do with a mail that did not go out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// This mail is refused, and will be each time: the server's 5xx, a message that can't be built.
-    Refused,
-    /// This mail did not go out now: the server's 4xx, a dropped connection, an answer that makes no sense. A mail
-    /// whose connection broke after its last line may have been accepted all the same.
-    Transient,
-    /// No mail goes out now: the server can't be reached, does not greet, does not answer, does not prove who it is,
-    /// or does not take the login. Others need not be tried in this tick.
-    Unreachable,
-}
-
-/// Why a mail did not go out.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{reason}")]
-pub(crate) struct DeliveryError {
-    pub(crate) kind: Failure,
-    /// One line for a person, with the server's own code and words; never a password.
-    pub(crate) reason: String,
-}
-
-impl DeliveryError {
-    pub(super) fn new(kind: Failure, reason: &str) -> Self {
-        Self {
-            kind,
-            reason: presentable(reason),
-        }
-    }
-}
-
-/// One line of bounded length, whatever the other side sent.
-pub(super) fn presentable(text: &str) -> String {
-    let line = text.replace(char::is_control, " ");
-    let mut shown: String = line.chars().take(MAX_REASON).collect();
-    if shown.len() < line.len() {
-        shown.push('…');
-    }
-    shown.trim().to_owned()
-}
-
-/// Does the work in a thread; `None` when that takes too long. The thread is left behind then: it ends with its work, or
-/// with the program.
-pub(super) fn within<T: Send + 'static>(
-    limit: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = mpsc::channel();
-    thread::Builder::new()
-        // Nobody may be waiting any more.
-        .spawn(move || drop(sender.send(work())))
-        .ok()?;
-    receiver.recv_timeout(limit).ok()
-}
 
 /// A way out for mail, with the secrets that it needs.
 ///
@@ -154,7 +64,7 @@ impl Transport {
     }
 
     /// Hands over one mail.
-    pub(crate) fn send(&mut self, message: Message) -> Result<Delivery, DeliveryError> {
+    pub(super) fn send(&mut self, message: Message) -> Result<Delivery, DeliveryError> {
         match &mut self.route {
             Route::Smtp(smtp) => smtp.send(message),
             Route::Sendmail(program) => sendmail::send(program, &message, TIMEOUT),

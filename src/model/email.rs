@@ -103,6 +103,12 @@ impl Email {
         self.status == EmailStatus::Sending
     }
 
+    /// What it is, for an error: its id, its subject and who gets it.
+    pub(crate) fn describe(&self) -> String {
+        let (id, subject) = (self.id, &self.content.subject);
+        format!("mail {id} ({subject}) to {}", self.recipients())
+    }
+
     /// Its name in the history of its document.
     pub(crate) fn name(&self) -> String {
         match &self.template {

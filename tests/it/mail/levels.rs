@@ -137,7 +137,8 @@ fn a_level_is_done_when_all_its_mails_are_sent_and_each_is_sent_once() {
     );
     let error = waiting["last_error"].as_str().unwrap();
     assert!(
-        error.starts_with("mail 2 was not sent") && error.ends_with("451 4.3.0 later"),
+        error.starts_with("mail 2 (second: Report) to ann@example.org was not sent")
+            && error.ends_with("451 4.3.0 later"),
         "{error}"
     );
     assert_eq!(tick_at(&mut home, "09:01"), [1, 0, 1, 0]);

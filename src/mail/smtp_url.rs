@@ -1,4 +1,4 @@
-//! The address of an SMTP server, and how to speak with it.
+//! The URL of an SMTP server, and how to speak with it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,9 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lettre::transport::smtp::authentication::Credentials;
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
-use super::transport::TIMEOUT;
+use super::delivery::TIMEOUT;
+
+const PORT: &str = "the port, after the host and a colon, is a number from 1 to 65535";
 
 /// An SMTP server, and how to speak with it.
 #[derive(Clone)]
@@ -66,9 +68,10 @@ impl Server {
     }
 
     fn read(text: &str, folder: &Path) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(
-            |_| "it must look like smtp://host, smtp://host:port or smtps://user:password@host",
-        )?;
+        let url = Url::parse(text).map_err(|error| match error {
+            ParseError::InvalidPort => PORT,
+            _ => "it must look like smtp://host, smtp://host:port or smtps://user:password@host",
+        })?;
         let host = match url.host() {
             Some(Host::Domain(name)) if !name.is_empty() => decode(name)?,
             Some(Host::Ipv4(address)) => address.to_string(),
@@ -86,7 +89,7 @@ impl Server {
         };
         let port = url.port().unwrap_or(port);
         if port == 0 {
-            return Err("the port is a number from 1 to 65535".to_owned());
+            return Err(PORT.to_owned());
         }
         let mut server = Self {
             host,
@@ -124,18 +127,14 @@ impl Server {
         Ok(())
     }
 
-    /// The text without the password, as it is or encoded: a server may repeat what it was told.
+    /// The text without the password, as it is or as it was sent: a server may repeat what it was told.
     pub(super) fn hide_password(&self, text: &str) -> String {
         let Some(Login { user, password }) = &self.login else {
             return text.to_owned();
         };
-        let mut text = text.to_owned();
+        let mut text = text.replace(password, "***");
         for secret in [&format!("\0{user}\0{password}"), password] {
             text = text.replace(BASE64.encode(secret).trim_end_matches('='), "***");
-        }
-        let decoded = percent_decode_str(&text).decode_utf8_lossy();
-        if decoded.contains(password) {
-            return decoded.replace(password, "***");
         }
         text
     }
@@ -157,6 +156,13 @@ fn read_login(url: &Url) -> Result<Option<Login>, String> {
 }
 
 fn decode(text: &str) -> Result<String, String> {
+    let is_hex = |rest: &str| {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit);
+        digits.count() >= 2
+    };
+    if !text.split('%').skip(1).all(is_hex) {
+        return Err("two digits from 0 to F follow each %, and % itself is written %25".to_owned());
+    }
     let decoded = percent_decode_str(text).decode_utf8();
     decoded
         .map(String::from)
