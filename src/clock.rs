@@ -64,33 +64,3 @@ impl Clock {
 fn system_time() -> SystemTime {
     SystemTime::now()
 }
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use super::Clock;
-    use crate::time::Timestamp;
-
-    #[test]
-    fn a_fixed_clock_stands_still_while_the_monotonic_one_runs() {
-        let time = Timestamp::from_unix(1_775_804_400).unwrap();
-        let clock = Clock::fixed(time);
-        let before = clock.elapsed();
-        while clock.elapsed() == before {
-            std::hint::spin_loop();
-        }
-        assert_eq!((clock.start(), clock.now()), (time, time));
-        assert_eq!(clock.since(UNIX_EPOCH), None);
-    }
-
-    #[test]
-    fn the_system_clock_knows_how_long_ago_a_file_was_changed() {
-        let clock = Clock::system();
-        let since = clock.since(UNIX_EPOCH).unwrap();
-        assert_eq!(since.as_secs(), clock.start().unix() as u64);
-        let later = UNIX_EPOCH + since + Duration::from_nanos(1);
-        assert_eq!(clock.since(later), None);
-        assert!(clock.now() >= clock.start());
-    }
-}

@@ -88,7 +88,7 @@ pub enum Error {
 
 impl Error {
     /// A value or a state of `thing` that cannot be taken, for this `reason`.
-    pub fn invalid(thing: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn invalid(thing: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid {
             thing: thing.into(),
             reason: reason.into(),
@@ -96,7 +96,7 @@ impl Error {
     }
 
     /// A value of `option` that cannot be read, for this `reason`.
-    pub fn usage(option: impl Into<String>, reason: impl ToString) -> Self {
+    pub(crate) fn usage(option: impl Into<String>, reason: impl ToString) -> Self {
         Self::Usage {
             option: option.into(),
             reason: reason.to_string(),
@@ -104,7 +104,7 @@ impl Error {
     }
 
     /// What the system answered about `path`.
-    pub fn io(path: &Path, source: std::io::Error) -> Self {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             thing: path.display().to_string(),
             source,
@@ -112,7 +112,7 @@ impl Error {
     }
 
     /// The same error, with the database that it is about.
-    pub fn of_database(self, path: &Path) -> Self {
+    pub(crate) fn of_database(self, path: &Path) -> Self {
         match self {
             Self::Sqlite(source) => Self::Database {
                 path: path.to_owned(),
@@ -131,7 +131,7 @@ impl Error {
 
     /// Whether the database itself has failed, its disk or its locks, and not only what was asked of it: a check or a
     /// trigger that an application added refuses one row and leaves the others.
-    pub fn is_about_the_database(&self) -> bool {
+    pub(crate) fn is_about_the_database(&self) -> bool {
         let code = self.sqlite().and_then(rusqlite::Error::sqlite_error_code);
         !matches!(
             code,
@@ -140,22 +140,22 @@ impl Error {
     }
 
     /// Whether what fails now may be done later: another program holds the database, or the disk is full.
-    pub fn is_temporary(&self) -> bool {
+    pub(crate) fn is_temporary(&self) -> bool {
         self.is_busy() || self.is_full()
     }
 
     /// Whether the disk has no room for what the database was to take.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.sqlite().is_some_and(is_full)
     }
 
     /// Whether another program held the database for longer than the busy timeout.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.sqlite().is_some_and(is_busy)
     }
 
     /// Whether the system has no room now for what was asked of it, and may have later.
-    pub fn is_shortage(&self) -> bool {
+    pub(crate) fn is_shortage(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_shortage(source))
     }
 }

@@ -112,11 +112,11 @@ enum Command {
     #[command(subcommand)]
     Timer(Deferred<timer::Command>),
     /// In a handler: print a line for the task's log
-    Log(Deferred<protocol::Log>),
+    Log(Deferred<protocol::LogArgs>),
     /// In a handler: print how far the task is
-    Progress(Deferred<protocol::Progress>),
+    Progress(Deferred<protocol::ProgressArgs>),
     /// In a handler: print a message for who watches
-    Debug(Deferred<protocol::Debug>),
+    Debug(Deferred<protocol::DebugArgs>),
     /// Print the completions for a shell
     Completions(completions::Args),
 }

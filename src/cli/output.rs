@@ -231,8 +231,8 @@ pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// So many of something, unless there is none.
-pub(super) fn counted(count: impl Into<i128>, one: &str, many: &str) -> Option<String> {
+/// So many of something, by its words for one and for many, unless there is none.
+pub(super) fn counted(count: impl Into<i128>, [one, many]: [&str; 2]) -> Option<String> {
     match count.into() {
         0 => None,
         1 => Some(format!("1 {one}")),

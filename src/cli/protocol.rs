@@ -2,11 +2,11 @@
 
 use super::{Invocation, values};
 use crate::error::Result;
-use crate::model::task::{self, Severity};
+use crate::model::task::{Progress, Severity};
 use crate::worker::protocol::{debug_line, log_line, progress_line};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Log {
+pub(super) struct LogArgs {
     #[arg(ignore_case = true)]
     level: Severity,
     #[arg(allow_hyphen_values = true)]
@@ -17,7 +17,7 @@ pub(super) struct Log {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Progress {
+pub(super) struct ProgressArgs {
     /// The step that is reached
     step: u64,
     /// Of how many
@@ -34,37 +34,41 @@ pub(super) struct Progress {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Debug {
+pub(super) struct DebugArgs {
     #[arg(allow_hyphen_values = true)]
     message: String,
 }
 
-impl Log {
+impl LogArgs {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         let details = self.details.as_deref();
         let details = details.map(|given| values::json("--details", given));
         let details = details.transpose()?.map(|details| details.value());
         let line = log_line(self.level, &self.message, details.as_ref());
-        invocation.out.text(&format!("{line}\n"))
+        print(invocation, &line)
     }
 }
 
-impl Progress {
+impl ProgressArgs {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
-        let line = progress_line(&task::Progress {
+        let line = progress_line(&Progress {
             step: Some(self.step),
             max: self.max,
             phase: self.phase,
             phases: self.phases,
             label: self.label,
         });
-        invocation.out.text(&format!("{line}\n"))
+        print(invocation, &line)
     }
 }
 
-impl Debug {
+impl DebugArgs {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
-        let line = debug_line(&self.message);
-        invocation.out.text(&format!("{line}\n"))
+        print(invocation, &debug_line(&self.message))
     }
+}
+
+/// As it is: whoever reads it is a program.
+fn print(invocation: &Invocation, line: &str) -> Result<()> {
+    invocation.out.text(&format!("{line}\n"))
 }

@@ -81,46 +81,38 @@ impl Report {
         let failed = of(&self.tasks, Status::Failed.as_str());
         let interrupted = of(&self.tasks, Status::Interrupted.as_str());
         let mails = of(&self.mails, EmailStatus::Failed.as_str());
-        let found = [
+        let AttachmentCounts {
+            failing, skipped, ..
+        } = self.timers;
+        let counts = [
             (
-                counted(failed, "task failed", "tasks failed"),
+                failed,
+                ["task failed", "tasks failed"],
                 "task list --status FAILED",
             ),
             (
-                counted(
-                    interrupted,
-                    "task was interrupted",
-                    "tasks were interrupted",
-                ),
+                interrupted,
+                ["task was interrupted", "tasks were interrupted"],
                 "task list --status INTERRUPTED",
             ),
             (
-                counted(mails, "mail failed", "mails failed"),
+                mails,
+                ["mail failed", "mails failed"],
                 "mail list --status failed",
             ),
+            (failing, ["timer fails", "timers fail"], "timer next"),
             (
-                counted(self.timers.failing, "timer fails", "timers fail"),
-                "timer next",
-            ),
-            (
-                counted(
-                    self.timers.skipped,
-                    "level was skipped",
-                    "levels were skipped",
-                ),
+                skipped,
+                ["level was skipped", "levels were skipped"],
                 "timer skipped",
             ),
-            (
-                self.last_tick
-                    .is_none()
-                    .then(|| "no tick has run yet".to_owned()),
-                "crontab --install",
-            ),
         ];
-        let found = found.into_iter();
-        found
-            .filter_map(|(what, command)| Some(format!("{}: 'runner {command}'", what?)))
-            .collect()
+        let found = counts.into_iter().filter_map(|(count, what, command)| {
+            Some(format!("{}: 'runner {command}'", counted(count, what)?))
+        });
+        let no_tick = "no tick has run yet: 'runner crontab --install'".to_owned();
+        let no_tick = self.last_tick.is_none().then_some(no_tick);
+        found.chain(no_tick).collect()
     }
 
     fn print(&self, out: &Output, zone: &Zone) -> Result<()> {

@@ -180,23 +180,25 @@ pub(super) fn progress_text(progress: &Progress) -> String {
 fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
     let session = open_recovered(invocation)?;
     let task = session.store.task(id)?;
-    let (cancelled, asked) = session.store.transact(|store| {
-        let cancelled = stop == Stop::Cancel && store.cancel_task(id, session.now())?;
-        if cancelled {
+    let was_asked = session.store.transact(|store| {
+        if stop == Stop::Cancel && store.cancel_task(id, session.now())? {
             cancel_level(&session, &task)?;
+            return Ok(false);
         }
-        Ok((cancelled, !cancelled && store.ask_stop(id, stop)?))
-    })?;
-    match (cancelled, asked) {
-        (true, _) => Ok(Exit::Done),
-        (_, true) => wait_for_end(&session.store, id),
-        _ => Err(task.refuse(match task.status {
+        if store.ask_stop(id, stop)? {
+            return Ok(true);
+        }
+        Err(task.refuse(match task.status {
             Status::Waiting | Status::ToRun => {
                 format!("it does not run; 'runner task cancel {id}' takes it out")
             }
             status => format!("it is over already ({status})"),
-        })),
+        }))
+    })?;
+    if was_asked {
+        return wait_for_end(&session.store, id);
     }
+    Ok(Exit::Done)
 }
 
 /// Opens the database and puts in order what runs that died have left, so that a command sees a task as it is, and

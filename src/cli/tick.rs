@@ -11,7 +11,7 @@ use crate::model::summary::Summary;
 use crate::rehearsal::rehearse;
 use crate::store::Store;
 use crate::store::file::Files;
-use crate::tick::note::{Note, Stamp};
+use crate::tick::note::{Look, Stamp, look};
 use crate::tick::run_tick;
 use crate::time::Timestamp;
 
@@ -51,25 +51,23 @@ impl Args {
         if self.dry_run {
             return rehearsed(invocation, &files);
         }
+        // The times of files are on the system's clock.
         let clock = Clock::system();
-        // Another clock than the system's knows nothing of the times of files.
-        let stamp = match &invocation.now {
-            None => Stamp::of(&files, &clock),
+        let stamp = match invocation.now {
             Some(_) => None,
+            None => match look(&files, &clock) {
+                Look::NotNeeded => return quiet(invocation, &clock),
+                Look::Needed(stamp) => stamp,
+            },
         };
-        if let Some(stamp) = &stamp
-            && Note::is_quiet(&files, &clock, stamp)
-        {
-            log::info!(
-                "nothing has become due, and nobody has written to the database since the last tick"
-            );
-            return quiet(invocation, &clock);
-        }
         whole_tick(invocation, &files, stamp)
     }
 }
 
 fn quiet(invocation: &Invocation, clock: &Clock) -> Result<Exit> {
+    log::info!(
+        "nothing has become due, and nobody has written to the database since the last tick"
+    );
     let nothing = Summary::default();
     if invocation.out.json {
         invocation.out.json(&Report::new(clock, &nothing, None))?;
@@ -111,13 +109,13 @@ fn open<'a>(invocation: &'a Invocation, files: &Files) -> Result<Session<'a>> {
 fn say(invocation: &Invocation, summary: &Summary) -> Result<()> {
     let tasks = &summary.tasks;
     let done = [
-        counted(summary.fired, "level fired", "levels fired"),
-        counted(summary.skipped, "level skipped", "levels skipped"),
-        counted(summary.mails_sent, "mail sent", "mails sent"),
-        counted(summary.mails_failed, "mail failed", "mails failed"),
-        counted(tasks.completed, "task completed", "tasks completed"),
-        counted(tasks.failed, "task failed", "tasks failed"),
-        counted(tasks.interrupted, "task interrupted", "tasks interrupted"),
+        counted(summary.fired, ["level fired", "levels fired"]),
+        counted(summary.skipped, ["level skipped", "levels skipped"]),
+        counted(summary.mails_sent, ["mail sent", "mails sent"]),
+        counted(summary.mails_failed, ["mail failed", "mails failed"]),
+        counted(tasks.completed, ["task completed", "tasks completed"]),
+        counted(tasks.failed, ["task failed", "tasks failed"]),
+        counted(tasks.interrupted, ["task interrupted", "tasks interrupted"]),
     ];
     let done: Vec<String> = done.into_iter().flatten().collect();
     if done.is_empty() {

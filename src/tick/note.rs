@@ -35,7 +35,7 @@ const HOUR: i64 = 3600;
 /// What the last tick has noted.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Note {
+pub(super) struct Note {
     /// When it came to its end, in seconds since 1970.
     ended_at: Option<i64>,
     /// The errors of the run itself: they are told again when they come back.
@@ -63,10 +63,25 @@ pub(crate) struct Stamp {
     changed: (i64, i64),
 }
 
+/// Whether a tick has to open the database.
+pub(crate) enum Look {
+    /// The last tick has noted that nothing is due yet, and nobody has written since. The end of this one is noted.
+    NotNeeded,
+    /// It has, and may note this stamp if it finds nothing to do.
+    Needed(Option<Stamp>),
+}
+
+/// Whether a tick has to open the database. Once an hour it does in any case.
+pub(crate) fn look(files: &Files, clock: &Clock) -> Look {
+    match Stamp::of(files, clock) {
+        Some(stamp) if Note::is_quiet(files, clock, &stamp) => Look::NotNeeded,
+        stamp => Look::Needed(stamp),
+    }
+}
+
 impl Stamp {
-    /// Of a database that nobody has open and nobody has written to a moment ago. None of another, and where the clock
-    /// is not the system's.
-    pub(crate) fn of(files: &Files, clock: &Clock) -> Option<Self> {
+    /// Of a database that nobody has open and nobody has written to a moment ago; none of another.
+    fn of(files: &Files, clock: &Clock) -> Option<Self> {
         // First: whoever closes the database changes its file before these are gone.
         let is_there = |ending: &&str| files.beside(ending).symlink_metadata().is_ok();
         if ["-wal", "-shm", "-journal"].iter().any(is_there) {
@@ -89,7 +104,7 @@ impl Stamp {
 
 impl Note {
     /// What the last tick has noted; nothing where it cannot be read.
-    pub(crate) fn read(files: &Files) -> Self {
+    pub(super) fn read(files: &Files) -> Self {
         let read = files.read_beside(TICK_FILE, MAX_NOTE);
         Self::parse(read.ok().flatten()).unwrap_or_default()
     }
@@ -115,9 +130,8 @@ impl Note {
             .map_err(|source| io_error(files, source))
     }
 
-    /// Notes the end of a tick that has no need to look at the database, if this is one: the last tick has noted that
-    /// nothing is due yet, and nobody has written since. Once an hour a tick looks in any case.
-    pub(crate) fn is_quiet(files: &Files, clock: &Clock, now: &Stamp) -> bool {
+    /// Whether nothing is due yet and nobody has written since the last tick; then the end of this one is noted.
+    fn is_quiet(files: &Files, clock: &Clock, now: &Stamp) -> bool {
         let mut note = Self::read(files);
         let at = clock.start().unix();
         let is_quiet = note.quiet.as_ref().is_some_and(|quiet| {
@@ -132,7 +146,7 @@ impl Note {
     }
 
     /// Lets what this note names be no news.
-    pub(crate) fn mark_known(&self, issues: &mut [Issue]) {
+    pub(super) fn mark_known(&self, issues: &mut [Issue]) {
         for issue in issues {
             if let Some(name) = name(issue) {
                 issue.is_news = !self.errors.contains(&name);
@@ -141,7 +155,7 @@ impl Note {
     }
 
     /// Notes a tick that has met these issues, and when it ended if it has come to its end.
-    pub(crate) fn replace(
+    pub(super) fn replace(
         &self,
         store: &Store,
         issues: &[Issue],
@@ -179,7 +193,7 @@ fn name(issue: &Issue) -> Option<String> {
 }
 
 /// Until when no tick has anything to do unless somebody writes to the database, where nothing is due now.
-pub(crate) fn quiet_until(store: &Store, now: Timestamp) -> Result<Option<Timestamp>> {
+pub(super) fn quiet_until(store: &Store, now: Timestamp) -> Result<Option<Timestamp>> {
     let times = [
         Timestamp::from_unix(end_of_hour(now.unix())),
         store.next_due()?,

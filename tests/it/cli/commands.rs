@@ -131,32 +131,65 @@ fn crontab_install_keeps_every_other_line_and_does_nothing_the_second_time() {
         "",
         "MAILTO=me\n\n# mine\n0 5 * * * backup %d\n",
         "no newline at the end",
+        "* * * * * /bin/runner --db /srv/b.db tick # runner\n",
+        "0 5 * * * cp DB /backup\r\n# * * * * * old --db DB tick\n",
+        "*/5 * * * * nice /bin/runner --db DB tick\n",
     ] {
         let home = Home::new();
+        let before = before.replace("DB", home.db().canonicalize().unwrap().to_str().unwrap());
         let bin = Bin::new(&home);
-        bin.crontab(before);
+        bin.crontab(&before);
         let home = home.env("PATH", bin.path().to_str().unwrap());
         home.ok(["crontab", "--install"]);
         let installed = bin.installed().unwrap();
-        let kept = if before.is_empty() || before.ends_with('\n') {
-            before.to_owned()
+        let end = if before.is_empty() || before.ends_with('\n') {
+            ""
         } else {
-            format!("{before}\n")
+            "\n"
         };
-        assert_eq!(installed, format!("{kept}{}\n", home.ok(["crontab"])));
+        assert_eq!(
+            installed,
+            format!("{before}{end}{}\n", home.ok(["crontab"]))
+        );
         home.ok(["crontab", "--install"]);
         assert_eq!(bin.installed().unwrap(), installed);
     }
 }
 
 #[test]
-fn the_crontab_entry_names_a_database_whose_path_has_a_tab_in_it() {
+fn crontab_install_replaces_the_line_of_an_older_program() {
+    let home = Home::new();
+    let bin = Bin::new(&home);
+    let db = home.db().canonicalize().unwrap();
+    let home = home.env("PATH", bin.path().to_str().unwrap());
+    for old in [
+        "* * * * * '/old place/50\\% '\\''s/runner'",
+        "*/5 * * * * /bin/runner --trust-database",
+    ] {
+        let crontab =
+            |line| format!("a\n{line}\n* * * * * /bin/runner --db /srv/b.db tick # runner\n");
+        bin.crontab(&crontab(format!(
+            "{old} --db {} tick # runner",
+            db.display()
+        )));
+        home.ok(["crontab", "--install"]);
+        assert_eq!(bin.installed().unwrap(), crontab(home.ok(["crontab"])));
+    }
+}
+
+#[test]
+fn the_crontab_entry_quotes_a_path_for_the_shell_and_for_cron() {
     let home = Home::without_database();
     fs::create_dir(home.path("a\tb")).unwrap();
-    let home = home.env("RUNNER_DB", "a\tb/it's.db");
+    let home = home.env("RUNNER_DB", "a\tb/50%'s.db");
     home.ok(["init"]);
     let entry = home.ok(["crontab"]);
-    assert!(entry.contains("/a\tb/it'\\''s.db' tick"), "{entry:?}");
+    assert!(entry.contains("/a\tb/50\\%'\\''s.db' tick"), "{entry:?}");
+    let entry = entry.replace("\\%", "%");
+    fs::create_dir(home.path("a\nb")).unwrap();
+    home.ok(["--db", "a\nb/x.db", "init"]);
+    let told = home.refused(["--db", "a\nb/x.db", "crontab"]);
+    assert!(told.contains("cron cannot read this path"), "{told}");
     let mut cron = Command::new("/bin/sh");
     cron.args(["-c", entry.strip_prefix("* * * * * ").unwrap()]);
     assert_eq!(answer(cron).ok(), "");
@@ -246,22 +279,36 @@ fn a_setting_is_what_was_set_until_it_is_unset() {
 #[test]
 fn the_secret_of_a_setting_is_not_shown() {
     let home = Home::new();
-    home.ok([
-        "config",
-        "set",
-        "mail.transport",
-        "smtps://ada:pa55word@mail.example.org",
-    ]);
-    for command in [
-        &["config", "list"][..],
-        &["config", "get", "mail.transport"],
-        &["--json", "config", "list"],
+    for (transport, shown) in [
+        (
+            "smtp://ann:hunter2@mail.example.org?tls=required",
+            "smtp://ann:***@mail.example.org?tls=required",
+        ),
+        (
+            "smtps://ann:hun@ter2:x@mail.example.org:99",
+            "smtps://ann:***@mail.example.org:99",
+        ),
+        (
+            "smtp://ann:hunter2@mail.example.org?ca=/x@y.pem",
+            "smtp://ann:***@mail.example.org?ca=/x@y.pem",
+        ),
+        ("smtp://ann:12?hunter2@mail.example.org", "***"),
+        ("hunter2", "***"),
+        ("smtp://localhost:25", "smtp://localhost:25"),
+        ("sendmail:", "sendmail:"),
+        ("file:out/mails", "file:out/mails"),
     ] {
-        let shown = home.ok(command);
-        assert!(
-            shown.contains("ada:***@mail.example.org") && !shown.contains("pa55word"),
-            "{shown}"
+        home.sql(&format!(
+            "REPLACE INTO setting VALUES ('mail.transport', '{transport}')"
+        ));
+        assert_eq!(home.ok(["config", "get", "mail.transport"]), shown);
+        let listed = home.json(["config", "list"]);
+        let values = listed.as_array().unwrap().iter();
+        assert_eq!(
+            values.filter(|setting| setting["value"] == shown).count(),
+            1
         );
+        assert!(!home.ok(["config", "list"]).contains("hunter2"));
     }
 }
 
