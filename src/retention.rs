@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::model::settings::{KEEP_HISTORY, KEEP_TASKS};
 use crate::store::Store;
 use crate::store::retention::{DROPPED_AT_ONCE, Kept};
 use crate::time::Timestamp;
@@ -12,14 +13,14 @@ pub(crate) type Dropped = Vec<(Kept, usize)>;
 /// Drops what is old, some in each transaction, for as long as nobody asks the run to end.
 pub(crate) fn prune(ctx: Context<'_>) -> Result<Dropped> {
     let zone = ctx.settings.zone()?;
-    let (tasks, history) = (ctx.settings.keep_tasks()?, ctx.settings.keep_history()?);
     let mut dropped = Dropped::new();
-    for (kept, keep) in [
-        (Kept::Tasks, tasks),
-        (Kept::History, history),
-        (Kept::Firings, history),
-        (Kept::Mails, history),
+    for (kept, setting) in [
+        (Kept::Tasks, KEEP_TASKS),
+        (Kept::History, KEEP_HISTORY),
+        (Kept::Firings, KEEP_HISTORY),
+        (Kept::Mails, KEEP_HISTORY),
     ] {
+        let keep = ctx.settings.duration(setting)?;
         let before = keep.and_then(|keep| zone.add(ctx.clock.now(), &-keep));
         if let Some(before) = before {
             dropped.push((kept, drop_older(ctx, kept, before)?));

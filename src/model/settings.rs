@@ -35,7 +35,7 @@ pub(crate) struct Setting {
     pub key: &'static str,
     /// What it is when it is unset.
     pub default: &'static str,
-    check: fn(&str) -> Result<(), String>,
+    check: Check,
 }
 
 impl Setting {
@@ -99,9 +99,9 @@ impl Settings {
         Ok(slots.unwrap_or_else(|| u32::try_from(cpus()).unwrap_or(1)))
     }
 
-    /// [`TIMEOUT`].
-    pub(crate) fn timeout(&self) -> Result<Option<Duration>> {
-        self.read(TIMEOUT, Duration::positive)
+    /// A setting that is a duration: [`TIMEOUT`], [`KEEP_TASKS`] or [`KEEP_HISTORY`].
+    pub(crate) fn duration(&self, key: &str) -> Result<Option<Duration>> {
+        self.read(key, Duration::positive)
     }
 
     /// [`HOUR_LIMIT`] in seconds; `None` is for ever.
@@ -113,16 +113,6 @@ impl Settings {
     /// [`ZONE`].
     pub(crate) fn zone(&self) -> Result<Zone> {
         Ok(self.read(ZONE, zone)?.unwrap_or_default())
-    }
-
-    /// [`KEEP_TASKS`].
-    pub(crate) fn keep_tasks(&self) -> Result<Option<Duration>> {
-        self.read(KEEP_TASKS, Duration::positive)
-    }
-
-    /// [`KEEP_HISTORY`].
-    pub(crate) fn keep_history(&self) -> Result<Option<Duration>> {
-        self.read(KEEP_HISTORY, Duration::positive)
     }
 
     /// The value of a setting; none when it is empty.

@@ -166,88 +166,67 @@ mod tests {
         NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap()
     }
 
+    /// The rows of a table whose columns are set apart by `|`; a line without one is a comment.
+    fn rows<const N: usize>(table: &str) -> impl Iterator<Item = [&str; N]> {
+        let rows = table.lines().filter(|line| line.contains('|'));
+        rows.map(|row| {
+            let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+            columns.try_into().expect("each row has all columns")
+        })
+    }
+
     #[test]
     fn a_skipped_time_moves_forward_by_the_gap_and_a_repeated_one_is_the_first() {
-        let check = |name: &str, cases: &[(&str, &str)]| {
-            for (shown, utc) in cases {
-                let found = zone(name).resolve(local(shown)).unwrap();
-                assert_eq!(found.to_sql(), *utc, "{shown} in {name}");
-            }
-        };
-        check(
-            "Europe/Paris",
-            &[
-                ("2026-03-29 01:59:59", "2026-03-29 00:59:59"),
-                ("2026-03-29 02:00:00", "2026-03-29 01:00:00"),
-                ("2026-03-29 02:30:00", "2026-03-29 01:30:00"),
-                ("2026-03-29 03:00:00", "2026-03-29 01:00:00"),
-                ("2026-10-25 01:59:59", "2026-10-24 23:59:59"),
-                ("2026-10-25 02:00:00", "2026-10-25 00:00:00"),
-                ("2026-10-25 02:30:00", "2026-10-25 00:30:00"),
-                ("2026-10-25 03:00:00", "2026-10-25 02:00:00"),
-            ],
-        );
-        // Lord Howe moves its clocks by half an hour.
-        check(
-            "Australia/Lord_Howe",
-            &[
-                ("2026-10-04 02:15:00", "2026-10-03 15:45:00"),
-                ("2026-04-05 01:45:00", "2026-04-04 14:45:00"),
-            ],
-        );
-        // Apia left out the 30th of December 2011.
-        check(
-            "Pacific/Apia",
-            &[
-                ("2011-12-29 12:00:00", "2011-12-29 22:00:00"),
-                ("2011-12-30 12:00:00", "2011-12-30 22:00:00"),
-                ("2011-12-31 12:00:00", "2011-12-30 22:00:00"),
-            ],
-        );
-        // Clocks that go forward at midnight: the day begins at one.
-        let midnight = ("2018-11-04 00:00:00", "2018-11-04 03:00:00");
-        check("America/Sao_Paulo", &[midnight]);
+        let table = "
+            Europe/Paris        | 2026-03-29 01:59:59 | 2026-03-29 00:59:59
+            Europe/Paris        | 2026-03-29 02:00:00 | 2026-03-29 01:00:00
+            Europe/Paris        | 2026-03-29 02:30:00 | 2026-03-29 01:30:00
+            Europe/Paris        | 2026-03-29 03:00:00 | 2026-03-29 01:00:00
+            Europe/Paris        | 2026-10-25 01:59:59 | 2026-10-24 23:59:59
+            Europe/Paris        | 2026-10-25 02:00:00 | 2026-10-25 00:00:00
+            Europe/Paris        | 2026-10-25 02:30:00 | 2026-10-25 00:30:00
+            Europe/Paris        | 2026-10-25 03:00:00 | 2026-10-25 02:00:00
+            Lord Howe moves its clocks by half an hour.
+            Australia/Lord_Howe | 2026-10-04 02:15:00 | 2026-10-03 15:45:00
+            Australia/Lord_Howe | 2026-04-05 01:45:00 | 2026-04-04 14:45:00
+            Apia left out the 30th of December 2011.
+            Pacific/Apia        | 2011-12-29 12:00:00 | 2011-12-29 22:00:00
+            Pacific/Apia        | 2011-12-30 12:00:00 | 2011-12-30 22:00:00
+            Pacific/Apia        | 2011-12-31 12:00:00 | 2011-12-30 22:00:00
+            Clocks that go forward at midnight: the day begins at one.
+            America/Sao_Paulo   | 2018-11-04 00:00:00 | 2018-11-04 03:00:00";
+        for [name, shown, utc] in rows(table) {
+            let found = zone(name).resolve(local(shown)).unwrap();
+            assert_eq!(found.to_sql(), utc, "{shown} in {name}");
+        }
     }
 
     #[test]
     fn adding_goes_by_the_local_calendar_and_then_by_exact_seconds() {
-        let check = |name: &str, cases: &[(&str, &str, &str)]| {
-            for (from, length, to) in cases {
-                let (zone, start) = (zone(name), zone(name).resolve(local(from)).unwrap());
-                let end = zone.add(start, &length.parse().unwrap()).unwrap();
-                assert_eq!(zone.show(end), *to, "{from} in {name} and {length}");
-            }
-        };
-        check(
-            "Europe/Paris",
-            &[
-                ("2026-01-31 09:00:00", "1mo", "2026-02-28 09:00:00"),
-                ("2026-01-31 09:00:00", "2mo", "2026-03-31 09:00:00"),
-                ("2026-03-31 09:00:00", "-1mo", "2026-02-28 09:00:00"),
-                ("2028-02-29 09:00:00", "1y", "2029-02-28 09:00:00"),
-                ("2028-02-29 09:00:00", "4y", "2032-02-29 09:00:00"),
-                ("1950-05-17 00:00:00", "65y", "2015-05-17 00:00:00"),
-                // Months before days: 31 January and a month is the 28th, and a day later the 1st.
-                ("2026-01-31 09:00:00", "1mo 1d", "2026-03-01 09:00:00"),
-                // A calendar day keeps the local time over a change of clocks; 24 hours do not.
-                ("2026-03-28 09:00:00", "1d", "2026-03-29 09:00:00"),
-                ("2026-03-28 09:00:00", "24h", "2026-03-29 10:00:00"),
-                ("2026-10-24 09:00:00", "24h", "2026-10-25 08:00:00"),
-                ("2026-03-28 02:30:00", "1d", "2026-03-29 03:30:00"),
-                ("2026-03-28 02:30:00", "2d", "2026-03-30 02:30:00"),
-            ],
-        );
-        check(
-            "Pacific/Apia",
-            &[
-                ("2011-12-29 12:00:00", "1d", "2011-12-31 12:00:00"),
-                ("2011-12-29 12:00:00", "2d", "2011-12-31 12:00:00"),
-            ],
-        );
-        let half = ("2026-10-03 02:15:00", "1d", "2026-10-04 02:45:00");
-        check("Australia/Lord_Howe", &[half]);
-        let back = ("2026-04-10 00:00:00", "-1d 1h", "2026-04-08 23:00:00");
-        check("Asia/Kathmandu", &[back]);
+        let table = "
+            Europe/Paris        | 2026-01-31 09:00:00 | 1mo    | 2026-02-28 09:00:00
+            Europe/Paris        | 2026-01-31 09:00:00 | 2mo    | 2026-03-31 09:00:00
+            Europe/Paris        | 2026-03-31 09:00:00 | -1mo   | 2026-02-28 09:00:00
+            Europe/Paris        | 2028-02-29 09:00:00 | 1y     | 2029-02-28 09:00:00
+            Europe/Paris        | 2028-02-29 09:00:00 | 4y     | 2032-02-29 09:00:00
+            Europe/Paris        | 1950-05-17 00:00:00 | 65y    | 2015-05-17 00:00:00
+            Months before days: 31 January and a month is the 28th, and a day later the 1st.
+            Europe/Paris        | 2026-01-31 09:00:00 | 1mo 1d | 2026-03-01 09:00:00
+            A calendar day keeps the local time over a change of clocks; 24 hours do not.
+            Europe/Paris        | 2026-03-28 09:00:00 | 1d     | 2026-03-29 09:00:00
+            Europe/Paris        | 2026-03-28 09:00:00 | 24h    | 2026-03-29 10:00:00
+            Europe/Paris        | 2026-10-24 09:00:00 | 24h    | 2026-10-25 08:00:00
+            Europe/Paris        | 2026-03-28 02:30:00 | 1d     | 2026-03-29 03:30:00
+            Europe/Paris        | 2026-03-28 02:30:00 | 2d     | 2026-03-30 02:30:00
+            Pacific/Apia        | 2011-12-29 12:00:00 | 1d     | 2011-12-31 12:00:00
+            Pacific/Apia        | 2011-12-29 12:00:00 | 2d     | 2011-12-31 12:00:00
+            Australia/Lord_Howe | 2026-10-03 02:15:00 | 1d     | 2026-10-04 02:45:00
+            Asia/Kathmandu      | 2026-04-10 00:00:00 | -1d 1h | 2026-04-08 23:00:00";
+        for [name, from, length, to] in rows(table) {
+            let (zone, start) = (zone(name), zone(name).resolve(local(from)).unwrap());
+            let end = zone.add(start, &length.parse().unwrap()).unwrap();
+            assert_eq!(zone.show(end), to, "{from} in {name} and {length}");
+        }
     }
 
     #[test]

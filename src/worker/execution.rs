@@ -23,6 +23,7 @@ use crate::json::Json;
 use crate::lock::{StartNote, WorkerLock, folder_prefix};
 use crate::model::issue::{Issue, Subject};
 use crate::model::method::Method;
+use crate::model::settings::TIMEOUT;
 use crate::model::task::{Severity, Status, Stop};
 use crate::store::Store;
 use crate::store::task_claim::ClaimedTask;
@@ -141,7 +142,7 @@ fn time_limit(ctx: &Context<'_>, method: &Method, task: &ClaimedTask) -> Result<
             time::Duration::positive(text)
                 .map_err(|reason| Error::invalid("time limit", reason))?,
         ),
-        None => ctx.settings.timeout()?,
+        None => ctx.settings.duration(TIMEOUT)?,
     };
     let seconds = limit.map(|limit| u64::try_from(limit.rough_seconds()).unwrap_or(0));
     Ok(seconds.map(|seconds| Duration::from_secs(seconds.min(u64::from(u32::MAX)))))
