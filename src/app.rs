@@ -228,7 +228,7 @@ pub fn attach(transaction: &Transaction<'_>, new: &NewAttachment) -> Result<i64>
         timer: store.timer_id(&new.timer)?,
         document: new.document,
         origin: new.origin.as_deref(),
-        reference_at: reference.map_err(|reason| Error::invalid("reference", reason))?,
+        fixed_reference: reference.map_err(|reason| Error::invalid("reference", reason))?,
     };
     firing::attach::attach(&store, &row, false, when)
 }

@@ -50,13 +50,13 @@ pub(super) struct Detach {
 impl Attach {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         let session = invocation.open()?;
-        let reference_at = session.time("--reference", self.reference.as_deref())?;
+        let fixed_reference = session.time("--reference", self.reference.as_deref())?;
         let id = session.store.transact(|store| {
             let new = AttachmentRow {
                 timer: store.timer_id(&self.name)?,
                 document: store.document_id(&DocumentRef::Key(self.doc))?,
                 origin: self.origin.as_deref(),
-                reference_at,
+                fixed_reference,
             };
             attach(store, &new, self.reset, session.when())
         })?;
@@ -87,7 +87,7 @@ impl Detach {
                 None => store.attachments_on(document, self.origin.as_deref())?,
             };
             let mut attached = attached.iter();
-            attached.try_for_each(|row| detach(store, row, session.now()))
+            attached.try_for_each(|row| detach(store, row, None, session.now()))
         })
     }
 }

@@ -258,7 +258,7 @@ fn delete(invocation: &Invocation, doc: String) -> Result<()> {
     session.store.transact(|store| {
         let id = store.document_id(&DocumentRef::Key(doc))?;
         for attachment in store.attachments_on(id, None)? {
-            attach::detach(store, &attachment, session.now())?;
+            attach::detach(store, &attachment, None, session.now())?;
         }
         store.delete_document(id)
     })

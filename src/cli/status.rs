@@ -126,13 +126,13 @@ impl Report {
         out.line(format!("mails      {}", in_words(&self.mails)))?;
         let AttachmentCounts {
             attached,
-            waiting,
+            undated,
             failing,
             skipped,
         } = self.timers;
         let levels = if skipped == 1 { "level" } else { "levels" };
         out.line(format!(
-            "timers     {attached} attached, {waiting} waiting for a date, {failing} failing, {skipped} {levels} skipped"
+            "timers     {attached} attached, {undated} waiting for a date, {failing} failing, {skipped} {levels} skipped"
         ))?;
         let mut attention = self.attention.iter();
         attention.try_for_each(|sentence| out.line(format!("attention  {sentence}")))

@@ -4,14 +4,12 @@ use serde_json::json;
 
 use super::firing::Filter;
 use super::{Invocation, attachment, firing, timer_forecast, values};
-use crate::error::{Error, OrNotFound, Result};
+use crate::error::{Error, Result};
 use crate::firing::attach::detach_timer;
-use crate::firing::reschedule::define;
-use crate::functions::Functions;
+use crate::firing::define::define;
 use crate::json::read_object;
 use crate::model::firing::FiringStatus;
 use crate::model::timer::{Action, Definition, Timer};
-use crate::store::Store;
 use crate::time::Zone;
 
 #[derive(Debug, clap::Subcommand)]
@@ -106,8 +104,8 @@ impl Set {
         let timer = Timer::new(definition)?;
         let session = invocation.open()?;
         session.store.transact(|store| {
-            check_names(store, &invocation.functions, &timer.definition)?;
-            define(store, &timer, session.now())
+            let methods = invocation.functions.and_registered(store)?;
+            define(store, &timer, &methods, session.now())
         })
     }
 
@@ -138,21 +136,6 @@ fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
         name: name.unwrap_or(read.name),
         ..read
     })
-}
-
-/// What an action names must be there.
-fn check_names(store: &Store, functions: &Functions, definition: &Definition) -> Result<()> {
-    let methods = functions.and_registered(store)?;
-    for action in &definition.actions {
-        if let Some(method) = &action.method {
-            methods.get(method)?;
-        }
-        for template in &action.mail {
-            let found = store.has_template(template)?.then_some(());
-            found.or_not_found("template", format!("'{template}'"))?;
-        }
-    }
-    Ok(())
 }
 
 fn list(invocation: &Invocation) -> Result<()> {
@@ -225,21 +208,4 @@ fn remove(invocation: &Invocation, name: &str, force: bool) -> Result<()> {
         }
         store.delete_timer(id)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timer_may_name_a_function_of_the_program() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let store = Store::create(&folder.path().join("runner.db")).unwrap();
-        let definition =
-            read_object::<Definition>(r#"{"actions":[{"method":"Own:run"}]}"#).unwrap();
-        let mut functions = Functions::default();
-        assert!(check_names(&store, &functions, &definition).is_err());
-        functions.add("Own:run", |_| Ok::<_, String>(serde_json::Value::Null));
-        check_names(&store, &functions, &definition).unwrap();
-    }
 }

@@ -2,17 +2,18 @@
 //! were sent or its task is over, it goes on (`docs/timers.md`, "Levels").
 
 use super::fire::Turn;
-use super::steps::Steps;
-use super::{Timers, issue_of};
+use super::steps::{Begun, Steps};
+use super::{Timers, issue_of, record};
 use crate::context::{Context, When};
 use crate::error::{Error, Result};
-use crate::model::attachment::{Attachment, Step};
+use crate::model::attachment::Attachment;
 use crate::model::email::Email;
 use crate::model::firing::FiringStatus;
 use crate::model::issue::{Issue, Subject, cut};
 use crate::model::method::Methods;
 use crate::model::summary::Summary;
 use crate::model::task::{Severity, Status};
+use crate::model::timer::Step;
 use crate::store::Store;
 use crate::store::attachment::LevelTask;
 
@@ -148,7 +149,10 @@ impl<'a> Advance<'a> {
             due_at: row.due_at.unwrap_or(self.when.now),
         };
         loop {
-            row.step = action.next_step(row.step);
+            row.step = action
+                .steps()
+                .find(|step| *step >= row.step)
+                .unwrap_or(row.step);
             match self.store.attempt_alone(|_| self.step(&steps, &row))? {
                 Ok(Progress::Next(next)) => row = next,
                 Ok(Progress::Waits) => return Ok(None),
@@ -168,7 +172,7 @@ impl<'a> Advance<'a> {
                     }
                     // It has failed in an earlier run: this one tries it again.
                     row.task = None;
-                    row.last_run_id = None;
+                    row.failed_run_id = None;
                 }
                 Err(error) => return self.fail(row, &Failure::of(&error), batch).map(|_| None),
             }
@@ -176,34 +180,36 @@ impl<'a> Advance<'a> {
     }
 
     fn step(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
-        match row.step {
-            Step::State => self.begin(steps, row, || {
-                steps.change_state()?;
-                self.go_on(steps, row, Step::Mails)
-            }),
-            Step::Mails if row.pending_mails == 0 => self.begin(steps, row, || {
-                let pending_mails = steps.queue_mails()?;
-                self.wait(&Attachment {
-                    pending_mails,
-                    ..row.clone()
-                })
-            }),
-            Step::Mails => self.look_at_mails(steps, row),
-            Step::Method => self.look_at_task(steps, row),
+        let task = match row.task {
+            Some(task) if row.step == Step::Method => self.store.level_task(task)?,
+            _ => None,
+        };
+        if !steps.action.steps().any(|step| step == row.step) {
+            self.finish(steps, row)
+        } else if row.step == Step::Mails && row.mail_count > 0 {
+            self.look_at_mails(steps, row)
+        } else if let Some(task) = task {
+            self.look_at_task(steps, row, &task)
+        } else {
+            self.begin(steps, row)
         }
     }
 
     /// Begins a step, or tries it again, unless it has failed in this run or it is too late for that.
-    fn begin(
-        &self,
-        steps: &Steps<'_>,
-        row: &Attachment,
-        work: impl FnOnce() -> Result<Progress>,
-    ) -> Result<Progress> {
-        if row.last_run_id == Some(self.store.run()) {
+    fn begin(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
+        if row.failed_run_id == Some(self.store.run()) {
             return Ok(Progress::Waits);
         }
-        self.unless_late(steps, row, work)
+        let mut next = row.clone();
+        self.unless_late(steps, row, || {
+            match steps.begin(row.step)? {
+                Begun::Done => return self.go_on(steps, row),
+                Begun::Mails(count) => next.mail_count = count,
+                Begun::Task(task) => next.task = Some(task),
+            }
+            next.failed_run_id = None;
+            self.wait(&next)
+        })
     }
 
     fn unless_late(
@@ -223,11 +229,10 @@ impl<'a> Advance<'a> {
     }
 
     /// Goes on from a step that is done, which may have been the last.
-    fn go_on(&self, steps: &Steps<'_>, row: &Attachment, from: Step) -> Result<Progress> {
-        let step = steps.action.next_step(from);
-        if step == Step::Method && steps.action.method.is_none() {
+    fn go_on(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
+        let Some(step) = steps.action.steps().find(|step| *step > row.step) else {
             return self.finish(steps, row);
-        }
+        };
         let next = row.at_step(step);
         self.store.update_attachment(&next)?;
         Ok(Progress::Next(next))
@@ -243,7 +248,7 @@ impl<'a> Advance<'a> {
         let this_run = Some(self.store.run());
         self.store.update_attachment(&Attachment {
             waiting: true,
-            last_run_id: row.last_run_id.filter(|run| Some(*run) == this_run),
+            failed_run_id: row.failed_run_id.filter(|run| Some(*run) == this_run),
             ..row.clone()
         })?;
         Ok(Progress::Waits)
@@ -251,7 +256,7 @@ impl<'a> Advance<'a> {
 
     /// The same for one that may well wait already.
     fn go_on_waiting(&self, row: &Attachment) -> Result<Progress> {
-        if row.waiting && row.last_run_id.is_none() {
+        if row.waiting && row.failed_run_id.is_none() {
             return Ok(Progress::Waits);
         }
         self.wait(row)
@@ -260,19 +265,19 @@ impl<'a> Advance<'a> {
     fn look_at_mails(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
         let mails = self
             .store
-            .mails_of_level(row.id, row.level, row.pending_mails)?;
+            .mails_of_level(row.id, row.level, row.mail_count)?;
         let mut unsent = mails.iter().filter(|mail| !mail.is_sent()).peekable();
         // One that somebody has sent by hand does not count.
-        let is_any_gone = mails.len() < row.pending_mails as usize;
+        let is_any_gone = mails.len() < row.mail_count as usize;
         if unsent.peek().is_none() && !is_any_gone {
-            return self.go_on(steps, row, Step::Method);
+            return self.go_on(steps, row);
         }
         if mails.iter().any(|mail| mail.is_sending()) {
             return self.go_on_waiting(row);
         }
         self.unless_late(steps, row, || {
             // In the first turn those that have failed wait to be tried again.
-            let is_noted = self.turn == Turn::First || row.last_run_id == Some(self.store.run());
+            let is_noted = self.turn == Turn::First || row.failed_run_id == Some(self.store.run());
             match unsent.find_map(|mail| Some((mail, mail.last_error.as_ref()?))) {
                 Some((mail, error)) if !is_noted => {
                     Ok(Progress::Failed(self.failed_mail(mail, error)))
@@ -291,40 +296,29 @@ impl<'a> Advance<'a> {
         }
     }
 
-    fn look_at_task(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
-        let add_task = || {
-            let task = steps.add_task()?;
-            self.wait(&Attachment {
-                task,
-                last_run_id: None,
-                ..row.clone()
-            })
-        };
-        let task = match row.task {
-            Some(task) => self.store.level_task(task)?,
-            None => None,
-        };
-        match task {
-            _ if steps.action.method.is_none() => self.finish(steps, row),
-            None => self.begin(steps, row, add_task),
-            Some(task) => match task.status {
-                Status::Completed => {
-                    steps.tell(Severity::Info, &format!("task {} completed", task.id))?;
-                    self.finish(steps, row)
+    fn look_at_task(
+        &self,
+        steps: &Steps<'_>,
+        row: &Attachment,
+        task: &LevelTask,
+    ) -> Result<Progress> {
+        match task.status {
+            Status::Completed => {
+                steps.record(Severity::Info, &format!("task {} completed", task.id))?;
+                self.finish(steps, row)
+            }
+            Status::Running => self.go_on_waiting(row),
+            Status::Waiting | Status::ToRun => {
+                self.unless_late(steps, row, || self.go_on_waiting(row))
+            }
+            Status::Failed | Status::Interrupted | Status::Cancelled => {
+                let is_noted = self.turn != Turn::Command && row.failed_run_id.is_some();
+                if is_noted {
+                    self.begin(steps, row)
+                } else {
+                    Ok(Progress::Failed(Failure::of_task(task)))
                 }
-                Status::Running => self.go_on_waiting(row),
-                Status::Waiting | Status::ToRun => {
-                    self.unless_late(steps, row, || self.go_on_waiting(row))
-                }
-                Status::Failed | Status::Interrupted | Status::Cancelled => {
-                    let is_noted = self.turn != Turn::Command && row.last_run_id.is_some();
-                    if is_noted {
-                        self.begin(steps, row, add_task)
-                    } else {
-                        Ok(Progress::Failed(Failure::of_task(&task)))
-                    }
-                }
-            },
+            }
         }
     }
 
@@ -333,19 +327,22 @@ impl<'a> Advance<'a> {
     fn fail(&self, row: Attachment, failure: &Failure, batch: &mut Summary) -> Result<Attachment> {
         let issue = issue_of(self.store, &row, &failure.message)?;
         if row.last_error.as_ref() != Some(&failure.reason) {
-            let name = self.store.timer_name(row.timer)?;
-            let level = Some((name.as_str(), row.level));
-            let (now, message) = (self.when.now, &failure.message);
             // What a trigger of an application refuses to have noted is not.
             let _ = self.store.attempt_alone(|store| {
-                store.insert_history(row.document, now, Severity::Error, message, level)
+                record(
+                    store,
+                    &row,
+                    self.when.now,
+                    Severity::Error,
+                    &failure.message,
+                )
             })?;
         }
         let failed = Attachment {
             waiting: true,
             attempts: row.attempts.saturating_add(1),
             last_error: Some(failure.reason.clone()),
-            last_run_id: Some(self.store.run()),
+            failed_run_id: Some(self.store.run()),
             ..row
         };
         let _ = self

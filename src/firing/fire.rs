@@ -2,10 +2,10 @@
 
 use super::advance::Advance;
 use super::reschedule::{reschedule, reschedule_all};
-use super::steps::Steps;
+use super::steps::{Begun, Steps};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::model::attachment::{Attachment, Step};
+use crate::model::attachment::Attachment;
 use crate::model::firing::FiringStatus;
 use crate::model::summary::Summary;
 use crate::model::task::Task;
@@ -93,13 +93,12 @@ pub(crate) fn fire_by_hand(ctx: Context<'_>, id: i64) -> Result<()> {
         level: firing.level,
         due_at: firing.due_at,
     };
-    if firing.step <= Step::State {
-        steps.change_state()?;
+    let mut task = None;
+    for step in steps.action.steps().filter(|step| *step >= firing.step) {
+        if let Begun::Task(added) = steps.begin(step)? {
+            task = Some(added);
+        }
     }
-    if firing.step <= Step::Mails {
-        steps.queue_mails()?;
-    }
-    let task = steps.add_task()?;
     let result = format!("by hand: {}", steps.action.describe(firing.step.., task));
     store.finish_firing(id, &result, when.now)
 }

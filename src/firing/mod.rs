@@ -5,6 +5,7 @@
 
 mod advance;
 pub(crate) mod attach;
+pub(crate) mod define;
 pub(crate) mod fire;
 pub(crate) mod reschedule;
 mod steps;
@@ -15,8 +16,43 @@ use std::rc::Rc;
 use crate::error::Result;
 use crate::model::attachment::Attachment;
 use crate::model::issue::{Issue, Subject};
+use crate::model::task::Severity;
 use crate::model::timer::Timer;
 use crate::store::Store;
+use crate::time::Timestamp;
+
+/// How many attachments are looked at in one go.
+const BATCH: u32 = 1000;
+
+/// Does something with attachments, some at a time: `some` finds those after an id. How many there were.
+fn in_batches(
+    mut some: impl FnMut(i64) -> Result<Vec<Attachment>>,
+    mut each: impl FnMut(&Attachment) -> Result<()>,
+) -> Result<u64> {
+    let (mut after, mut count) = (i64::MIN, 0);
+    loop {
+        let found = some(after)?;
+        let Some(last) = found.last() else {
+            return Ok(count);
+        };
+        after = last.id;
+        found.iter().try_for_each(&mut each)?;
+        count += found.len() as u64;
+    }
+}
+
+/// Adds an entry about an attachment's level to the history of its document.
+fn record(
+    store: &Store,
+    row: &Attachment,
+    now: Timestamp,
+    severity: Severity,
+    message: &str,
+) -> Result<()> {
+    let name = store.timer_name(row.timer)?;
+    let level = Some((name.as_str(), row.level));
+    store.insert_history(row.document, now, severity, message, level)
+}
 
 /// A failure of a level. It is news when the level has not failed before.
 fn issue_of(store: &Store, row: &Attachment, message: &str) -> Result<Issue> {

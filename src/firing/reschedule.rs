@@ -1,19 +1,17 @@
 //! Computing when levels are due, again whenever a date, a definition or the zone has changed (`docs/timers.md`,
 //! "Reference date").
 
-use super::{Timers, issue_of};
+use super::attach::detach;
+use super::{BATCH, Timers, issue_of, record};
 use crate::context::When;
 use crate::error::{Error, Result};
-use crate::model::attachment::{Attachment, Reschedule, Step};
+use crate::model::attachment::{Attachment, Reschedule};
 use crate::model::issue::Issue;
 use crate::model::task::Severity;
-use crate::model::timer::{Action, Timer};
+use crate::model::timer::Timer;
 use crate::store::Store;
 use crate::store::document::DateAttribute;
 use crate::time::{Timestamp, Zone};
-
-/// How many attachments are looked at in one go.
-const BATCH: u32 = 1000;
 
 /// Computes anew whatever needs it, some in each transaction. What a check or a trigger of an application refuses is
 /// handed to `report`, and left for a later run of the program. Does nothing where nothing can be written.
@@ -37,7 +35,7 @@ fn reschedule_some(store: &Store, after: i64, when: When) -> Result<(i64, Vec<Is
     let mut timers = Timers::default();
     for row in store.attachments_to_reschedule(after, BATCH)? {
         last = row.id;
-        if row.last_run_id != Some(store.run()) {
+        if row.failed_run_id != Some(store.run()) {
             let timer = timers.get(store, row.timer)?;
             refused.extend(reschedule_alone(store, row, &timer, when)?);
         }
@@ -94,7 +92,7 @@ fn reschedule_alone(
     let failed = Attachment {
         attempts: row.attempts.saturating_add(1),
         last_error: Some(error.to_string()),
-        last_run_id: Some(store.run()),
+        failed_run_id: Some(store.run()),
         ..row.clone()
     };
     let _ = store.attempt_alone(|store| store.update_attachment(&failed))?;
@@ -115,7 +113,7 @@ fn reschedule_row(store: &Store, row: Attachment, timer: &Result<Timer>, when: W
             let reference = reference(store, &row, timer, &when.zone)?;
             let counted_from = reference.clone().unwrap_or(None);
             if row.needs_reschedule == Reschedule::DateChanged && counted_from != row.counted_from {
-                tell_new_date(store, &row, counted_from, timer, when)?;
+                record_new_date(store, &row, counted_from, when)?;
                 cancel_pending(
                     store,
                     &row,
@@ -126,7 +124,8 @@ fn reschedule_row(store: &Store, row: Attachment, timer: &Result<Timer>, when: W
             }
             next.counted_from = counted_from;
             if next.level >= timer.levels() {
-                return detach_past_the_last(store, &row, timer, when.now);
+                let why = "no level is left of its definition";
+                return detach(store, &row, Some(why), when.now);
             }
             reference.and_then(|date| match date {
                 Some(date) => timer.due_at(&when.zone, date, next.level),
@@ -149,19 +148,16 @@ fn reschedule_row(store: &Store, row: Attachment, timer: &Result<Timer>, when: W
         && next.last_error != row.last_error
         && let Some(why) = &next.last_error
     {
-        let name = store.timer_name(row.timer)?;
-        let level = Some((name.as_str(), next.level));
-        store.insert_history(row.document, when.now, Severity::Warning, why, level)?;
+        record(store, &next, when.now, Severity::Warning, why)?;
     }
     store.update_attachment(&next)
 }
 
 /// History shows dates as the reader's calendar and clock do.
-fn tell_new_date(
+fn record_new_date(
     store: &Store,
     row: &Attachment,
     after: Option<Timestamp>,
-    timer: &Timer,
     when: When,
 ) -> Result<()> {
     let Some(before) = row.counted_from else {
@@ -170,8 +166,7 @@ fn tell_new_date(
     let before = date_text(&when.zone, before);
     let after = after.map_or_else(|| "none".to_owned(), |after| date_text(&when.zone, after));
     let message = format!("the date changed: {before} → {after}; the timer starts over");
-    let level = Some((timer.definition.name.as_str(), row.level));
-    store.insert_history(row.document, when.now, Severity::Info, &message, level)
+    record(store, row, when.now, Severity::Info, &message)
 }
 
 /// A time as people read it: midnight is a date.
@@ -183,19 +178,6 @@ fn date_text(zone: &Zone, time: Timestamp) -> String {
     }
 }
 
-fn detach_past_the_last(
-    store: &Store,
-    row: &Attachment,
-    timer: &Timer,
-    now: Timestamp,
-) -> Result<()> {
-    cancel_pending(store, row, "no level is left of its timer", now)?;
-    let level = Some((timer.definition.name.as_str(), row.level));
-    let message = "timer detached: no level is left of its definition";
-    store.insert_history(row.document, now, Severity::Info, message, level)?;
-    store.delete_attachment(row.id)
-}
-
 /// Sees to it that what is pending for a level is not done, unless it is being done right now: then it does not count.
 pub(crate) fn cancel_pending(
     store: &Store,
@@ -203,7 +185,7 @@ pub(crate) fn cancel_pending(
     why: &str,
     now: Timestamp,
 ) -> Result<()> {
-    if row.pending_mails > 0 {
+    if row.mail_count > 0 {
         store.withdraw_mails(row.id, why)?;
     }
     if let Some(task) = row.task
@@ -222,8 +204,8 @@ fn reference(
     timer: &Timer,
     zone: &Zone,
 ) -> Result<Result<Option<Timestamp>, String>> {
-    if row.reference_at.is_some() {
-        return Ok(Ok(row.reference_at));
+    if row.fixed_reference.is_some() {
+        return Ok(Ok(row.fixed_reference));
     }
     match &timer.definition.reference {
         Some(name) => date_of(store, row.document, name, zone),
@@ -263,59 +245,4 @@ pub(crate) fn forecast_from(
         (None, None) => Ok(Some(when.now)),
     };
     reference.map_err(|why| Error::invalid(format!("document {document}"), why))
-}
-
-/// Writes a definition in place of what has its name, inside the caller's transaction. Of a level that is begun, what
-/// is done stays done as far as the new definition says the same; from the first step that differs it is done anew,
-/// and what is pending for such a step is cancelled.
-pub(crate) fn define(store: &Store, new: &Timer, now: Timestamp) -> Result<()> {
-    if let Some(id) = store.find_timer(&new.definition.name)? {
-        match store.timer(id) {
-            Ok(old) => go_back_all(store, id, (&old, new), now)?,
-            Err(error) if store.is_fatal(&error) => return Err(error),
-            // What a definition that cannot be read has begun is not known.
-            Err(_) => {}
-        }
-    }
-    store.set_timer(&new.definition)
-}
-
-fn go_back_all(store: &Store, id: i64, (old, new): (&Timer, &Timer), now: Timestamp) -> Result<()> {
-    if old.definition.actions == new.definition.actions {
-        return Ok(());
-    }
-    let mut after = i64::MIN;
-    loop {
-        let begun = store.begun_attachments(id, after, BATCH)?;
-        let Some(last) = begun.last() else {
-            return Ok(());
-        };
-        after = last.id;
-        for row in &begun {
-            // A level that there is no more ends with its attachment, once that is computed anew.
-            if let (Some((_, old)), Some((_, action))) =
-                (old.level(row.level), new.level(row.level))
-                && let Some(step) = old.first_difference(action)
-                && step <= row.step
-            {
-                go_back(store, row, step, (&new.definition.name, action), now)?;
-            }
-        }
-    }
-}
-
-fn go_back(
-    store: &Store,
-    row: &Attachment,
-    step: Step,
-    (name, action): (&str, &Action),
-    now: Timestamp,
-) -> Result<()> {
-    cancel_pending(store, row, "its timer was defined anew", now)?;
-    let left = action.describe(step.., None);
-    let left = if left.is_empty() { "nothing" } else { &left };
-    let message = format!("the timer was defined anew; left of this level: {left}");
-    let level = Some((name, row.level));
-    store.insert_history(row.document, now, Severity::Info, &message, level)?;
-    store.update_attachment(&row.at_step(step))
 }

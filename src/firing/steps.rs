@@ -4,13 +4,13 @@ use super::reschedule::cancel_pending;
 use crate::context::When;
 use crate::error::Result;
 use crate::mail;
-use crate::model::attachment::{Attachment, Step};
+use crate::model::attachment::Attachment;
 use crate::model::document::state_words;
 use crate::model::email::Cause;
 use crate::model::firing::{FiringStatus, NewFiring};
 use crate::model::method::Methods;
 use crate::model::task::Severity;
-use crate::model::timer::{Action, Timer};
+use crate::model::timer::{Action, Step, Timer};
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::time::Timestamp;
@@ -40,19 +40,35 @@ struct End<'a> {
     result: &'a str,
 }
 
+/// How far a step is once it is begun.
+pub(super) enum Begun {
+    Done,
+    /// It is done once so many mails are sent.
+    Mails(u32),
+    /// It is done once this task is completed.
+    Task(i64),
+}
+
 impl Steps<'_> {
-    pub(super) fn change_state(&self) -> Result<()> {
-        let Some(state) = &self.action.state else {
-            return Ok(());
-        };
-        let before = self.store.state(self.document)?;
-        self.store.set_state(self.document, state, self.when.now)?;
-        self.tell(Severity::Info, &state_words(&before, state))
+    /// Begins a step.
+    pub(super) fn begin(&self, step: Step) -> Result<Begun> {
+        match (step, &self.action.state, &self.action.method) {
+            (Step::State, Some(state), _) => self.change_state(state),
+            (Step::Mails, ..) => self.queue_mails(),
+            (Step::Method, _, Some(method)) => self.add_task(method),
+            (Step::State | Step::Method, ..) => Ok(Begun::Done),
+        }
     }
 
-    /// Queues the mails; how many.
-    pub(super) fn queue_mails(&self) -> Result<u32> {
-        let mut queued = 0;
+    fn change_state(&self, state: &str) -> Result<Begun> {
+        let before = self.store.state(self.document)?;
+        self.store.set_state(self.document, state, self.when.now)?;
+        self.record(Severity::Info, &state_words(&before, state))?;
+        Ok(Begun::Done)
+    }
+
+    fn queue_mails(&self) -> Result<Begun> {
+        let mut count = 0;
         for template in &self.action.mail {
             let cause = Cause {
                 template,
@@ -64,21 +80,17 @@ impl Steps<'_> {
             };
             let mail = mail::queue(self.store, &cause, self.when.now)?;
             let message = format!("mail {mail} queued from template {template}");
-            self.tell(Severity::Info, &message)?;
-            queued += 1;
+            self.record(Severity::Info, &message)?;
+            count += 1;
         }
-        Ok(queued)
+        Ok(Begun::Mails(count))
     }
 
-    /// Adds the method's task, if there is a method; its id. It is due when the level is, so that its handler sees how
-    /// late it is.
-    pub(super) fn add_task(&self) -> Result<Option<i64>> {
-        let Some(method) = &self.action.method else {
-            return Ok(None);
-        };
+    /// The task is due when the level is, so that its handler sees how late it is.
+    fn add_task(&self, method: &str) -> Result<Begun> {
         self.methods.get(method)?;
         let task = TaskRow {
-            method: method.clone(),
+            method: method.to_owned(),
             run_at: Some(self.due_at),
             document: Some(self.document),
             attachment: self.attachment,
@@ -86,8 +98,8 @@ impl Steps<'_> {
         };
         let task = self.store.insert_task(&task, self.when.now)?;
         let message = format!("method {method} started as task {task}");
-        self.tell(Severity::Info, &message)?;
-        Ok(Some(task))
+        self.record(Severity::Info, &message)?;
+        Ok(Begun::Task(task))
     }
 
     /// Ends a level that is done. The attachment at its next level, if there is one.
@@ -127,7 +139,7 @@ impl Steps<'_> {
             self.when.zone.show(self.due_at),
             why.unwrap_or_default()
         );
-        self.tell(Severity::Warning, &message)?;
+        self.record(Severity::Warning, &message)?;
         let end = End {
             status: FiringStatus::Skipped,
             step: row.step,
@@ -141,7 +153,7 @@ impl Steps<'_> {
     fn sent_templates(&self, row: &Attachment) -> Result<Vec<String>> {
         let mails = self
             .store
-            .mails_of_level(row.id, row.level, row.pending_mails)?;
+            .mails_of_level(row.id, row.level, row.mail_count)?;
         let sent = mails.into_iter().filter(|mail| mail.is_sent());
         Ok(sent.filter_map(|mail| mail.template).collect())
     }
@@ -165,13 +177,13 @@ impl Steps<'_> {
         match due_at {
             Ok(None) => {
                 let message = "timer detached: it has come to its end";
-                self.tell(Severity::Info, message)?;
+                self.record(Severity::Info, message)?;
                 self.store.delete_attachment(row.id)?;
                 return Ok(None);
             }
             Ok(due_at) => next.due_at = due_at,
             Err(why) => {
-                self.tell(Severity::Warning, &why)?;
+                self.record(Severity::Warning, &why)?;
                 next.due_at = None;
                 next.last_error = Some(why);
             }
@@ -181,7 +193,7 @@ impl Steps<'_> {
     }
 
     /// Adds an entry to the document's history.
-    pub(super) fn tell(&self, severity: Severity, message: &str) -> Result<()> {
+    pub(super) fn record(&self, severity: Severity, message: &str) -> Result<()> {
         let level = Some((self.timer.definition.name.as_str(), self.level));
         self.store
             .insert_history(self.document, self.when.now, severity, message, level)

@@ -3,6 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
 
+use crate::model::timer::Step;
 use crate::time::{Duration, Timestamp, Zone};
 
 /// An attachment as it is fired.
@@ -11,8 +12,8 @@ pub(crate) struct Attachment {
     pub(crate) id: i64,
     pub(crate) timer: i64,
     pub(crate) document: i64,
-    /// The fixed reference date.
-    pub(crate) reference_at: Option<Timestamp>,
+    /// The reference date that was given when attaching.
+    pub(crate) fixed_reference: Option<Timestamp>,
     pub(crate) attached_at: Timestamp,
     /// The level that comes next, counted from 0.
     pub(crate) level: u32,
@@ -31,21 +32,10 @@ pub(crate) struct Attachment {
     pub(crate) last_error: Option<String>,
     /// The last task of the level's method.
     pub(crate) task: Option<i64>,
-    /// How many mails its step has queued.
-    pub(crate) pending_mails: u32,
-    /// The run in which it failed last, once that is on record; none while its task is under way.
-    pub(crate) last_run_id: Option<i64>,
-}
-
-/// What a level does, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Step {
-    /// Changes the state.
-    State,
-    /// Queues the mails, and waits until they are sent.
-    Mails,
-    /// Adds the method's task, and waits until it is completed.
-    Method,
+    /// How many mails the level has; 0 until they are queued.
+    pub(crate) mail_count: u32,
+    /// The run in which its step failed last; none once it was begun again by a later run.
+    pub(crate) failed_run_id: Option<i64>,
 }
 
 /// Why the dates of an attachment are to be computed anew.
@@ -67,8 +57,8 @@ pub(crate) struct AttachmentRow<'a> {
     pub document: i64,
     /// Who attaches it.
     pub origin: Option<&'a str>,
-    /// The fixed reference date.
-    pub reference_at: Option<Timestamp>,
+    /// The reference date, if it is fixed.
+    pub fixed_reference: Option<Timestamp>,
 }
 
 /// An attachment as JSON shows it.
@@ -99,7 +89,8 @@ pub(crate) struct AttachmentView {
 pub(crate) struct AttachmentCounts {
     pub(crate) attached: i64,
     /// Those that wait for a date.
-    pub(crate) waiting: i64,
+    #[serde(rename = "waiting")]
+    pub(crate) undated: i64,
     /// Those whose level has failed and is tried again.
     pub(crate) failing: i64,
     /// Levels that were skipped, and not fired by hand.
@@ -123,8 +114,8 @@ impl Attachment {
             attempts: 0,
             last_error: None,
             task: None,
-            pending_mails: 0,
-            last_run_id: None,
+            mail_count: 0,
+            failed_run_id: None,
             ..self.clone()
         }
     }
@@ -136,23 +127,6 @@ impl AttachmentView {
         let delta: Duration = self.delta.parse().unwrap_or_default();
         self.reference_at = self.reference_at.and_then(|date| zone.add(date, &delta));
         self
-    }
-}
-
-impl ToSql for Step {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok((*self as u8).into())
-    }
-}
-
-impl FromSql for Step {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match value.as_i64()? {
-            0 => Ok(Self::State),
-            1 => Ok(Self::Mails),
-            2 => Ok(Self::Method),
-            other => Err(FromSqlError::OutOfRange(other)),
-        }
     }
 }
 

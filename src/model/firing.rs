@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::attachment::Step;
+use crate::model::timer::Step;
 use crate::time::Timestamp;
 
 /// How a level came to its end.

@@ -14,7 +14,7 @@ pub(super) const COLUMNS: &str =
     "attachment.id, attachment.timer_id, attachment.document_id, attachment.reference_at, attachment.attached_at,
      attachment.level, attachment.step, attachment.counted_from, attachment.due_at, attachment.waiting,
      attachment.needs_reschedule, attachment.attempts, attachment.last_error, attachment.task_id,
-     attachment.pending_mails, attachment.last_run_id";
+     attachment.mail_count, attachment.failed_run_id";
 
 /// The task that a level waits for.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Store<'_> {
     pub(crate) fn insert_attachment(&self, new: &AttachmentRow<'_>, now: Timestamp) -> Result<i64> {
         self.execute(
             "INSERT INTO attachment (timer_id, document_id, origin, reference_at, attached_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![new.timer, new.document, new.origin, new.reference_at, now],
+            params![new.timer, new.document, new.origin, new.fixed_reference, now],
         )?;
         Ok(self.last_id())
     }
@@ -96,7 +96,7 @@ impl Store<'_> {
         most: u32,
     ) -> Result<Vec<Attachment>> {
         self.attachments(
-            "WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR pending_mails > 0 OR task_id IS NOT NULL)
+            "WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR mail_count > 0 OR task_id IS NOT NULL)
               ORDER BY id LIMIT ?3",
             params![timer, after, most],
         )
@@ -159,7 +159,7 @@ impl Store<'_> {
         self.execute(
             "UPDATE attachment
                 SET level = ?2, step = ?3, counted_from = ?4, due_at = ?5, waiting = ?6, needs_reschedule = ?7,
-                    attempts = ?8, last_error = ?9, task_id = ?10, pending_mails = ?11, last_run_id = ?12
+                    attempts = ?8, last_error = ?9, task_id = ?10, mail_count = ?11, failed_run_id = ?12
               WHERE id = ?1",
             params![
                 row.id,
@@ -172,8 +172,8 @@ impl Store<'_> {
                 row.attempts,
                 row.last_error,
                 row.task,
-                row.pending_mails,
-                row.last_run_id
+                row.mail_count,
+                row.failed_run_id
             ],
         )?;
         Ok(())
@@ -192,7 +192,7 @@ impl Store<'_> {
     pub(crate) fn delete_attachment(&self, id: i64) -> Result<()> {
         // For the triggers that tell of a deletion by plain SQL, and cancel what is pending.
         self.execute(
-            "UPDATE attachment SET detached = 1, task_id = NULL, pending_mails = 0 WHERE id = ?1",
+            "UPDATE attachment SET detached = 1, task_id = NULL, mail_count = 0 WHERE id = ?1",
             [id],
         )?;
         self.execute("DELETE FROM attachment WHERE id = ?1", [id])?;
@@ -280,7 +280,7 @@ pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
         id: row.get(0)?,
         timer: row.get(1)?,
         document: row.get(2)?,
-        reference_at: row.get(3)?,
+        fixed_reference: row.get(3)?,
         attached_at: row.get(4)?,
         level: row.get(5)?,
         step: row.get(6)?,
@@ -291,8 +291,8 @@ pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
         attempts: row.get(11)?,
         last_error: text_or_null(row, 12)?,
         task: row.get(13)?,
-        pending_mails: row.get(14)?,
-        last_run_id: row.get(15)?,
+        mail_count: row.get(14)?,
+        failed_run_id: row.get(15)?,
     })
 }
 

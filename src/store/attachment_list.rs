@@ -53,7 +53,7 @@ impl Store<'_> {
 
     pub(crate) fn count_attachments(&self) -> Result<AttachmentCounts> {
         let counts = self.find(
-            "SELECT count(*) AS attached, count(*) FILTER (WHERE due_at IS NULL) AS waiting,
+            "SELECT count(*) AS attached, count(*) FILTER (WHERE due_at IS NULL) AS undated,
                     count(*) FILTER (WHERE attempts > 0) AS failing,
                     (SELECT count(*) FROM firing WHERE status = 'skipped') AS skipped
                FROM attachment",
@@ -61,7 +61,7 @@ impl Store<'_> {
             |row| {
                 Ok(AttachmentCounts {
                     attached: row.get("attached")?,
-                    waiting: row.get("waiting")?,
+                    undated: row.get("undated")?,
                     failing: row.get("failing")?,
                     skipped: row.get("skipped")?,
                 })

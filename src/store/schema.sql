@@ -94,8 +94,8 @@ CREATE TABLE attachment (
     attempts     INTEGER NOT NULL DEFAULT 0,
     last_error   TEXT,
     task_id      INTEGER,                            -- the last task of the level's method step
-    pending_mails INTEGER NOT NULL DEFAULT 0,        -- how many mails the level's mails step has queued
-    last_run_id  INTEGER,                            -- the tick in which the level failed last
+    mail_count   INTEGER NOT NULL DEFAULT 0,         -- how many mails the level's mails step has queued
+    failed_run_id INTEGER,                           -- the tick in which the step failed last, until it is begun again
     detached     INTEGER NOT NULL DEFAULT 0,         -- 1: the history of its end is written
     UNIQUE (document_id, timer_id)
 ) STRICT;
@@ -317,7 +317,7 @@ END;
 
 -- Cancels what is queued for a detached timer. What has begun already goes on.
 CREATE TRIGGER attachment_called_off AFTER DELETE ON attachment
-WHEN OLD.task_id IS NOT NULL OR OLD.pending_mails > 0
+WHEN OLD.task_id IS NOT NULL OR OLD.mail_count > 0
 BEGIN
     UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = datetime('now')
      WHERE id = OLD.task_id AND status IN ('WAITING', 'TO_RUN');

@@ -7,13 +7,24 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::str::FromStr;
 
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, one_line};
-use crate::model::attachment::Step;
 use crate::time::Duration;
 
-/// What a timer does at one or several of its levels: any of a state change, mails and a method, in this order.
+/// What a level does, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    /// Changes the state.
+    State,
+    /// Queues the mails, and waits until they are sent.
+    Mails,
+    /// Adds the method's task, and waits until it is completed.
+    Method,
+}
+
+/// What a timer does at one or several of its levels: a part for each [`Step`], of which any may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "an action")]
 pub(crate) struct Action {
@@ -42,31 +53,48 @@ impl Default for Action {
 }
 
 impl Action {
-    /// Whether nothing is to be done.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.state.is_none() && self.mail.is_empty() && self.method.is_none()
+    /// What it does, in order: each step with the key that names it on the command line, and what is named there.
+    fn parts(&self) -> [(Step, &'static str, &[String]); 3] {
+        [
+            (Step::State, "state", self.state.as_slice()),
+            (Step::Mails, "mail", &self.mail),
+            (Step::Method, "method", self.method.as_slice()),
+        ]
     }
 
-    /// The first step from this one on that there is something to do in, else the last.
-    pub(crate) fn next_step(&self, from: Step) -> Step {
-        match from {
-            Step::State if self.state.is_some() => Step::State,
-            Step::State | Step::Mails if !self.mail.is_empty() => Step::Mails,
-            _ => Step::Method,
+    /// Refuses what cannot be done, or not so often.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let names = self.mail.iter().chain(&self.method);
+        if self.steps().next().is_none() {
+            Err("it has nothing to do; give it a state, a mail or a method".to_owned())
+        } else if names.clone().any(String::is_empty) {
+            Err("a mail or a method needs a name".to_owned())
+        } else if self.iterations == 0 {
+            Err(
+                "0 iterations would never happen; take 1 or more, or leave the action out"
+                    .to_owned(),
+            )
+        } else if self.iterations > 1 && self.delay.is_negative() {
+            Err(format!(
+                "the delay {} counts back from the reference date, so it can be iterated only once, not {} times",
+                self.delay, self.iterations
+            ))
+        } else {
+            Ok(())
         }
+    }
+
+    /// The steps that there is something to do in, in order.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step> {
+        let parts = self.parts().into_iter();
+        parts.filter_map(|(step, _, names)| (!names.is_empty()).then_some(step))
     }
 
     /// The first step that two actions do not say the same about.
     pub(crate) fn first_difference(&self, other: &Self) -> Option<Step> {
-        if self.state != other.state {
-            Some(Step::State)
-        } else if self.mail != other.mail {
-            Some(Step::Mails)
-        } else if self.method != other.method {
-            Some(Step::Method)
-        } else {
-            None
-        }
+        let mut parts = self.parts().into_iter().zip(other.parts());
+        let differing = parts.find(|(one, other)| one != other);
+        differing.map(|((step, ..), _)| step)
     }
 
     /// The same without the mails to these templates, each taken away once.
@@ -82,23 +110,35 @@ impl Action {
 
     /// What some steps do, in words, and the task that did the method.
     pub(crate) fn describe(&self, steps: impl RangeBounds<Step>, task: Option<i64>) -> String {
-        let state = self.state.as_ref().map(|state| format!("state {state}"));
-        let mails = match self.mail.as_slice() {
-            [] => None,
-            templates => Some(format!("mail {}", templates.join(", "))),
-        };
-        let method = self.method.as_ref().map(|method| match task {
-            Some(task) => format!("method {method} as task {task}"),
-            None => format!("method {method}"),
+        let parts = self.parts().into_iter();
+        let wanted = parts.filter(|(step, _, names)| steps.contains(step) && !names.is_empty());
+        let words = wanted.map(|(step, key, names)| {
+            let task = task.filter(|_| step == Step::Method);
+            let task = task.map_or_else(String::new, |task| format!(" as task {task}"));
+            format!("{key} {}{task}", names.join(", "))
         });
-        let parts = [
-            (Step::State, state),
-            (Step::Mails, mails),
-            (Step::Method, method),
-        ];
-        let wanted = parts.into_iter().filter(|(step, _)| steps.contains(step));
-        let words: Vec<String> = wanted.filter_map(|(_, words)| words).collect();
-        words.join("; ")
+        words.collect::<Vec<_>>().join("; ")
+    }
+
+    fn set(&mut self, key: &str, value: String) -> Result<(), String> {
+        match key {
+            "delay" => self.delay = value.parse()?,
+            "iterations" => {
+                self.iterations = value
+                    .parse()
+                    .map_err(|_| format!("iterations={value} is not a whole number from 1"))?;
+            }
+            "state" => self.state = Some(value),
+            "mail" => self.mail.push(value),
+            "method" => self.method = Some(value),
+            _ => {
+                return Err(format!(
+                    "there is no {}=; there are delay, iterations, state, mail and method",
+                    one_line(key)
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -125,29 +165,6 @@ impl FromStr for Action {
     }
 }
 
-impl Action {
-    fn set(&mut self, key: &str, value: String) -> Result<(), String> {
-        match key {
-            "delay" => self.delay = value.parse()?,
-            "iterations" => {
-                self.iterations = value
-                    .parse()
-                    .map_err(|_| format!("iterations={value} is not a whole number from 1"))?;
-            }
-            "state" => self.state = Some(value),
-            "mail" => self.mail.push(value),
-            "method" => self.method = Some(value),
-            _ => {
-                return Err(format!(
-                    "there is no {}=; there are delay, iterations, state, mail and method",
-                    one_line(key)
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
 impl fmt::Display for Action {
     /// The form that is read back, without what is left to its default but the delay.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,11 +172,10 @@ impl fmt::Display for Action {
         if self.iterations != 1 {
             write!(f, ", iterations={}", self.iterations)?;
         }
-        let state = self.state.iter().map(|state| ("state", state));
-        let mails = self.mail.iter().map(|mail| ("mail", mail));
-        let method = self.method.iter().map(|method| ("method", method));
-        for (key, value) in state.chain(mails).chain(method) {
-            write!(f, ", {key}={}", quoted(value))?;
+        for (_, key, names) in self.parts() {
+            for name in names {
+                write!(f, ", {key}={}", quoted(name))?;
+            }
         }
         Ok(())
     }
@@ -221,4 +237,21 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
         }
     }
     None
+}
+
+impl ToSql for Step {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok((*self as u8).into())
+    }
+}
+
+impl FromSql for Step {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::State),
+            1 => Ok(Self::Mails),
+            2 => Ok(Self::Method),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
 }

@@ -69,8 +69,8 @@ impl Timer {
             check_attribute(reference).map_err(wrong)?;
         }
         for (index, action) in definition.actions.iter().enumerate() {
-            check_action(action)
-                .map_err(|reason| wrong(format!("action {}: {reason}", index + 1)))?;
+            let wrong = |reason| wrong(format!("action {}: {reason}", index + 1));
+            action.check().map_err(wrong)?;
         }
         let actions = definition.actions.iter();
         let sequence = Sequence::new(actions.map(|action| (action.delay, action.iterations)))
@@ -124,16 +124,5 @@ fn check_name(name: &str) -> Result<(), String> {
             Err("a name has no control characters".to_owned())
         }
         _ => Ok(()),
-    }
-}
-
-fn check_action(action: &Action) -> Result<(), String> {
-    let blank = action.mail.iter().chain(&action.method);
-    if action.is_empty() {
-        Err("it has nothing to do; give it a state, a mail or a method".to_owned())
-    } else if blank.clone().any(String::is_empty) {
-        Err("a mail or a method needs a name".to_owned())
-    } else {
-        Ok(())
     }
 }

@@ -4,7 +4,6 @@ pub(crate) mod action;
 pub(crate) mod definition;
 pub(crate) mod sequence;
 
-pub(crate) use action::Action;
-pub(crate) use definition::{Definition, Timer};
-pub(crate) use definition::{ListedTimer, TimerRow};
+pub(crate) use action::{Action, Step};
+pub(crate) use definition::{Definition, ListedTimer, Timer, TimerRow};
 pub(crate) use sequence::{Level, Sequence};

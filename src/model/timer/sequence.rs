@@ -45,8 +45,7 @@ pub(crate) struct Level {
 }
 
 impl Sequence {
-    /// The sequence of actions given by their delay and number of iterations, in order. The reason why some make none
-    /// counts the actions from 1, as people do.
+    /// The sequence of actions that were checked one by one, given by their delay and number of iterations, in order.
     pub(crate) fn new(actions: impl IntoIterator<Item = (Duration, u32)>) -> Result<Self, String> {
         let (mut runs, mut levels, mut base) = (Vec::new(), 0, Duration::ZERO);
         for (delay, iterations) in actions {
@@ -55,8 +54,12 @@ impl Sequence {
                 delay,
                 base,
             });
-            let wrong = |reason| format!("action {}: {reason}", runs.len());
-            check_iterations(delay, iterations, MAX_LEVELS - levels).map_err(wrong)?;
+            if iterations > MAX_LEVELS - levels {
+                return Err(format!(
+                    "action {}: the iterations of all actions come to more than {MAX_LEVELS}; take fewer",
+                    runs.len()
+                ));
+            }
             levels += iterations;
             if !delay.is_negative() {
                 base = base + delay * iterations.into();
@@ -115,23 +118,5 @@ impl Sequence {
                  date"
             )
         })
-    }
-}
-
-/// Refuses an action that could not be iterated so often when `left` more levels are possible.
-fn check_iterations(delay: Duration, iterations: u32, left: u32) -> Result<(), String> {
-    if iterations == 0 {
-        Err("0 iterations would never happen; take 1 or more, or leave the action out".to_owned())
-    } else if iterations > 1 && delay.is_negative() {
-        Err(format!(
-            "the delay {delay} counts back from the reference date, so it can be iterated only once, not {iterations} \
-             times"
-        ))
-    } else if iterations > left {
-        Err(format!(
-            "the iterations of all actions come to more than {MAX_LEVELS}; take fewer"
-        ))
-    } else {
-        Ok(())
     }
 }

@@ -270,7 +270,7 @@ fn its_past_reads_as_if_the_runner_had_done_it() {
     tick_on(&mut again, "2026-04-07");
 
     assert_eq!(again.messages(&doc), home.messages("minutes"));
-    let facts = "level || ' ' || step || ' ' || counted_from || ' ' || due_at || ' ' || needs_reschedule || ' ' || pending_mails";
+    let facts = "level || ' ' || step || ' ' || counted_from || ' ' || due_at || ' ' || needs_reschedule || ' ' || mail_count";
     let row = |home: &Home, key: &str| -> String {
         home.sql_value(&format!(
             "SELECT {facts} FROM attachment JOIN document ON document.id = document_id WHERE title = '{key}'"

@@ -231,7 +231,7 @@ fn a_level_whose_mail_is_refused_is_told_when_it_starts() {
         r#"INSERT INTO document (title) VALUES ('Contrat');
            INSERT INTO timer (name) VALUES ('validation');
            INSERT INTO timer_action (timer_id, position, mail) VALUES (1, 0, '["reminder"]');
-           INSERT INTO attachment (timer_id, document_id, needs_reschedule, step, pending_mails, due_at)
+           INSERT INTO attachment (timer_id, document_id, needs_reschedule, step, mail_count, due_at)
            VALUES (1, 1, 0, 1, 1, '2026-04-10 08:59:00');
            INSERT INTO mail ("from", "to", subject, body, message_id, document_id, attachment_id, timer, timer_level)
            VALUES ('r@x.org', '["ann@x.org"]', 'Hello', '', '<1@x.org>', 1, 1, 'validation', 0)"#,

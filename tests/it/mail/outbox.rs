@@ -538,7 +538,7 @@ fn a_failed_mail_of_a_level_is_sent_by_hand_without_touching_the_level() {
     home.ok(["tick"]);
     assert_eq!(mail(&home, "1")["status"], "sent");
     assert_eq!(
-        home.sql_value::<i64>("SELECT pending_mails FROM attachment"),
+        home.sql_value::<i64>("SELECT mail_count FROM attachment"),
         1
     );
 }

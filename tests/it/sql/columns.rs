@@ -12,7 +12,7 @@ const MADE_UP: [&str; 18] = [
     "output",
     "has_file",
     "attached",
-    "waiting",
+    "undated",
     "failing",
     "live_attachment",
     "due",

@@ -121,7 +121,9 @@ fn what_a_level_has_begun_that_there_is_no_more_is_called_off() {
     home.set_now("2026-04-10T09:01");
     assert_eq!(tick(&home)["mails_sent"], 0);
     assert!(
-        mails(&home).starts_with("one failed no level is left of its timer; before that: "),
+        mails(&home).starts_with(
+            "one failed the timer was detached: no level is left of its definition; before that: "
+        ),
         "{}",
         mails(&home)
     );
