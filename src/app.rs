@@ -141,8 +141,7 @@ pub fn create(path: impl AsRef<Path>) -> Result<Connection> {
     connect_again(path.as_ref())
 }
 
-/// Opens a database, and migrates it if an older version made it. The connection has foreign keys on, and waits 5 seconds
-/// for other writers.
+/// Opens a database. The connection has foreign keys on, and waits 5 seconds for other writers.
 ///
 /// ```
 /// # fn main() -> runner::Result<()> {

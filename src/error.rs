@@ -23,14 +23,14 @@ pub enum Error {
     #[error("{}: this file is not a runner database; check --db and RUNNER_DB", .0.display())]
     NotOurs(PathBuf),
 
-    /// A database that a newer version has migrated.
-    #[error("{}: made by a newer runner (schema {found}, this one knows {known}); install that version", path.display())]
-    Newer {
+    /// A database of another version.
+    #[error("{}: made by another version of runner (schema {found}, this one knows {known}); use that version, or make a new database with 'init'", path.display())]
+    OtherVersion {
         /// The database.
         path: PathBuf,
         /// Its schema version.
         found: i64,
-        /// The latest that this program knows.
+        /// The one that this program knows.
         known: i64,
     },
 

@@ -3,8 +3,7 @@
 use crate::context::Context;
 use crate::error::Result;
 use crate::model::settings::{KEEP_HISTORY, KEEP_TASKS};
-use crate::store::Store;
-use crate::store::retention::{DROPPED_AT_ONCE, Kept};
+use crate::store::retention::Kept;
 use crate::time::Timestamp;
 
 /// What was dropped: the kind and how many.
@@ -23,18 +22,16 @@ pub(crate) fn prune(ctx: Context<'_>) -> Result<Dropped> {
         let keep = ctx.settings.duration(setting)?;
         let before = keep.and_then(|keep| zone.add(ctx.clock.now(), &-keep));
         if let Some(before) = before {
-            dropped.push((kept, drop_older(ctx, kept, before)?));
+            dropped.push((kept, prune_all(ctx, kept, before)?));
         }
     }
     Ok(dropped)
 }
 
-fn drop_older(ctx: Context<'_>, kept: Kept, before: Timestamp) -> Result<usize> {
+fn prune_all(ctx: Context<'_>, kept: Kept, before: Timestamp) -> Result<usize> {
     let mut dropped = 0;
-    while !ctx.shutdown.is_requested() && ctx.store.has_old(kept, before)? {
-        let drop_some = |store: &Store| store.drop_old(kept, before, DROPPED_AT_ONCE);
-        match ctx.store.transact(drop_some)? {
-            // A trigger of an application may keep what is left.
+    while !ctx.shutdown.is_requested() {
+        match ctx.store.prune(kept, before)? {
             0 => break,
             some => dropped += some,
         }

@@ -6,8 +6,7 @@ use crate::context::When;
 use crate::error::Result;
 use crate::firing::fire::fire_by_hand;
 use crate::model::firing::{FiringFilter, FiringStatus};
-use crate::store::Store;
-use crate::store::retention::{DROPPED_AT_ONCE, Kept};
+use crate::store::retention::Kept;
 use crate::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -76,9 +75,8 @@ impl Purge {
             return Ok(());
         }
         let mut purged = 0;
-        let drop = |store: &Store| store.drop_old(Kept::Firings, before, DROPPED_AT_ONCE);
         loop {
-            match session.store.transact(drop)? {
+            match session.store.prune(Kept::Firings, before)? {
                 0 => return invocation.count("purged", purged),
                 some => purged += some as u64,
             }

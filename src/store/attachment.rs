@@ -109,7 +109,6 @@ impl Store<'_> {
         after: i64,
         most: u32,
     ) -> Result<Vec<Attachment>> {
-        self.know_titles()?;
         self.attachments(
             "JOIN document ON document.id = attachment.document_id
               WHERE has_text(document.title, ?1) AND attachment.id > ?2 ORDER BY attachment.id LIMIT ?3",

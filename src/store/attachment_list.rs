@@ -32,7 +32,6 @@ impl Store<'_> {
         title: Option<&str>,
         limit: Option<u32>,
     ) -> Result<Vec<AttachmentView>> {
-        self.know_titles()?;
         let limit = limit.map_or(i64::MAX, i64::from);
         let find = |which: &str, most: i64| {
             let sql = format!(
@@ -72,7 +71,6 @@ impl Store<'_> {
 
     /// How many attachments there are to documents whose title has this in it.
     pub(crate) fn count_attachments_by_title(&self, title: &str) -> Result<i64> {
-        self.know_titles()?;
         let found = self.find(
             "SELECT count(*) AS attached FROM attachment JOIN document ON document.id = attachment.document_id
               WHERE has_text(document.title, ?1)",

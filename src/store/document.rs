@@ -33,19 +33,15 @@ impl Store<'_> {
             DocumentRef::Key(key) => ("key", key.clone()),
         };
         let sql = format!("SELECT id FROM document WHERE {by} = ?1");
-        self.find(&sql, [&name], |row| row.get("id"))?
-            .or_not_found("document", name)
+        self.value(&sql, [&name])?.or_not_found("document", name)
     }
 
     /// A document as its handler reads it, if there is one.
     pub(crate) fn document_for_handler(&self, id: i64) -> Result<Option<Json>> {
-        self.find(
-            "SELECT json_object('id', id, 'key', key, 'family', family, 'title', title, 'state', state,
-                                'attributes', json(attributes)) AS document
-               FROM document WHERE id = ?1",
-            [id],
-            |row| row.get("document"),
-        )
+        let sql = "SELECT json_object('id', id, 'key', key, 'family', family, 'title', title, 'state', state,
+                                      'attributes', json(attributes))
+                     FROM document WHERE id = ?1";
+        self.value(sql, [id])
     }
 
     /// Inserts a document; its id.
@@ -67,16 +63,12 @@ impl Store<'_> {
 
     /// Whether a document has this key.
     pub(crate) fn has_document_key(&self, key: &str) -> Result<bool> {
-        Ok(self
-            .find("SELECT 1 FROM document WHERE key = ?1", [key], |_| Ok(()))?
-            .is_some())
+        self.exists("SELECT 1 FROM document WHERE key = ?1", [key])
     }
 
     /// Whether there is a document of this id.
     pub(crate) fn has_document(&self, id: i64) -> Result<bool> {
-        Ok(self
-            .find("SELECT 1 FROM document WHERE id = ?1", [id], |_| Ok(()))?
-            .is_some())
+        self.exists("SELECT 1 FROM document WHERE id = ?1", [id])
     }
 
     /// A document by its id.
@@ -87,7 +79,6 @@ impl Store<'_> {
 
     /// The documents that the filter lets through, by id.
     pub(crate) fn documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
-        self.know_titles()?;
         self.list(
             "SELECT * FROM document
               WHERE (?1 IS NULL OR family = ?1) AND (?2 IS NULL OR state = ?2)
@@ -105,11 +96,10 @@ impl Store<'_> {
 
     /// Gives a document another state, if it has not got it. Whether it had another.
     pub(crate) fn set_state(&self, document: i64, state: &str, now: Timestamp) -> Result<bool> {
-        let changed = self.execute(
+        self.changes(
             "UPDATE document SET state = ?2, revision = revision + 1, updated_at = ?3 WHERE id = ?1 AND state <> ?2",
             params![document, state, now],
-        )?;
-        Ok(changed > 0)
+        )
     }
 
     /// Gives a document another state, and tells that in its history.
@@ -141,8 +131,7 @@ impl Store<'_> {
                                  attributes = coalesce(?4, attributes), revision = revision + 1, updated_at = ?5
               WHERE id = ?1 AND (?2 <> family OR ?3 <> title OR ?4 <> attributes)",
             params![id, family, title, attributes, now],
-        )?;
-        Ok(())
+        )
     }
 
     /// The attributes with this one set to a JSON value, or without it. Where the name stands there more than once, it
@@ -155,25 +144,23 @@ impl Store<'_> {
     ) -> Result<Json> {
         let mut attributes = attributes.clone();
         for _ in 1..self.count_attribute(&attributes, name)? {
-            let sql = "SELECT json_remove(?1, ?2) AS attributes";
-            let fewer = self.find(sql, params![attributes, path(name)], |row| {
-                row.get("attributes")
-            })?;
+            let fewer = self.value(
+                "SELECT json_remove(?1, ?2)",
+                params![attributes, path(name)],
+            )?;
             attributes = fewer.unwrap_or(attributes);
         }
         let sql = match value {
-            Some(_) => "SELECT json_set(?1, ?2, json(?3)) AS attributes",
-            None => "SELECT json_remove(?1, ?2) AS attributes WHERE ?3 IS NULL",
+            Some(_) => "SELECT json_set(?1, ?2, json(?3))",
+            None => "SELECT json_remove(?1, ?2) WHERE ?3 IS NULL",
         };
-        let changed = self.find(sql, params![attributes, path(name), value], |row| {
-            row.get("attributes")
-        })?;
+        let changed = self.value(sql, params![attributes, path(name), value])?;
         Ok(changed.unwrap_or(attributes))
     }
 
     fn count_attribute(&self, attributes: &Json, name: &str) -> Result<i64> {
         let sql = "SELECT count(*) AS names FROM json_each(?1) WHERE key = ?2";
-        let found = self.find(sql, params![attributes, name], |row| row.get("names"))?;
+        let found = self.value(sql, params![attributes, name])?;
         Ok(found.unwrap_or(0))
     }
 
@@ -181,14 +168,13 @@ impl Store<'_> {
     pub(crate) fn date_attribute(&self, document: i64, name: &str) -> Result<DateAttribute> {
         let sql = "SELECT attribute.value FROM document, json_each(attributes) AS attribute
               WHERE document.id = ?1 AND attribute.key = ?2 ORDER BY attribute.id DESC LIMIT 1";
-        let found = self.find(sql, params![document, name], |row| row.get("value"))?;
+        let found = self.value(sql, params![document, name])?;
         Ok(found.unwrap_or(DateAttribute::Empty))
     }
 
     /// Deletes a document with its history and what is attached to it.
     pub(crate) fn delete_document(&self, id: i64) -> Result<()> {
-        self.execute("DELETE FROM document WHERE id = ?1", [id])?;
-        Ok(())
+        self.execute("DELETE FROM document WHERE id = ?1", [id])
     }
 }
 

@@ -102,9 +102,6 @@ impl Files {
 
     /// Refuses a database with several names: SQLite keeps a log beside each of them, and what it writes by one ruins what
     /// it knows by another.
-    ///
-    /// # Errors
-    /// When it has several.
     pub(crate) fn check_names(&self) -> Result<()> {
         match &self.found {
             Some(found) if found.is_file() && found.nlink() > 1 => {

@@ -48,8 +48,8 @@ impl Store<'_> {
 
     /// The id of the newest entry; 0 when there is none.
     pub(crate) fn last_history(&self) -> Result<i64> {
-        let sql = "SELECT coalesce(max(id), 0) AS id FROM history";
-        Ok(self.find(sql, [], |row| row.get("id"))?.unwrap_or(0))
+        let last = self.value("SELECT coalesce(max(id), 0) FROM history", [])?;
+        Ok(last.unwrap_or(0))
     }
 
     /// The entries after this one, oldest first, each with its document's id.

@@ -5,8 +5,8 @@ use rusqlite::{Row, params};
 
 use crate::error::{OrNotFound, Result};
 use crate::model::email::{Cause, Content, Email, EmailStatus};
-use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
+use crate::store::{Filter, Store};
 use crate::time::Timestamp;
 
 /// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
@@ -108,14 +108,8 @@ impl Store<'_> {
         status: Option<EmailStatus>,
         limit: Option<u32>,
     ) -> Result<Vec<Email>> {
-        let limit = limit.map_or(-1, i64::from);
-        let mut found = self.list(
-            "SELECT * FROM mail WHERE ?1 IS NULL OR status = ?1 ORDER BY id DESC LIMIT ?2",
-            params![status, limit],
-            email,
-        )?;
-        found.reverse();
-        Ok(found)
+        let wanted = Filter::default().and("status = ?", status);
+        self.list_last("SELECT * FROM mail", wanted, limit, email)
     }
 
     /// The last so many mails that an attachment's level has queued, by id.
@@ -125,33 +119,30 @@ impl Store<'_> {
         level: u32,
         queued: u32,
     ) -> Result<Vec<Email>> {
-        let mut mails = self.list(
-            "SELECT * FROM mail WHERE attachment_id = ?1 AND timer_level = ?2 ORDER BY id DESC LIMIT ?3",
-            params![attachment, level, queued],
-            email,
-        )?;
-        mails.reverse();
-        Ok(mails)
+        let of_level = Filter::default()
+            .and("attachment_id = ?", Some(attachment))
+            .and("timer_level = ?", Some(level));
+        self.list_last("SELECT * FROM mail", of_level, Some(queued), email)
     }
 
     /// How many mails are of this status.
     pub(crate) fn count_mails(&self, status: EmailStatus) -> Result<i64> {
         // The word itself, so that the index of that status alone serves.
-        let sql = format!("SELECT count(*) AS mails FROM mail WHERE status = '{status}'");
-        Ok(self.find(&sql, [], |row| row.get("mails"))?.unwrap_or(0))
+        let sql = format!("SELECT count(*) FROM mail WHERE status = '{status}'");
+        Ok(self.value(&sql, [])?.unwrap_or(0))
     }
 
     /// Whether a mail with a greater id than this waits to be sent now.
     pub(crate) fn has_queued_mail(&self, after: i64, now: Timestamp) -> Result<bool> {
         let sql = format!("SELECT 1 {READY} LIMIT 1");
-        Ok(self.find(&sql, params![after, now], |_| Ok(()))?.is_some())
+        self.exists(&sql, params![after, now])
     }
 
     /// Whether a mail is still to be sent that did not go out before.
     pub(crate) fn has_failing_mail(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM mail INDEXED BY mail_queued
                     WHERE status = 'queued' AND last_error IS NOT NULL LIMIT 1";
-        Ok(self.find(sql, [], |_| Ok(()))?.is_some())
+        self.exists(sql, [])
     }
 
     /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
@@ -166,8 +157,7 @@ impl Store<'_> {
         self.execute(
             "UPDATE mail SET attachment_id = ?2 WHERE attachment_id = ?1 AND status = 'sending'",
             [attachment, NO_ATTACHMENT],
-        )?;
-        Ok(())
+        )
     }
 
     /// Claims the next mail after this id for a worker. Those on the way to it whose attachment is gone fail.
@@ -213,9 +203,9 @@ impl Store<'_> {
                              worker_id = NULL
               WHERE id = ?1 AND worker_id = ?2 AND status = 'sending'"
         );
-        let finished = self.execute(&sql, params![id, worker, refused, now])?;
+        let is_ours = self.changes(&sql, params![id, worker, refused, now])?;
         self.wake_attachment_of_mail(id)?;
-        Ok(finished > 0)
+        Ok(is_ours)
     }
 
     /// Notes that a mail has not gone out, if it is still in this worker's hand. Whether it was.
@@ -236,9 +226,9 @@ impl Store<'_> {
             Retry::At(time) => Some(time),
             Retry::Soon | Retry::Never => None,
         };
-        let put_back = self.execute(&sql, params![id, worker, again, error, not_before])?;
+        let is_ours = self.changes(&sql, params![id, worker, again, error, not_before])?;
         self.wake_attachment_of_mail(id)?;
-        Ok(put_back > 0)
+        Ok(is_ours)
     }
 
     /// Notes why all mails after this id wait that are to be sent now. The levels that wait for them see it where that is
@@ -258,11 +248,11 @@ impl Store<'_> {
     /// Whether a mail is in the hand of no worker: plain SQL has taken that off the list, or set the mail to sending.
     pub(crate) fn has_orphaned_mail(&self) -> Result<bool> {
         let sql = format!("SELECT 1 FROM mail WHERE {ORPHANED} LIMIT 1");
-        Ok(self.find(&sql, [], |_| Ok(()))?.is_some())
+        self.exists(&sql, [])
     }
 
     /// Queues the mails that are in the hand of no worker, but for those that no level asks for any more.
-    pub(crate) fn requeue_orphaned_mails(&self) -> Result<usize> {
+    pub(crate) fn requeue_orphaned_mails(&self) -> Result<()> {
         let sql = format!(
             "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'queued'), worker_id = NULL,
                              last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
@@ -274,13 +264,12 @@ impl Store<'_> {
     /// Queues a mail again that failed or pauses, as if it had never been tried. Its level is no longer waiting for it
     /// when it failed. Whether there was such a mail.
     pub(crate) fn retry_mail(&self, id: i64) -> Result<bool> {
-        let retried = self.execute(
+        self.changes(
             "UPDATE mail SET attachment_id = iif(status = 'failed', NULL, attachment_id), status = 'queued', attempts = 0,
                              run_at = NULL
               WHERE id = ?1 AND status IN ('failed', 'queued')",
             [id],
-        )?;
-        Ok(retried > 0)
+        )
     }
 
     /// The mails that would be sent now, by id.

@@ -29,14 +29,14 @@ impl Store<'_> {
                 ":resident": method.resident,
                 ":pipeline": method.pipeline,
             },
-        )?;
-        Ok(())
+        )
     }
 
     /// Removes a method.
     pub(crate) fn delete_method(&self, name: &str) -> Result<()> {
-        let deleted = self.execute("DELETE FROM method WHERE name = ?1", [name])?;
-        (deleted > 0).then_some(()).or_not_found("method", name)
+        self.changes("DELETE FROM method WHERE name = ?1", [name])?
+            .then_some(())
+            .or_not_found("method", name)
     }
 }
 

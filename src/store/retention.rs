@@ -1,4 +1,4 @@
-//! What is kept for so long and then dropped.
+//! What is kept for so long and then dropped (`docs/administration.md`, “Retention”).
 
 use rusqlite::params;
 
@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::time::Timestamp;
 
-/// How many old rows are dropped in one transaction: others can write in between.
-pub(crate) const DROPPED_AT_ONCE: u32 = 1000;
+/// How many rows are dropped in one transaction: others can write in between.
+const BATCH: u32 = 1000;
 
-/// A kind of rows that retention drops.
+/// A kind of rows that are dropped when they are old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// Tasks, from their end.
@@ -48,16 +48,14 @@ impl Kept {
 }
 
 impl Store<'_> {
-    /// Whether there are rows to be dropped that are older than a time.
-    pub(crate) fn has_old(&self, kept: Kept, before: Timestamp) -> Result<bool> {
-        let sql = format!("SELECT 1 FROM {} LIMIT 1", kept.old());
-        Ok(self.find(&sql, [before], |_| Ok(()))?.is_some())
-    }
-
-    /// Drops the oldest rows that are older than a time, so many at most; how many.
-    pub(crate) fn drop_old(&self, kept: Kept, before: Timestamp, most: u32) -> Result<usize> {
+    /// Drops some of the rows that are older than a time; how many, and none when there are no more. Where there are
+    /// none it waits for nobody's transaction.
+    pub(crate) fn prune(&self, kept: Kept, before: Timestamp) -> Result<usize> {
         let (table, old) = (kept.table(), kept.old());
+        if !self.exists(&format!("SELECT 1 FROM {old} LIMIT 1"), [before])? {
+            return Ok(0);
+        }
         let sql = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT ?2)");
-        self.execute(&sql, params![before, most])
+        self.transact(|store| store.count_changes(&sql, params![before, BATCH]))
     }
 }

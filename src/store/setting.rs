@@ -20,13 +20,11 @@ impl Store<'_> {
             "INSERT INTO setting (key, value) VALUES (?1, ?2)
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             [key, value],
-        )?;
-        Ok(())
+        )
     }
 
     /// Takes one back to its default.
     pub(crate) fn unset_setting(&self, key: &str) -> Result<()> {
-        self.execute("DELETE FROM setting WHERE key = ?1", [key])?;
-        Ok(())
+        self.execute("DELETE FROM setting WHERE key = ?1", [key])
     }
 }

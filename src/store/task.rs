@@ -7,8 +7,8 @@ use rusqlite::{Row, ToSql, params};
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
 use crate::model::task::{Progress, Status, Stop, Task};
-use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
+use crate::store::{Filter, Store};
 use crate::time::Timestamp;
 
 /// A task to be inserted, all checked.
@@ -90,9 +90,6 @@ impl Store<'_> {
     }
 
     /// A task by its id.
-    ///
-    /// # Errors
-    /// When there is none.
     pub(crate) fn task(&self, id: i64) -> Result<Task> {
         self.find(
             &format!("SELECT {COLUMNS} FROM task WHERE id = ?1"),
@@ -103,73 +100,35 @@ impl Store<'_> {
     }
 
     /// The tasks that the filter lets through, by id; the newest of them when there is a limit.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn tasks(&self, filter: &TaskFilter<'_>) -> Result<Vec<Task>> {
-        let mut wanted = vec!["1"];
-        let limit = filter.limit.map_or(-1, i64::from);
-        let mut values: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit)];
-        if let Some(status) = &filter.status {
-            wanted.push("status = :status");
-            values.push((":status", status));
-        }
-        if let Some(signature) = &filter.signature {
-            wanted.push("signature = :signature");
-            values.push((":signature", signature));
-        }
-        if let Some(method) = &filter.method {
-            wanted.push("method = :method");
-            values.push((":method", method));
-        }
-        let wanted = wanted.join(" AND ");
-        let mut found = self.list(
-            &format!("SELECT {COLUMNS} FROM task WHERE {wanted} ORDER BY id DESC LIMIT :limit"),
-            values.as_slice(),
-            task,
-        )?;
-        found.reverse();
-        Ok(found)
+        let wanted = Filter::default()
+            .and("status = ?", filter.status)
+            .and("signature = ?", filter.signature)
+            .and("method = ?", filter.method);
+        let sql = format!("SELECT {COLUMNS} FROM task");
+        self.list_last(&sql, wanted, filter.limit, task)
     }
 
     /// Whether there is a task of this id.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn task_exists(&self, id: i64) -> Result<bool> {
-        Ok(self
-            .find("SELECT 1 FROM task WHERE id = ?1", [id], |_| Ok(()))?
-            .is_some())
+        self.exists("SELECT 1 FROM task WHERE id = ?1", [id])
     }
 
     /// A live task with this signature, if there is one.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn live_task_of(&self, signature: &str) -> Result<Option<i64>> {
-        self.find(
-            "SELECT id FROM task
-              WHERE signature = ?1 AND status IN ('WAITING', 'TO_RUN', 'RUNNING') ORDER BY id LIMIT 1",
-            [signature],
-            |row| row.get("id"),
-        )
+        let sql = "SELECT id FROM task
+              WHERE signature = ?1 AND status IN ('WAITING', 'TO_RUN', 'RUNNING') ORDER BY id LIMIT 1";
+        self.value(sql, [signature])
     }
 
     /// Whether a task could be claimed now, or could be once its time is noticed.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn has_ready_task(&self, now: Timestamp) -> Result<bool> {
         let ready = "SELECT 1 FROM task WHERE status = 'TO_RUN' AND deferred = 0 LIMIT 1";
         let deferred = "SELECT 1 FROM task WHERE deferred = 1 AND run_at <= ?1 LIMIT 1";
-        Ok(self.find(ready, [], |_| Ok(()))?.is_some()
-            || self.find(deferred, [now], |_| Ok(()))?.is_some())
+        Ok(self.exists(ready, [])? || self.exists(deferred, [now])?)
     }
 
     /// The tasks that may run now with their methods, the most urgent first.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn ready_tasks(&self, now: Timestamp) -> Result<Vec<(i64, String)>> {
         self.list(
             "SELECT id, method FROM task WHERE status = 'TO_RUN' AND (deferred = 0 OR run_at <= ?1)
@@ -180,48 +139,33 @@ impl Store<'_> {
     }
 
     /// The status of a task, if there is one.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn task_status(&self, id: i64) -> Result<Option<Status>> {
-        self.find("SELECT status FROM task WHERE id = ?1", [id], |row| {
-            row.get("status")
-        })
+        self.value("SELECT status FROM task WHERE id = ?1", [id])
     }
 
     /// Asks the worker of a running task to end it. Whether it was running.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn ask_stop(&self, id: i64, stop: Stop) -> Result<bool> {
-        let asked = self.execute(
+        self.changes(
             "UPDATE task SET stop_requested = ?2 WHERE id = ?1 AND status = 'RUNNING'",
             params![id, stop],
-        )?;
-        Ok(asked > 0)
+        )
     }
 
     /// Cancels a task that does not run yet. Whether there was something to cancel.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn cancel_task(&self, id: i64, now: Timestamp) -> Result<bool> {
-        let cancelled = self.execute(
+        let is_cancelled = self.changes(
             "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2
               WHERE id = ?1 AND status IN ('WAITING', 'TO_RUN')",
             params![id, now],
         )?;
-        if cancelled > 0 {
+        if is_cancelled {
             self.wake_attachment_of_task(id)?;
         }
-        Ok(cancelled > 0)
+        Ok(is_cancelled)
     }
 
     /// Cancels the tasks that wait for this one, which will never be completed.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub(crate) fn cancel_followers(&self, id: i64, now: Timestamp) -> Result<usize> {
+    pub(crate) fn cancel_followers(&self, id: i64, now: Timestamp) -> Result<()> {
         self.execute(
             "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2 WHERE after_id = ?1 AND status = 'WAITING'",
             params![id, now],
@@ -229,34 +173,24 @@ impl Store<'_> {
     }
 
     /// Takes an ended task back to `TO_RUN`, as if it had never run. Whether it was ended.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn restart_task(&self, id: i64) -> Result<bool> {
-        let restarted = self.execute(
+        self.changes(
             "UPDATE task SET status = 'TO_RUN', deferred = 0, run_at = NULL, attempt = 0, started_at = NULL,
                              ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
               WHERE id = ?1 AND status IN ('COMPLETED', 'FAILED', 'INTERRUPTED', 'CANCELLED')",
             [id],
-        )?;
-        Ok(restarted > 0)
+        )
     }
 
     /// Deletes a task that does not run, with its logs and files. Whether it did not.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn delete_task(&self, id: i64) -> Result<bool> {
-        Ok(self.execute(
+        self.changes(
             "DELETE FROM task WHERE id = ?1 AND status <> 'RUNNING'",
             [id],
-        )? > 0)
+        )
     }
 
     /// How many tasks there are of each status that any has.
-    ///
-    /// # Errors
-    /// SQLite's.
     pub(crate) fn count_tasks(&self) -> Result<Vec<(Status, i64)>> {
         self.list(
             "SELECT status, count(*) AS tasks FROM task GROUP BY status",

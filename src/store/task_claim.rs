@@ -120,7 +120,7 @@ impl Store<'_> {
     }
 
     /// Makes the tasks ready whose time has come.
-    pub(crate) fn undefer_tasks(&self, now: Timestamp) -> Result<usize> {
+    pub(crate) fn undefer_tasks(&self, now: Timestamp) -> Result<()> {
         self.execute(
             "UPDATE task SET deferred = 0 WHERE deferred = 1 AND run_at <= ?1",
             [now],
@@ -129,14 +129,13 @@ impl Store<'_> {
 
     /// Gives a claimed task back that was not started; one that somebody asked to end meanwhile is over.
     pub(crate) fn release_task(&self, id: i64, worker: i64, now: Timestamp) -> Result<()> {
-        let status: Option<Status> = self.find(
+        let status: Option<Status> = self.value(
             "UPDATE task SET status = CASE WHEN stop_requested IS 'cancel' THEN 'CANCELLED'
                                            WHEN stop_requested IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,
                              ended_at = iif(stop_requested IS NULL, NULL, ?3),
                              worker_id = NULL, stop_requested = NULL, attempt = attempt - 1, started_at = NULL
               WHERE id = ?1 AND worker_id = ?2 AND status = 'RUNNING' RETURNING status",
             params![id, worker, now],
-            |row| row.get("status"),
         )?;
         match status {
             Some(status) if status.is_ended() => self.wake_attachment_of_task(id),
@@ -147,7 +146,7 @@ impl Store<'_> {
     /// Ends an attempt, if it is still this worker's. Whether it was.
     pub(crate) fn finish_task(&self, attempt: Attempt, end: &TaskEnd) -> Result<bool> {
         let lasted = i64::try_from(end.lasted.as_millis()).unwrap_or(i64::MAX);
-        let finished = self.execute(
+        let is_ours = self.changes(
             "UPDATE task SET status = ?4, deferred = ?5 IS NOT NULL, run_at = coalesce(?5, run_at), ended_at = ?6,
                              duration_ms = ?7, exit_code = ?8, progress = ?9, result = ?10,
                              worker_id = NULL, stop_requested = NULL
@@ -165,20 +164,20 @@ impl Store<'_> {
                 end.result,
             ],
         )?;
-        if let (true, None, Some(attachment)) = (finished > 0, end.again_at, end.attachment) {
+        if let (true, None, Some(attachment)) = (is_ours, end.again_at, end.attachment) {
             self.wake_attachment(attachment)?;
         }
-        Ok(finished > 0)
+        Ok(is_ours)
     }
 
     /// Whether any task waits for another.
     pub(crate) fn has_waiting_task(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM task WHERE status = 'WAITING' LIMIT 1";
-        Ok(self.find(sql, [], |_| Ok(()))?.is_some())
+        self.exists(sql, [])
     }
 
     /// Makes the tasks ready that waited for this one.
-    pub(crate) fn release_followers(&self, id: i64) -> Result<usize> {
+    pub(crate) fn unblock_followers(&self, id: i64) -> Result<()> {
         self.execute(
             "UPDATE task SET status = 'TO_RUN' WHERE after_id = ?1 AND status = 'WAITING'",
             [id],
@@ -210,8 +209,7 @@ impl Store<'_> {
         self.execute(
             "UPDATE task SET progress = ?4 WHERE id = ?1 AND attempt = ?2 AND worker_id = ?3 AND status = 'RUNNING'",
             params![attempt.task, attempt.number, attempt.worker, progress],
-        )?;
-        Ok(())
+        )
     }
 
     /// Of a worker's running tasks, those that somebody asked to end.
@@ -226,7 +224,7 @@ impl Store<'_> {
     /// What somebody asked of the worker of a running task, if anything.
     pub(crate) fn stop_request(&self, id: i64) -> Result<Option<Stop>> {
         let sql = "SELECT stop_requested FROM task WHERE id = ?1 AND stop_requested IS NOT NULL";
-        self.find(sql, [id], |row| row.get("stop_requested"))
+        self.value(sql, [id])
     }
 }
 

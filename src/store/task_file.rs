@@ -27,7 +27,7 @@ pub(crate) enum FileKind {
 }
 
 impl FileKind {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Input => "input",
             Self::Output => "output",
@@ -38,9 +38,6 @@ impl FileKind {
 impl Store<'_> {
     /// Keeps a file's content with a task, in place of the one that it had. The content goes from file to database
     /// in pieces, whatever its size.
-    ///
-    /// # Errors
-    /// When it cannot be read, is larger than 900 MB, which is what SQLite can hold, or as SQLite says.
     pub(crate) fn put_task_file(
         &self,
         task: i64,
@@ -52,48 +49,35 @@ impl Store<'_> {
         let found = content
             .metadata()
             .map_err(|source| Error::io(path, source))?;
+        let refused = |reason: &str| Error::invalid(path.display().to_string(), reason);
         if !found.is_file() {
-            return Err(Error::invalid(
-                path.display().to_string(),
-                "only the content of a plain file can be kept",
-            ));
+            return Err(refused("only the content of a plain file can be kept"));
         }
         let size = found.len();
         if size > LARGEST {
-            return Err(Error::invalid(
-                path.display().to_string(),
-                "the file is larger than 900 MB",
-            ));
+            return Err(refused("the file is larger than 900 MB"));
         }
         self.execute(
             "INSERT INTO task_file (task_id, kind, name, content) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (task_id, kind) DO UPDATE SET name = excluded.name, content = excluded.content",
-            params![task, kind.word(), name, ZeroBlob(size)],
+            params![task, kind.as_str(), name, ZeroBlob(size)],
         )?;
-        let row = self.find(
-            "SELECT id FROM task_file WHERE task_id = ?1 AND kind = ?2",
-            params![task, kind.word()],
-            |row| row.get("id"),
-        )?;
-        let Some(row) = row else { return Ok(()) };
+        let sql = "SELECT id FROM task_file WHERE task_id = ?1 AND kind = ?2";
+        let Some(row) = self.value(sql, params![task, kind.as_str()])? else {
+            return Ok(());
+        };
         let mut blob = self
             .connection
             .blob_open(MAIN_DB, "task_file", "content", row, false)?;
-        let copied = io::copy(&mut io::Read::take(&mut content, found.len()), &mut blob)
+        let copied = io::copy(&mut io::Read::take(&mut content, size), &mut blob)
             .map_err(|source| not_copied(path, source))?;
-        match copied == found.len() {
-            true => Ok(()),
-            false => Err(Error::invalid(
-                path.display().to_string(),
-                "the file became shorter while it was read",
-            )),
+        if copied < size {
+            return Err(refused("the file became shorter while it was read"));
         }
+        Ok(())
     }
 
     /// Writes a file of a task to `target`, in pieces. Its name, or `None` when the task has no such file.
-    ///
-    /// # Errors
-    /// When it cannot be written, or as SQLite says.
     pub(crate) fn get_task_file(
         &self,
         task: i64,
@@ -102,7 +86,7 @@ impl Store<'_> {
     ) -> Result<Option<String>> {
         let found = self.find(
             "SELECT id, name FROM task_file WHERE task_id = ?1 AND kind = ?2",
-            params![task, kind.word()],
+            params![task, kind.as_str()],
             |row| Ok((row.get::<_, i64>("id")?, text(row, "name")?)),
         )?;
         let Some((row, name)) = found else {

@@ -68,8 +68,8 @@ impl Store<'_> {
 
     /// Adds an entry to the log of an attempt; nothing when plain SQL has deleted the task.
     pub(crate) fn append_log(&self, task: i64, attempt: u32, entry: &LogEntry) -> Result<()> {
-        let sql = "SELECT coalesce(max(seq), 0) AS seq FROM task_log WHERE task_id = ?1";
-        let last: i64 = self.find(sql, [task], |row| row.get("seq"))?.unwrap_or(0);
+        let sql = "SELECT coalesce(max(seq), 0) FROM task_log WHERE task_id = ?1";
+        let last: i64 = self.value(sql, [task])?.unwrap_or(0);
         self.put_log((task, attempt), last + 1, entry)
     }
 
@@ -86,8 +86,7 @@ impl Store<'_> {
                 entry.message,
                 entry.details
             ],
-        )?;
-        Ok(())
+        )
     }
 }
 

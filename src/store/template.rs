@@ -38,14 +38,12 @@ impl Store<'_> {
                 ":body": template.body,
                 ":html": template.html,
             },
-        )?;
-        Ok(())
+        )
     }
 
     /// Removes a template.
     pub(crate) fn delete_template(&self, name: &str) -> Result<()> {
-        let deleted = self.execute("DELETE FROM template WHERE name = ?1", [name])?;
-        (deleted > 0)
+        self.changes("DELETE FROM template WHERE name = ?1", [name])?
             .then_some(())
             .or_not_found("template", format!("'{name}'"))
     }

@@ -1,8 +1,9 @@
-//! Texts as other programs may have written them.
+//! Texts as other programs may have written them, and finding a part of one whatever its case.
 
 use clap::ValueEnum;
+use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Row, RowIndex, ToSql};
+use rusqlite::{Connection, Row, RowIndex, ToSql};
 
 use crate::model::email::EmailStatus;
 use crate::model::firing::FiringStatus;
@@ -38,6 +39,24 @@ pub(super) fn text_or_null(
 ) -> rusqlite::Result<Option<String>> {
     let found: Option<Text> = row.get(column)?;
     Ok(found.map(|Text(text)| text))
+}
+
+/// Adds `has_text(text, part)` to SQL: its own `lower` knows no letters but those of ASCII.
+pub(super) fn add_has_text(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("has_text", 2, flags, has_text)
+}
+
+fn has_text(context: &mut Context<'_>) -> rusqlite::Result<bool> {
+    let text = |place| readable(context.get_raw(place)).unwrap_or_default();
+    Ok(folded(&text(0)).contains(&folded(&text(1))))
+}
+
+/// A text without the difference between large and small letters: the large ones made small, so that a sharp s is two
+/// letters and the two small sigmas are one.
+fn folded(text: &str) -> String {
+    let large = text.chars().flat_map(char::to_uppercase);
+    large.flat_map(char::to_lowercase).collect()
 }
 
 /// Stores enums by their names.

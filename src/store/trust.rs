@@ -18,9 +18,6 @@ const WRITABLE_BY_GROUP: u32 = 0o020;
 const STICKY: u32 = 0o1000;
 
 /// Refuses a database whose commands might not be its user's own. One that is not there is left to whoever opens it.
-///
-/// # Errors
-/// When somebody else can write to the file, to its folder, or has written a file that SQLite takes for a part of it.
 pub(crate) fn check(files: &Files) -> Result<()> {
     let Some(database) = files.found() else {
         return Ok(());
@@ -61,9 +58,6 @@ fn check_folder(path: &Path, database: &Metadata) -> Result<()> {
 /// Refuses the files of somebody else beside a database in a folder where others may put files but not replace ours, as
 /// in the temporary directory: the first of our commands
 /// to open the database would make them a part of it.
-///
-/// # Errors
-/// When there is such a file.
 pub(crate) fn check_side_files(files: &Files) -> Result<()> {
     let Some(database) = files.found() else {
         return Ok(());
@@ -87,10 +81,8 @@ pub(crate) fn check_side_files(files: &Files) -> Result<()> {
     Ok(())
 }
 
-/// Takes from an empty file what others might do with it: it may have been made before us, with whatever mode.
-///
-/// # Errors
-/// When it belongs to somebody else, who could give himself all of it back.
+/// Takes from an empty file what others might do with it: it may have been made before us, with whatever mode. One that
+/// belongs to somebody else, who could give himself all of it back, is refused.
 pub(super) fn make_private(path: &Path, file: &File) -> Result<()> {
     let found = file.metadata().map_err(|source| Error::io(path, source))?;
     if found.uid() != user() {

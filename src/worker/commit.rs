@@ -172,7 +172,7 @@ impl<'a> Ledger<'a> {
         for finished in changes.finished {
             done.ends.push(self.record(worker, finished, mode)?);
             if has_followers && is_completed(finished) {
-                store.release_followers(finished.task.id)?;
+                store.unblock_followers(finished.task.id)?;
             }
         }
         for said in changes.said {

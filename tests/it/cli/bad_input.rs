@@ -415,12 +415,12 @@ fn somebody_elses_database_is_left_alone() {
 }
 
 #[test]
-fn a_database_of_a_newer_version_is_left_alone() {
+fn a_database_of_another_version_is_left_alone() {
     let home = Home::new();
     home.sql("PRAGMA user_version = 99");
     assert_refused(
         &home,
-        "made by a newer runner (schema 99, this one knows 1); install that version",
+        "made by another version of runner (schema 99, this one knows 1); use that version",
     );
 }
 
