@@ -95,8 +95,7 @@ impl App {
     /// ```
     pub fn enqueue(&self, transaction: &Transaction<'_>, task: NewTask) -> Result<i64> {
         let store = Store::lent(transaction)?;
-        let When { zone, now } = when(&store)?;
-        Enqueue::new(&store, &self.functions, zone, now)?.add(task)
+        Enqueue::new(&store, &self.functions, when(&store)?)?.add(task)
     }
 
     /// Does all that is due in a database, as the command `tick` does: what it did, and what went wrong. It listens to
@@ -186,7 +185,7 @@ impl NewAttachment {
         self
     }
 
-    /// Counts from this date, whatever the document's attributes say: `2026-04-10`, `2026-04-10T09:00`, or with an offset.
+    /// Counts from this date, whatever the document's attributes say: a time as [`NewTask::at`] takes it.
     #[must_use]
     pub fn reference(mut self, date: impl Into<String>) -> Self {
         self.reference = Some(date.into());
@@ -222,7 +221,7 @@ pub fn attach(transaction: &Transaction<'_>, new: &NewAttachment) -> Result<i64>
     let store = Store::lent(transaction)?;
     let when = when(&store)?;
     let reference = new.reference.as_deref();
-    let reference = reference.map(|text| when.zone.parse_time(text)).transpose();
+    let reference = reference.map(|text| when.time(text)).transpose();
     let row = AttachmentRow {
         timer: store.timer_id(&new.timer)?,
         document: new.document,

@@ -47,3 +47,10 @@ pub(crate) struct When {
     /// The time.
     pub now: Timestamp,
 }
+
+impl When {
+    /// Reads a time, also one of today or from now: `2026-04-10`, `2026-04-10T09:00`, `09:00`, `+15d`.
+    pub(crate) fn time(&self, text: &str) -> Result<Timestamp, String> {
+        self.zone.parse_words(text, self.now)
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::context::When;
 use crate::error::{Error, OrNotFound, Result};
 use crate::functions::Functions;
 use crate::model::method::Methods;
@@ -9,30 +10,22 @@ use crate::model::new_task::NewTask;
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
-use crate::time::{Duration, Timestamp, Zone};
+use crate::time::{Duration, Timestamp};
 
 /// What tasks are checked against, read once.
 pub(crate) struct Enqueue<'a> {
     store: &'a Store<'a>,
     methods: Methods,
-    zone: Zone,
-    now: Timestamp,
+    when: When,
 }
 
 impl<'a> Enqueue<'a> {
     /// Reads what tasks are checked against.
-    pub(crate) fn new(
-        store: &'a Store<'a>,
-        functions: &Functions,
-        zone: Zone,
-        now: Timestamp,
-    ) -> Result<Self> {
-        let methods = functions.and_registered(store)?;
+    pub(crate) fn new(store: &'a Store<'a>, functions: &Functions, when: When) -> Result<Self> {
         Ok(Self {
             store,
-            methods,
-            zone,
-            now,
+            methods: functions.and_registered(store)?,
+            when,
         })
     }
 
@@ -40,7 +33,7 @@ impl<'a> Enqueue<'a> {
     pub(crate) fn add(&self, task: NewTask) -> Result<i64> {
         self.check_unique(&task)?;
         let file = task.file.clone();
-        let id = self.store.insert_task(&self.check(task)?, self.now)?;
+        let id = self.store.insert_task(&self.check(task)?, self.when.now)?;
         if let Some(path) = &file {
             give_file(self.store, id, path)?;
         }
@@ -49,7 +42,7 @@ impl<'a> Enqueue<'a> {
 
     /// Adds tasks that were checked; their ids.
     pub(crate) fn add_all(&self, tasks: &[TaskRow]) -> Result<Vec<i64>> {
-        self.store.insert_tasks(tasks, self.now)
+        self.store.insert_tasks(tasks, self.when.now)
     }
 
     /// The row of a task, but for its file; refused when it names what is not there, or a time that is none.
@@ -101,8 +94,8 @@ impl<'a> Enqueue<'a> {
     }
 
     fn time(&self, text: &str) -> Result<Timestamp> {
-        self.zone
-            .parse_time(text)
+        self.when
+            .time(text)
             .map_err(|reason| Error::invalid("the time to run at", reason))
     }
 }

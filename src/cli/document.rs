@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::output::or_dash;
 use super::{Invocation, Session, attachment, values};
+use crate::context::When;
 use crate::error::{Error, Result};
 use crate::firing::{attach, reschedule};
 use crate::json::Json;
@@ -19,7 +20,7 @@ use crate::time::Zone;
 pub(super) enum Command {
     /// Add a document; prints its id
     Add(Add),
-    /// Change a document's attributes: key=text, key:=json, and key= to clear one
+    /// Change a document's attributes: key=text, key:=json, key@=+15d for a date, and key= to clear one
     Set(Set),
     /// Give a document another state
     State { doc: String, state: String },
@@ -44,7 +45,7 @@ pub(super) struct Add {
     title: String,
     #[arg(long, value_name = "S", default_value = "")]
     state: String,
-    /// An attribute: key=text or key:=json; one with an empty value is left out
+    /// An attribute: key=text, key:=json, or key@=TIME for a date, such as key@=+15d; one with an empty value is left out
     #[arg(short, value_name = "KEY=VALUE")]
     attribute: Vec<String>,
     /// All attributes: a JSON object, @FILE or - for standard input
@@ -56,7 +57,7 @@ pub(super) struct Add {
 pub(super) struct Set {
     /// Its id or key
     doc: String,
-    /// key=text or key:=json; an empty value clears the attribute
+    /// key=text, key:=json, or key@=TIME for a date; an empty value clears the attribute
     #[arg(value_name = "KEY=VALUE", required_unless_present_any = ["family", "title"])]
     attributes: Vec<String>,
     /// Another family
@@ -123,15 +124,15 @@ impl Command {
 
 impl Add {
     fn run(self, invocation: &Invocation) -> Result<()> {
+        let session = invocation.open()?;
         let new = NewDocument {
-            attributes: self.attributes()?,
+            attributes: self.attributes(session.when())?,
             key: self.key,
             family: self.family,
             title: self.title,
             state: self.state,
         };
         new.check()?;
-        let session = invocation.open()?;
         let id = session.store.transact(|store| {
             if let Some(key) = &new.key
                 && store.has_document_key(key)?
@@ -144,13 +145,13 @@ impl Add {
         invocation.id(id)
     }
 
-    fn attributes(&self) -> Result<Json> {
+    fn attributes(&self, when: When) -> Result<Json> {
         let whole = self.attributes.as_deref();
         if let (Some(whole), []) = (whole, self.attribute.as_slice()) {
             return values::json("--attributes", whole);
         }
         let mut object = values::object("--attributes", whole, "-a")?;
-        for (key, value) in values::pairs("-a", &self.attribute)? {
+        for (key, value) in values::attributes("-a", &self.attribute, when)? {
             match value.as_str() {
                 Some("") => object.shift_remove(&key),
                 _ => object.insert(key, value),
@@ -162,12 +163,12 @@ impl Add {
 
 impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
-        let pairs = values::pairs("attribute", &self.attributes)?;
+        let session = invocation.open()?;
+        let pairs = values::attributes("attribute", &self.attributes, session.when())?;
         let mut names = pairs.iter().map(|(name, _)| name);
         names
             .try_for_each(|name| check_attribute(name))
             .map_err(|reason| Error::invalid("attributes", reason))?;
-        let session = invocation.open()?;
         session.store.transact(|store| {
             let id = store.document_id(&DocumentRef::Key(self.doc))?;
             let mut attributes = store.document(id)?.attributes;

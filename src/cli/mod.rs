@@ -61,7 +61,7 @@ struct Arguments {
         value_name = "FILE"
     )]
     db: Option<PathBuf>,
-    /// The time to take as now, for tests and rehearsals on a copy: 2026-04-10, 2026-04-10T09:00, or with an offset
+    /// The time to take as now, for tests and rehearsals on a copy: 2026-04-10, 2026-04-10T09:00, 09:00 or +15d
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "TIME")]
     now: Option<String>,
     /// Print one JSON value
@@ -175,7 +175,7 @@ impl Session<'_> {
 
     /// A time that was given for an option.
     fn time(&self, option: &str, given: Option<&str>) -> Result<Option<Timestamp>> {
-        let time = given.map(|text| self.zone.parse_time(text)).transpose();
+        let time = given.map(|text| self.when().time(text)).transpose();
         time.map_err(|error| Error::usage(option, error))
     }
 }
@@ -267,10 +267,14 @@ impl Invocation {
     }
 
     fn clock(&self, zone: &Zone) -> Result<Clock> {
-        let time = self.now.as_ref().map(|text| zone.parse_time(text));
-        let time = time.transpose();
-        let time = time.map_err(|error| Error::usage("--now", error))?;
-        Ok(time.map_or_else(Clock::system, Clock::fixed))
+        let system = Clock::system();
+        let Some(text) = &self.now else {
+            return Ok(system);
+        };
+        let time = zone.parse_words(text, system.start());
+        Ok(Clock::fixed(
+            time.map_err(|error| Error::usage("--now", error))?,
+        ))
     }
 }
 

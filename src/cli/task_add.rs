@@ -122,9 +122,9 @@ impl TaskArgs {
 fn add(invocation: &Invocation, task: NewTask) -> Result<()> {
     let session = invocation.open()?;
     session.time("--at", task.run_at.as_deref())?;
-    let id = session.store.transact(|store| {
-        Enqueue::new(store, &invocation.functions, session.zone, session.now())?.add(task)
-    })?;
+    let id = session
+        .store
+        .transact(|store| Enqueue::new(store, &invocation.functions, session.when())?.add(task))?;
     invocation.id(id)
 }
 
@@ -133,7 +133,7 @@ fn add_batch(invocation: &Invocation, path: &Path) -> Result<()> {
     let lines = open(path).map_err(|source| Error::io(path, source))?;
     let session = invocation.open()?;
     let ids = session.store.transact(|store| {
-        let enqueue = Enqueue::new(store, &invocation.functions, session.zone, session.now())?;
+        let enqueue = Enqueue::new(store, &invocation.functions, session.when())?;
         add_lines(&enqueue, lines, path)
     })?;
     let out = &invocation.out;

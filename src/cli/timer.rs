@@ -118,7 +118,7 @@ impl Set {
             reference: self.reference,
             delta: delta
                 .parse()
-                .map_err(|reason: String| Error::invalid("--delta", reason))?,
+                .map_err(|reason: String| Error::usage("--delta", reason))?,
             actions: actions.collect::<Result<_>>()?,
         })
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use serde_json::{Map, Value};
 
+use crate::context::When;
 use crate::error::{Error, Result};
 use crate::json::Json;
 
@@ -36,26 +37,44 @@ fn not_json(thing: &str, error: serde_json::Error) -> Error {
 
 /// `key=text` and `key:=json` pairs, in order.
 pub(super) fn pairs(option: &str, given: &[String]) -> Result<Vec<(String, Value)>> {
-    let read = given.iter().map(|pair| read_pair(option, pair));
+    let read = given.iter().map(|pair| read_pair(option, pair, None));
     read.collect()
 }
 
-fn read_pair(option: &str, pair: &str) -> Result<(String, Value)> {
+/// `key=text`, `key:=json` and `key@=time` pairs, in order.
+pub(super) fn attributes(
+    option: &str,
+    given: &[String],
+    when: When,
+) -> Result<Vec<(String, Value)>> {
+    let read = given.iter().map(|pair| read_pair(option, pair, Some(when)));
+    read.collect()
+}
+
+fn read_pair(option: &str, pair: &str, when: Option<When>) -> Result<(String, Value)> {
     let thing = format!("{option} {pair}");
-    let Some((key, value)) = pair.split_once('=') else {
+    let Some((key, text)) = pair.split_once('=') else {
         return Err(Error::usage(thing, "write key=text or key:=json"));
     };
-    let (key, value) = match key.strip_suffix(':') {
-        Some(key) => {
-            let value = serde_json::from_str(&body(value)?);
+    let (key, value) = match (key.strip_suffix(':'), key.strip_suffix('@'), when) {
+        (Some(key), _, _) => {
+            let value = serde_json::from_str(&body(text)?);
             (key, value.map_err(|error| not_json(&thing, error))?)
         }
-        None => (key, Value::from(value)),
+        (_, Some(key), Some(When { zone, now })) if !text.is_empty() => {
+            let time = zone.write_words(text, now);
+            (
+                key,
+                time.map_err(|error| Error::usage(&thing, error))?.into(),
+            )
+        }
+        (_, Some(key), Some(_)) => (key, Value::from("")),
+        _ => (key, Value::from(text)),
     };
-    match key {
-        "" => Err(Error::invalid(thing, "the name before '=' is missing")),
-        key => Ok((key.to_owned(), value)),
+    if key.is_empty() {
+        return Err(Error::usage(thing, "the name before '=' is missing"));
     }
+    Ok((key.to_owned(), value))
 }
 
 /// The JSON object of a body that pairs are added to; an empty one without a body.

@@ -106,7 +106,8 @@ impl NewTask {
         self
     }
 
-    /// Runs it at this time, not before: `2026-04-10`, `2026-04-10T09:00`, or with an offset.
+    /// Runs it at this time, not before: `2026-04-10`, `2026-04-10T09:00`, the same with an offset, `09:00` for today, or
+    /// `+15m` for so long from now.
     #[must_use]
     pub fn at(mut self, time: impl Into<String>) -> Self {
         self.run_at = Some(time.into());

@@ -5,6 +5,7 @@
 
 pub(crate) mod duration;
 pub(crate) mod timestamp;
+mod words;
 pub(crate) mod zone;
 
 pub(crate) use duration::Duration;

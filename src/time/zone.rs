@@ -19,7 +19,8 @@ const FORMS: [&str; 5] = [
     "%Y-%m-%dT%H:%M:%S%.f%#z",
 ];
 
-const WRONG_FORM: &str = "write it like 2026-04-10, 2026-04-10T09:00 or 2026-04-10T09:00:00+02:00";
+pub(super) const WRONG_FORM: &str =
+    "write it like 2026-04-10, 2026-04-10T09:00 or 2026-04-10T09:00:00+02:00";
 const NO_SUCH_TIME: &str =
     "there is no such day or time of day; write it like 2026-04-10 or 2026-04-10T09:00";
 const OUTSIDE: &str = "it is outside the years 0000 to 9999 in UTC; take one like 2026-04-10";
@@ -55,6 +56,12 @@ impl Zone {
     /// The local time of a moment for people to read: `YYYY-MM-DD HH:MM:SS`.
     pub(crate) fn show(&self, moment: Timestamp) -> String {
         self.local(moment).to_string()
+    }
+
+    /// The local time of a moment with its offset, in RFC 3339: `2026-04-10T09:00:00+02:00`.
+    pub(super) fn rfc3339(&self, moment: Timestamp) -> String {
+        let offset = self.offset_at(moment.utc());
+        offset.from_utc_datetime(&moment.utc()).to_rfc3339()
     }
 
     /// The moment of a local time. A time that clocks skip moves forward by the gap; of one that occurs twice it is the
@@ -94,17 +101,20 @@ impl Zone {
     /// an offset: `2026-04-10`, `2026-04-10T09:00`, `2026-04-10 09:00:00+02:00`, `2026-04-10T07:00:00Z`. A fraction of
     /// a second is dropped.
     pub(crate) fn parse_time(&self, text: &str) -> Result<Timestamp, String> {
-        let read = || {
-            let (local, offset) = read_time(&text.trim().replacen([' ', 't'], "T", 1))?;
-            let moment = match offset {
-                Some(offset) => local
-                    .checked_sub_offset(offset)
-                    .and_then(Timestamp::from_utc),
-                None => self.resolve(local),
-            };
-            moment.ok_or(OUTSIDE)
+        self.moment(text)
+            .map_err(|reason| format!("time {}: {reason}", quote(text)))
+    }
+
+    /// The same, with the mere reason why it is refused.
+    pub(super) fn moment(&self, text: &str) -> Result<Timestamp, &'static str> {
+        let (local, offset) = read_time(&text.trim().replacen([' ', 't'], "T", 1))?;
+        let moment = match offset {
+            Some(offset) => local
+                .checked_sub_offset(offset)
+                .and_then(Timestamp::from_utc),
+            None => self.resolve(local),
         };
-        read().map_err(|reason| format!("time {}: {reason}", quote(text)))
+        moment.ok_or(OUTSIDE)
     }
 
     fn offset_at(&self, utc: NaiveDateTime) -> FixedOffset {

@@ -149,7 +149,7 @@ impl FromStr for Action {
     /// once but `mail=`, which may repeat. What is left out is a delay of 0, one iteration, and nothing to do. A value
     /// with commas, quotes or spaces at its ends stands in double quotes, where `\"` is a quote and `\\` a backslash.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |reason: String| Error::invalid(format!("action '{}'", one_line(text)), reason);
+        let wrong = |reason: String| Error::usage(format!("action '{}'", one_line(text)), reason);
         let mut action = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for (key, value) in parts(text).map_err(wrong)? {

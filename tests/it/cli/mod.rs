@@ -6,4 +6,5 @@ mod contract;
 mod idle;
 mod shutdown;
 mod terminal;
+mod times;
 mod trust;

@@ -4,22 +4,17 @@ use crate::kit::runner::Home;
 use serde_json::json;
 
 #[test]
-fn definitions_that_cannot_be_are_refused() {
-    let home = Home::new().at("2026-04-10T09:00");
-    home.method("Doc:note", "true");
+fn durations_and_numbers_that_are_none_are_wrong_usage() {
+    let home = Home::new();
     for (options, sentence) in [
+        (&["--action", "delay=soon"][..], "duration \"soon\""),
+        (&["--action", "delay=1.5d"], "it should be whole numbers"),
         (
-            &["--action", "delay=soon, state=a"][..],
-            "duration \"soon\"",
-        ),
-        (
-            &["--action", "delay=1.5d, state=a"],
-            "it should be whole numbers",
-        ),
-        (
-            &["--action", "delay=99999999999d, state=a"],
+            &["--action", "delay=99999999999d"],
             "duration \"99999999999d\": it is longer than 200 years",
         ),
+        (&["--action", "iterations=many"], "is not a whole number"),
+        (&["--action", ""], "it has nothing to do"),
         (
             &["--delta", "-201y", "--action", "state=a"],
             "--delta: duration \"-201y\": it is longer than 200 years",
@@ -28,8 +23,20 @@ fn definitions_that_cannot_be_are_refused() {
             &["--delta", "later", "--action", "state=a"],
             "--delta: duration \"later\"",
         ),
-        (&["--action", "delay=1d"], "it has nothing to do"),
-        (&["--action", ""], "it has nothing to do"),
+    ] {
+        let answer = home.run(["timer", "set", "t"].iter().chain(options));
+        assert_eq!((answer.code(), answer.err().lines().count()), (2, 1));
+        assert!(answer.err().contains(sentence), "{}", answer.all());
+    }
+    assert_eq!(home.json(["timer", "list"]), json!([]));
+}
+
+#[test]
+fn definitions_that_cannot_be_are_refused() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:note", "true");
+    for (options, sentence) in [
+        (&["--action", "delay=1d"][..], "it has nothing to do"),
         (
             &["--action", "iterations=0, state=a"],
             "0 iterations would never happen",
@@ -205,7 +212,6 @@ fn documents_that_cannot_be_are_refused() {
         (&["add", "-a", "a:=b"], "this is not JSON"),
         (&["add", "--attributes", "[1]"], "they are a JSON object"),
         (&["set", "report-8", "a=b"], "no document report-8"),
-        (&["set", "report-7", "=b"], "the name before '=' is missing"),
         (&["state", "8", "late"], "no document 8"),
         (&["show", "8"], "'runner doc list' shows them"),
         (&["history", "8"], "no document 8"),
