@@ -1,8 +1,11 @@
 //! `runner doc`
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 use serde_json::Value;
 
+use super::batch::Batch;
 use super::output::or_dash;
 use super::{Invocation, Session, attachment, values};
 use crate::context::When;
@@ -11,10 +14,11 @@ use crate::firing::{attach, reschedule};
 use crate::json::Json;
 use crate::model::attachment::AttachmentView;
 use crate::model::document::{
-    Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument,
+    Changes, Document, DocumentFilter, DocumentRef, HistoryEntry, NewDocument, check_key,
 };
 use crate::model::timer::definition::check_attribute;
-use crate::time::Zone;
+use crate::store::Store;
+use crate::time::{Timestamp, Zone};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -36,6 +40,15 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Add {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Add many: a JSON object a line with the same fields; all of them or none
+    #[arg(long, value_name = "FILE", conflicts_with = "DocumentArgs")]
+    batch: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct DocumentArgs {
     /// A name to call it by, instead of its id
     #[arg(long, value_name = "K")]
     key: Option<String>,
@@ -58,7 +71,7 @@ pub(super) struct Set {
     /// Its id or key
     doc: String,
     /// key=text, key:=json, or key@=TIME for a date; an empty value clears the attribute
-    #[arg(value_name = "KEY=VALUE", required_unless_present_any = ["family", "title"])]
+    #[arg(value_name = "KEY=VALUE", required_unless_present_any = ["family", "title", "key"])]
     attributes: Vec<String>,
     /// Another family
     #[arg(long, value_name = "F")]
@@ -66,6 +79,9 @@ pub(super) struct Set {
     /// Another title
     #[arg(long, value_name = "T")]
     title: Option<String>,
+    /// Another key
+    #[arg(long, value_name = "K")]
+    key: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,6 +93,9 @@ pub(super) struct List {
     /// Those whose title has this in it
     #[arg(long = "match", value_name = "TEXT")]
     title: Option<String>,
+    /// Those with this attribute: key=text, whatever its type, or key:=json
+    #[arg(short, value_name = "KEY=VALUE")]
+    attribute: Vec<String>,
     /// So many at most
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
@@ -124,25 +143,57 @@ impl Command {
 
 impl Add {
     fn run(self, invocation: &Invocation) -> Result<()> {
+        if let Some(path) = &self.batch {
+            return add_batch(invocation, path);
+        }
         let session = invocation.open()?;
-        let new = NewDocument {
-            attributes: self.attributes(session.when())?,
+        let new = self.document.read(session.when())?;
+        let id = session
+            .store
+            .transact(|store| add(store, &new, session.now()))?;
+        invocation.id(id)
+    }
+}
+
+/// Adds all documents of a file in one transaction, and prints their ids.
+fn add_batch(invocation: &Invocation, path: &Path) -> Result<()> {
+    let batch = Batch::open(path)?;
+    let session = invocation.open()?;
+    let mut ids = Vec::new();
+    session.store.transact(|store| {
+        batch.for_each("document", |new: NewDocument| {
+            ids.push(add(store, &new, session.now())?);
+            Ok(())
+        })
+    })?;
+    invocation.ids(&ids)
+}
+
+fn add(store: &Store, new: &NewDocument, now: Timestamp) -> Result<i64> {
+    new.check()?;
+    if let Some(key) = &new.key {
+        refuse_taken(store, key)?;
+    }
+    store.insert_document(new, now)
+}
+
+fn refuse_taken(store: &Store, key: &str) -> Result<()> {
+    if store.has_document_key(key)? {
+        let reason = "another document has it; take another one";
+        return Err(Error::invalid(format!("the key '{key}'"), reason));
+    }
+    Ok(())
+}
+
+impl DocumentArgs {
+    fn read(self, when: When) -> Result<NewDocument> {
+        Ok(NewDocument {
+            attributes: self.attributes(when)?,
             key: self.key,
             family: self.family,
             title: self.title,
             state: self.state,
-        };
-        new.check()?;
-        let id = session.store.transact(|store| {
-            if let Some(key) = &new.key
-                && store.has_document_key(key)?
-            {
-                let reason = "another document has it; take another one";
-                return Err(Error::invalid(format!("the key '{key}'"), reason));
-            }
-            store.insert_document(&new, session.now())
-        })?;
-        invocation.id(id)
+        })
     }
 
     fn attributes(&self, when: When) -> Result<Json> {
@@ -152,9 +203,9 @@ impl Add {
         }
         let mut object = values::object("--attributes", whole, "-a")?;
         for (key, value) in values::attributes("-a", &self.attribute, when)? {
-            match value.as_str() {
-                Some("") => object.shift_remove(&key),
-                _ => object.insert(key, value),
+            match Value::from(value) {
+                Value::String(text) if text.is_empty() => object.shift_remove(&key),
+                value => object.insert(key, value),
             };
         }
         Ok(Json::from(&Value::Object(object)))
@@ -169,17 +220,31 @@ impl Set {
         names
             .try_for_each(|name| check_attribute(name))
             .map_err(|reason| Error::invalid("attributes", reason))?;
+        if let Some(key) = &self.key {
+            check_key(key)?;
+        }
         session.store.transact(|store| {
             let id = store.document_id(&DocumentRef::Key(self.doc))?;
-            let mut attributes = store.document(id)?.attributes;
-            for (name, value) in &pairs {
-                let value = (value.as_str() != Some("")).then(|| Json::from(value));
-                attributes = store.with_attribute(&attributes, name, value.as_ref())?;
+            let Document {
+                key,
+                mut attributes,
+                ..
+            } = store.document(id)?;
+            let another_key = self.key.filter(|another| key.as_ref() != Some(another));
+            if let Some(key) = &another_key {
+                refuse_taken(store, key)?;
+            }
+            let has_pairs = !pairs.is_empty();
+            for (name, value) in pairs {
+                let value = Value::from(value);
+                let value = (value != "").then(|| Json::from(&value));
+                attributes = store.with_attribute(&attributes, &name, value.as_ref())?;
             }
             let changes = Changes {
+                key: another_key,
                 family: self.family,
                 title: self.title,
-                attributes: (!pairs.is_empty()).then_some(attributes),
+                attributes: has_pairs.then_some(attributes),
             };
             store.update_document(id, &changes, session.now())?;
             reschedule::reschedule_document(store, id, session.when())
@@ -209,6 +274,7 @@ impl List {
             family: self.family,
             state: self.state,
             title: self.title,
+            attributes: values::attributes("-a", &self.attribute, session.when())?,
             limit: self.limit,
         })?;
         if invocation.out.json {

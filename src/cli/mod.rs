@@ -1,6 +1,7 @@
 //! The command line: what it takes, and the only place that prints.
 
 mod attachment;
+mod batch;
 mod completions;
 mod config;
 mod crontab;
@@ -258,6 +259,14 @@ impl Invocation {
     /// Prints the id of what was made.
     fn id(&self, id: i64) -> Result<()> {
         self.out.show(&json!({"id": id}), || self.out.line(id))
+    }
+
+    /// Prints the ids of all that was made, a line each.
+    fn ids(&self, ids: &[i64]) -> Result<()> {
+        self.out.show(&json!({"ids": ids}), || {
+            ids.iter()
+                .try_for_each(|id| self.out.text(&format!("{id}\n")))
+        })
     }
 
     /// Prints how many there were of what was done.

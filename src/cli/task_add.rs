@@ -1,16 +1,14 @@
 //! `runner task add`
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::batch::Batch;
 use super::{Invocation, values};
 use crate::enqueue::Enqueue;
-use crate::error::{Error, Result};
-use crate::json::{Json, read_object};
+use crate::error::Result;
+use crate::json::Json;
 use crate::model::document::DocumentRef;
 use crate::model::new_task::NewTask;
 use crate::time::Duration;
@@ -128,67 +126,32 @@ fn add(invocation: &Invocation, task: NewTask) -> Result<()> {
     invocation.id(id)
 }
 
-/// Adds all tasks of a file in one transaction, and prints their ids.
-fn add_batch(invocation: &Invocation, path: &Path) -> Result<()> {
-    let lines = open(path).map_err(|source| Error::io(path, source))?;
-    let session = invocation.open()?;
-    let ids = session.store.transact(|store| {
-        let enqueue = Enqueue::new(store, &invocation.functions, session.when())?;
-        add_lines(&enqueue, lines, path)
-    })?;
-    let out = &invocation.out;
-    out.show(&json!({"ids": ids}), || {
-        ids.iter().try_for_each(|id| out.text(&format!("{id}\n")))
-    })
-}
-
-/// A file, or standard input for `-`. A pipe is read to its end first: nobody else can write to the database during the
-/// transaction, and whoever writes to the pipe may take their time.
-fn open(path: &Path) -> io::Result<BufReader<File>> {
-    let mut file = if path == Path::new("-") {
-        File::from(io::stdin().as_fd().try_clone_to_owned()?)
-    } else {
-        File::open(path)?
-    };
-    if !file.metadata()?.is_file() {
-        let mut whole = tempfile::tempfile()?;
-        io::copy(&mut file, &mut whole)?;
-        whole.rewind()?;
-        file = whole;
-    }
-    Ok(BufReader::new(file))
-}
-
 /// So many tasks are inserted by one statement.
 const ROWS: usize = 64;
 
-fn add_lines(enqueue: &Enqueue<'_>, lines: impl BufRead, path: &Path) -> Result<Vec<i64>> {
-    let (mut ids, mut rows) = (Vec::new(), Vec::new());
-    for (index, line) in lines.lines().enumerate() {
-        let wrong =
-            |reason| Error::invalid(format!("{} line {}", path.display(), index + 1), reason);
-        let at_line = |error: Error| match error {
-            Error::Sqlite(_) | Error::Database { .. } => error,
-            error => wrong(error.to_string()),
-        };
-        let line = line.map_err(|source| Error::io(path, source))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let task: NewTask =
-            read_object(&line).map_err(|reason| wrong(format!("no task: {reason}")))?;
-        // What looks at other tasks must find those before it.
-        let goes_alone = task.unique || task.after.is_some() || task.file.is_some();
-        if goes_alone || rows.len() == ROWS {
-            ids.extend(enqueue.add_all(&rows)?);
-            rows.clear();
-        }
-        if goes_alone {
-            ids.push(enqueue.add(task).map_err(at_line)?);
-        } else {
-            rows.push(enqueue.check(task).map_err(at_line)?);
-        }
-    }
-    ids.extend(enqueue.add_all(&rows)?);
-    Ok(ids)
+/// Adds all tasks of a file in one transaction, and prints their ids.
+fn add_batch(invocation: &Invocation, path: &Path) -> Result<()> {
+    let batch = Batch::open(path)?;
+    let session = invocation.open()?;
+    let ids = session.store.transact(|store| {
+        let enqueue = Enqueue::new(store, &invocation.functions, session.when())?;
+        let (mut ids, mut rows) = (Vec::new(), Vec::new());
+        batch.for_each("task", |task: NewTask| {
+            // What looks at other tasks must find those before it.
+            let goes_alone = task.unique || task.after.is_some() || task.file.is_some();
+            if goes_alone || rows.len() == ROWS {
+                ids.extend(enqueue.add_all(&rows)?);
+                rows.clear();
+            }
+            if goes_alone {
+                ids.push(enqueue.add(task)?);
+            } else {
+                rows.push(enqueue.check(task)?);
+            }
+            Ok(())
+        })?;
+        ids.extend(enqueue.add_all(&rows)?);
+        Ok(ids)
+    })?;
+    invocation.ids(&ids)
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::context::When;
 use crate::error::{Error, Result};
 use crate::json::Json;
+use crate::model::document::AttributeValue;
 
 /// A text body: itself, a file's content (`@FILE`), or standard input (`-`).
 pub(super) fn body(given: &str) -> Result<String> {
@@ -37,7 +38,10 @@ fn not_json(thing: &str, error: serde_json::Error) -> Error {
 
 /// `key=text` and `key:=json` pairs, in order.
 pub(super) fn pairs(option: &str, given: &[String]) -> Result<Vec<(String, Value)>> {
-    let read = given.iter().map(|pair| read_pair(option, pair, None));
+    let read = given.iter().map(|pair| {
+        let (key, value) = read_pair(option, pair, None)?;
+        Ok((key, value.into()))
+    });
     read.collect()
 }
 
@@ -46,30 +50,30 @@ pub(super) fn attributes(
     option: &str,
     given: &[String],
     when: When,
-) -> Result<Vec<(String, Value)>> {
+) -> Result<Vec<(String, AttributeValue)>> {
     let read = given.iter().map(|pair| read_pair(option, pair, Some(when)));
     read.collect()
 }
 
-fn read_pair(option: &str, pair: &str, when: Option<When>) -> Result<(String, Value)> {
+/// A pair; with `when`, its value may be a time.
+fn read_pair(option: &str, pair: &str, when: Option<When>) -> Result<(String, AttributeValue)> {
     let thing = format!("{option} {pair}");
     let Some((key, text)) = pair.split_once('=') else {
         return Err(Error::usage(thing, "write key=text or key:=json"));
     };
-    let (key, value) = match (key.strip_suffix(':'), key.strip_suffix('@'), when) {
-        (Some(key), _, _) => {
-            let value = serde_json::from_str(&body(text)?);
-            (key, value.map_err(|error| not_json(&thing, error))?)
-        }
-        (_, Some(key), Some(When { zone, now })) if !text.is_empty() => {
-            let time = zone.write_words(text, now);
-            (
-                key,
-                time.map_err(|error| Error::usage(&thing, error))?.into(),
-            )
-        }
-        (_, Some(key), Some(_)) => (key, Value::from("")),
-        _ => (key, Value::from(text)),
+    let (key, value) = if let Some(key) = key.strip_suffix(':') {
+        let value = serde_json::from_str(&body(text)?);
+        let value = value.map_err(|error| not_json(&thing, error))?;
+        (key, AttributeValue::Json(value))
+    } else if let (Some(key), Some(When { zone, now })) = (key.strip_suffix('@'), when) {
+        let time = match text {
+            "" => Ok(String::new()),
+            text => zone.write_words(text, now),
+        };
+        let time = time.map_err(|error| Error::usage(&thing, error))?;
+        (key, AttributeValue::Text(time))
+    } else {
+        (key, AttributeValue::Text(text.to_owned()))
     };
     if key.is_empty() {
         return Err(Error::usage(thing, "the name before '=' is missing"));

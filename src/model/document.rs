@@ -1,6 +1,10 @@
 //! A document: a record with family, title, state and JSON attributes, that timers hang on.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, one_line};
 use crate::json::Json;
@@ -50,14 +54,27 @@ pub(crate) struct HistoryEntry {
     pub timer_level: Option<u32>,
 }
 
-/// A document to be added.
-#[derive(Debug)]
+/// A document to be added, and a line of `doc add --batch`.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a document")]
 pub(crate) struct NewDocument {
     pub key: Option<String>,
     pub family: String,
     pub title: String,
     pub state: String,
     pub attributes: Json,
+}
+
+impl Default for NewDocument {
+    fn default() -> Self {
+        Self {
+            key: None,
+            family: String::new(),
+            title: String::new(),
+            state: String::new(),
+            attributes: Json::from(&Value::Object(Map::new())),
+        }
+    }
 }
 
 /// Which documents to list.
@@ -69,6 +86,8 @@ pub(crate) struct DocumentFilter {
     pub state: Option<String>,
     /// Those whose title has this in it, whatever its case.
     pub title: Option<String>,
+    /// Those with all of these attributes.
+    pub attributes: Vec<(String, AttributeValue)>,
     /// So many at most.
     pub limit: Option<u32>,
 }
@@ -76,6 +95,7 @@ pub(crate) struct DocumentFilter {
 /// What is to change in a document; what is none stays as it is.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
+    pub key: Option<String>,
     pub family: Option<String>,
     pub title: Option<String>,
     pub attributes: Option<Json>,
@@ -97,7 +117,54 @@ impl NewDocument {
     }
 }
 
-fn check_key(key: &str) -> Result<()> {
+impl DocumentFilter {
+    /// Whether a document has the attributes that are asked for.
+    pub(crate) fn is_met_by(&self, attributes: &Json) -> bool {
+        if self.attributes.is_empty() {
+            return true;
+        }
+        let all: HashMap<String, &RawValue> =
+            serde_json::from_str(attributes.text()).unwrap_or_default();
+        let mut wanted = self.attributes.iter();
+        wanted.all(|(name, value)| value.is(all.get(name).copied()))
+    }
+}
+
+/// The value of an attribute, as a command is given it.
+#[derive(Debug)]
+pub(crate) enum AttributeValue {
+    /// `key=text`
+    Text(String),
+    /// `key:=json`
+    Json(Value),
+}
+
+impl AttributeValue {
+    /// Whether it is the value of an attribute. A text is that of a string, or what JSON writes for any other value; an
+    /// empty one is that of a missing attribute too.
+    fn is(&self, attribute: Option<&RawValue>) -> bool {
+        let raw = attribute.map_or("null", RawValue::get);
+        match (self, serde_json::from_str(raw)) {
+            (Self::Json(wanted), Ok(value)) => attribute.is_some() && *wanted == value,
+            (Self::Text(wanted), Ok(Value::String(text))) => *wanted == text,
+            (Self::Text(wanted), Ok(Value::Null)) => wanted.is_empty(),
+            (Self::Text(wanted), _) => wanted == raw,
+            _ => false,
+        }
+    }
+}
+
+impl From<AttributeValue> for Value {
+    fn from(value: AttributeValue) -> Self {
+        match value {
+            AttributeValue::Text(text) => Self::String(text),
+            AttributeValue::Json(value) => value,
+        }
+    }
+}
+
+/// Refuses a key that could be taken for an id.
+pub(crate) fn check_key(key: &str) -> Result<()> {
     let reason = if key.is_empty() {
         "it is empty; leave it out, or give the document a name"
     } else if key.chars().all(|c| c.is_ascii_digit()) {

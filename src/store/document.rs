@@ -1,7 +1,7 @@
 //! The documents.
 
 use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
-use rusqlite::{Row, params};
+use rusqlite::{Row, params, params_from_iter};
 
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
@@ -9,8 +9,8 @@ use crate::model::document::{
     Changes, Document, DocumentFilter, DocumentRef, NewDocument, state_words,
 };
 use crate::model::task::Severity;
-use crate::store::Store;
 use crate::store::text::{readable, text, text_or_null};
+use crate::store::{Filter, Store};
 use crate::time::Timestamp;
 
 /// What an attribute holds that a timer counts from.
@@ -79,19 +79,23 @@ impl Store<'_> {
 
     /// The documents that the filter lets through, by id.
     pub(crate) fn documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
-        self.list(
-            "SELECT * FROM document
-              WHERE (?1 IS NULL OR family = ?1) AND (?2 IS NULL OR state = ?2)
-                AND (?3 IS NULL OR has_text(title, ?3))
-              ORDER BY id LIMIT ?4",
-            params![
-                filter.family,
-                filter.state,
-                filter.title,
-                filter.limit.map_or(-1, i64::from)
-            ],
-            document,
-        )
+        let wanted = Filter::default()
+            .and("family = ?", filter.family.as_deref())
+            .and("state = ?", filter.state.as_deref())
+            .and("has_text(title, ?)", filter.title.as_deref());
+        let conditions = wanted.conditions;
+        let sql = format!("SELECT * FROM document WHERE 1{conditions} ORDER BY id");
+        let mut statement = self.sql(&sql)?;
+        let found = statement.query_map(params_from_iter(wanted.values), document)?;
+        let is_met = |found: &rusqlite::Result<Document>| match found {
+            Ok(document) => filter.is_met_by(&document.attributes),
+            Err(_) => true,
+        };
+        let most = filter.limit.map_or(usize::MAX, |limit| limit as usize);
+        Ok(found
+            .filter(is_met)
+            .take(most)
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     /// Gives a document another state, if it has not got it. Whether it had another.
@@ -122,15 +126,16 @@ impl Store<'_> {
     /// Changes a document, unless it is so already.
     pub(crate) fn update_document(&self, id: i64, changes: &Changes, now: Timestamp) -> Result<()> {
         let Changes {
+            key,
             family,
             title,
             attributes,
         } = changes;
         self.execute(
-            "UPDATE document SET family = coalesce(?2, family), title = coalesce(?3, title),
-                                 attributes = coalesce(?4, attributes), revision = revision + 1, updated_at = ?5
-              WHERE id = ?1 AND (?2 <> family OR ?3 <> title OR ?4 <> attributes)",
-            params![id, family, title, attributes, now],
+            "UPDATE document SET key = coalesce(?2, key), family = coalesce(?3, family), title = coalesce(?4, title),
+                                 attributes = coalesce(?5, attributes), revision = revision + 1, updated_at = ?6
+              WHERE id = ?1 AND (?2 <> coalesce(key, '') OR ?3 <> family OR ?4 <> title OR ?5 <> attributes)",
+            params![id, key, family, title, attributes, now],
         )
     }
 

@@ -183,3 +183,133 @@ fn a_document_is_deleted_with_its_history_and_its_timers() {
     assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM history"), 0);
     assert_ne!(home.document("B", ""), doc, "an id is never used again");
 }
+
+#[test]
+fn title_family_and_key_are_changed_and_the_attributes_kept() {
+    let home = Home::new();
+    home.ok(["doc", "add", "--key", "old", "-a", "a=1"]);
+    home.ok(["doc", "add", "--key", "taken"]);
+    home.ok([
+        "doc", "set", "old", "--title", "T", "--family", "F", "--key", "new", "b=2",
+    ]);
+    let shown = home.shown("new");
+    assert_eq!(
+        (&shown["id"], &shown["title"], &shown["family"]),
+        (&json!(1), &json!("T"), &json!("F"))
+    );
+    assert_eq!(shown["attributes"], json!({"a": "1", "b": "2"}));
+    home.ok(["doc", "set", "new", "--key", "new", "--title", ""]);
+    for (key, reason) in [
+        ("taken", "the key 'taken': another document has it"),
+        ("7", "it has only digits"),
+        ("", "it is empty"),
+    ] {
+        let refused = home.refused(["doc", "set", "new", "--key", key, "--title", "X"]);
+        assert!(refused.contains(reason), "{refused}");
+        assert_eq!(home.shown("new")["title"], "");
+    }
+}
+
+#[test]
+fn a_batch_of_documents_is_added_whole() {
+    let home = Home::new().at("2026-04-10T09:00");
+    let lines = [
+        r#"{"key": "a", "family": "F", "title": "T", "state": "open", "attributes": {"n": 1.50}}"#,
+        "",
+        "{}",
+    ];
+    home.write("docs.jsonl", lines.join("\n"));
+    assert_eq!(home.ok(["doc", "add", "--batch", "docs.jsonl"]), "1\n2");
+    let input = r#"{"key": "c"}"#;
+    let added = home.run_with_input(["--json", "doc", "add", "--batch", "-"], input);
+    assert_eq!(added.json(), json!({"ids": [3]}));
+    let shown = home.shown("a");
+    assert_eq!(
+        (&shown["family"], &shown["title"], &shown["state"]),
+        (&json!("F"), &json!("T"), &json!("open"))
+    );
+    assert_eq!(shown["created_at"], "2026-04-10T09:00:00Z");
+    assert_eq!(home.shown("2")["attributes"], json!({}));
+    let stored: String = home.sql_value("SELECT attributes FROM document WHERE id = 1");
+    assert_eq!(stored, r#"{"n": 1.50}"#);
+}
+
+#[test]
+fn a_batch_with_one_wrong_document_adds_none() {
+    let home = Home::new();
+    home.ok(["doc", "add", "--key", "taken"]);
+    for (line, reason) in [
+        (
+            r#"{"key": "taken"}"#,
+            "the key 'taken': another document has it",
+        ),
+        (
+            r#"{"key": "first"}"#,
+            "the key 'first': another document has it",
+        ),
+        (r#"{"key": "7"}"#, "the key '7': it has only digits"),
+        (r#"{"title": 7}"#, "no document: title: invalid type"),
+        (
+            r#"{"colour": "red"}"#,
+            "no document: unknown field `colour`",
+        ),
+        (
+            r#"{"attributes": []}"#,
+            "attributes: they are a JSON object",
+        ),
+        ("[]", "no document: it should be a JSON object"),
+        ("{", "no document: "),
+    ] {
+        home.write("docs.jsonl", format!("{{\"key\": \"first\"}}\n{line}\n"));
+        let refused = home.refused(["doc", "add", "--batch", "docs.jsonl"]);
+        let expected = format!("docs.jsonl line 2: {reason}");
+        assert!(refused.contains(&expected), "{expected}\n{refused}");
+        assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM document"), 1);
+    }
+    for arguments in [
+        &["--batch", "docs.jsonl", "--title", "T"][..],
+        &["--batch", "docs.jsonl", "-a", "a=1"],
+    ] {
+        let answer = home.run(["doc", "add"].iter().chain(arguments));
+        assert_eq!(answer.code(), 2, "{}", answer.all());
+    }
+}
+
+#[test]
+fn documents_are_listed_by_attributes_as_text_or_as_json() {
+    let home = Home::new().at("2026-04-10T09:00");
+    for attributes in [
+        r#"{"n": 1, "who": "ada", "day": "2026-04-25", "list": [1, {"a": 2, "b": 3}]}"#,
+        r#"{"n": "1", "who": "grace", "ok": true}"#,
+        r#"{"n": 1.50, "who": "Ada", "none": null}"#,
+        r#"{"n": 2, "n": 1, "who": "é", "empty": ""}"#,
+    ] {
+        home.ok(["doc", "add", "--family", "F", "--attributes", attributes]);
+    }
+    for (options, ids) in [
+        (&["-a", "n=1"][..], vec![1, 2, 4]),
+        (&["-a", "n:=1"], vec![1, 4]),
+        (&["-a", "n:=\"1\""], vec![2]),
+        (&["-a", "n=1.50"], vec![3]),
+        (&["-a", "n:=1.5"], vec![3]),
+        (&["-a", "who=ada"], vec![1]),
+        (&["-a", "who=é"], vec![4]),
+        (&["-a", "ok=true"], vec![2]),
+        (&["-a", "ok:=true"], vec![2]),
+        (&["-a", "ok=1"], vec![]),
+        (&["-a", "list:=[1, {\"b\": 3, \"a\": 2}]"], vec![1]),
+        (&["-a", "day@=+15d"], vec![1]),
+        (&["-a", "none:=null"], vec![3]),
+        (&["-a", "empty=", "-a", "n=1"], vec![1, 2, 4]),
+        (&["-a", "n=1", "-a", "who=grace"], vec![2]),
+        (&["-a", "n=1", "--limit", "2"], vec![1, 2]),
+        (&["-a", "n=1", "--family", "G"], vec![]),
+        (&["-a", "no=1"], vec![]),
+    ] {
+        let listed = home.json(["doc", "list"].iter().chain(options).copied());
+        let listed = listed.as_array().unwrap().iter();
+        let listed: Vec<_> = listed.map(|document| &document["id"]).collect();
+        assert_eq!(listed, ids, "{options:?}");
+    }
+    assert_eq!(home.run(["doc", "list", "-a", "n"]).code(), 2);
+}
