@@ -83,6 +83,7 @@ CREATE TABLE timer_action (
     position   INTEGER NOT NULL CHECK (position >= 0),
     delay      TEXT    NOT NULL DEFAULT '0',        -- a duration
     iterations INTEGER NOT NULL DEFAULT 1 CHECK (iterations BETWEEN 1 AND 4294967295),
+    "limit"    TEXT,                                -- how late it may be done: a duration or 'none'
     state      TEXT,
     mail       TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(mail) AND json_type(mail) = 'array'),  -- template names
     method     TEXT    CHECK (method <> ''),
@@ -98,7 +99,8 @@ CREATE TABLE attachment (
     origin       TEXT,
     reference_at TEXT    CHECK (reference_at IS NULL OR reference_at > '0' AND reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching
     attached_at  TEXT    NOT NULL DEFAULT (datetime('now')),
-    -- Written by the runner alone:
+    -- Written by the runner and its triggers alone:
+    dated_at     TEXT,                               -- when its date has changed; null when it has not since it was attached
     level        INTEGER NOT NULL DEFAULT 0,
     step         INTEGER NOT NULL DEFAULT 0,         -- the level's next step: 0 state, 1 mails, 2 method
     counted_from TEXT,                               -- the reference date, without the delta
@@ -293,7 +295,8 @@ END;
 CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
 WHEN NEW.attributes <> OLD.attributes
 BEGIN
-    UPDATE attachment SET needs_reschedule = 1
+    UPDATE attachment
+       SET needs_reschedule = 1, dated_at = iif(NEW.revision <> OLD.revision, NEW.updated_at, datetime('now'))
      WHERE document_id = NEW.id AND reference_at IS NULL
        AND EXISTS (SELECT 1 FROM timer
                     WHERE timer.id = attachment.timer_id AND reference IS NOT NULL
@@ -610,14 +613,14 @@ INSERT INTO document (id, key, family, title, state, attributes, created_at, upd
  '2026-04-09 09:30:00', '2026-04-09 09:30:00');
 
 -- This is how any program attaches a timer to a document; DELETE detaches it. The runner works out the dates. (id and
--- attached_at are given here so that the example is the same each time.)
+-- attached_at are given here so that the example is the same each time; dated_at, so that no reminder of long ago is an error.)
 
-INSERT INTO attachment (id, timer_id, document_id, origin, attached_at) VALUES
-(3, 1, 3, 'workflow', '2026-03-28 09:00:00'),
-(6, 1, 6, NULL,       '2026-04-09 09:00:00'),
-(7, 1, 7, NULL,       '2026-04-09 09:30:00'),
-(8, 1, 1, 'workflow', '2026-04-10 06:30:00'),
-(9, 2, 2, 'workflow', '2026-04-10 06:35:00');
+INSERT INTO attachment (id, timer_id, document_id, origin, attached_at, dated_at) VALUES
+(3, 1, 3, 'workflow', '2026-03-28 09:00:00', '2100-01-01 00:00:00'),
+(6, 1, 6, NULL,       '2026-04-09 09:00:00', '2100-01-01 00:00:00'),
+(7, 1, 7, NULL,       '2026-04-09 09:30:00', '2100-01-01 00:00:00'),
+(8, 1, 1, 'workflow', '2026-04-10 06:30:00', '2100-01-01 00:00:00'),
+(9, 2, 2, 'workflow', '2026-04-10 06:35:00', '2100-01-01 00:00:00');
 
 -- ---- What has happened to the documents ----
 -- The runner writes these rows itself. Here they tell the days before.
@@ -644,7 +647,7 @@ INSERT INTO history (document_id, at, level, message, timer, timer_level) VALUES
 (4, '2026-03-26 08:00:00', 'info', 'timer attached by workflow', 'validation', NULL),
 (5, '2026-03-31 08:00:00', 'info', 'timer attached by workflow', 'validation', NULL),
 (4, '2026-04-05 05:31:00', 'warning',
- 'level skipped: it was due at 2026-04-04T22:00:00Z, 2 hours ago or more; not done: mail reminder', 'validation', 0),
+ 'level skipped: it was due at 2026-04-04T22:00:00Z, 2h ago or more; not done: mail reminder', 'validation', 0),
 (3, '2026-04-06 22:00:00', 'info', 'mail 1 queued from template reminder', 'validation', 0),
 (3, '2026-04-06 22:00:00', 'info', 'mail ''reminder'' sent to grace@example.org: To validate by 2026-04-12: Minutes of the board',
  'validation', 0),

@@ -67,8 +67,8 @@ pub(super) struct Set {
         conflicts_with = "from"
     )]
     delta: Option<String>,
-    /// 'delay=5d, iterations=3, state=S, mail=T, method=M'; mail= may repeat, and a value with a comma in it stands in
-    /// double quotes
+    /// 'delay=5d, iterations=3, limit=1d, state=S, mail=T, method=M'; mail= may repeat, and a value with a comma in it
+    /// stands in double quotes
     #[arg(long, value_name = "ACTION", required_unless_present = "from")]
     action: Vec<String>,
     /// The whole definition: the JSON that 'timer show --json' prints, in a file or on standard input (-)

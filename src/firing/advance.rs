@@ -8,7 +8,6 @@ use crate::context::{Context, When};
 use crate::error::{Error, Result};
 use crate::model::attachment::Attachment;
 use crate::model::email::Email;
-use crate::model::firing::FiringStatus;
 use crate::model::issue::{Issue, Subject, cut};
 use crate::model::method::Methods;
 use crate::model::summary::Summary;
@@ -16,6 +15,7 @@ use crate::model::task::{Severity, Status};
 use crate::model::timer::Step;
 use crate::store::Store;
 use crate::store::attachment::LevelTask;
+use crate::time::Duration;
 
 /// How much of a task's error is told, in characters: all of it is in its log.
 const MAX_ERROR: usize = 500;
@@ -26,8 +26,8 @@ pub(super) struct Advance<'a> {
     store: &'a Store<'a>,
     when: When,
     turn: Turn,
-    /// For how many seconds past its due date a level is tried.
-    limit: Option<i64>,
+    /// How late a level may be done whose action says nothing else.
+    hour_limit: Option<Duration>,
     /// Why no mail goes out at all: this was told once for all of them.
     transport_error: Option<String>,
     timers: Timers,
@@ -40,10 +40,22 @@ enum Progress {
     Next(Attachment),
     /// Its mails or its task are pending, or it has failed in this run.
     Waits,
-    /// The level has ended: the attachment at its next one, if there is one.
-    Ended(FiringStatus, Option<Attachment>),
+    /// The level is done: the attachment at its next one, if there is one.
+    Done(Option<Attachment>),
+    /// It is too late for the level.
+    Skipped(Skipped),
     /// Its task is over and not completed, or a mail has failed a try.
     Failed(Failure),
+}
+
+/// A level that it was too late for.
+struct Skipped {
+    /// Whether it was so when the timer was attached or its date changed: that is on record, and no error.
+    was_late_already: bool,
+    /// As it is told.
+    message: String,
+    /// The attachment at its next level, if there is one.
+    next: Option<Attachment>,
 }
 
 /// Why a step has failed.
@@ -108,7 +120,7 @@ impl<'a> Advance<'a> {
             store: ctx.store,
             when: ctx.when()?,
             turn,
-            limit: ctx.settings.hour_limit()?,
+            hour_limit: ctx.settings.hour_limit()?,
             transport_error: down.map(|issue| issue.message.clone()),
             timers: Timers::default(),
             methods: Methods::default(),
@@ -156,14 +168,19 @@ impl<'a> Advance<'a> {
             match self.store.attempt_alone(|_| self.step(&steps, &row))? {
                 Ok(Progress::Next(next)) => row = next,
                 Ok(Progress::Waits) => return Ok(None),
-                Ok(Progress::Ended(FiringStatus::Done, next)) => {
+                Ok(Progress::Done(next)) => {
                     batch.fired += 1;
                     return Ok(next);
                 }
-                Ok(Progress::Ended(FiringStatus::Skipped, next)) => {
+                Ok(Progress::Skipped(skipped)) => {
                     batch.skipped += 1;
-                    self.report_skip(&row, batch)?;
-                    return Ok(next);
+                    if !skipped.was_late_already {
+                        batch.report(Issue {
+                            is_news: true,
+                            ..issue_of(self.store, &row, &skipped.message)?
+                        });
+                    }
+                    return Ok(skipped.next);
                 }
                 Ok(Progress::Failed(failure)) => {
                     row = self.fail(row, &failure, batch)?;
@@ -218,11 +235,16 @@ impl<'a> Advance<'a> {
         row: &Attachment,
         work: impl FnOnce() -> Result<Progress>,
     ) -> Result<Progress> {
-        let late = self.when.now.seconds_since(steps.due_at);
-        match self.limit {
-            Some(limit) if late >= limit => {
-                let next = steps.skip(row, limit / 3600)?;
-                Ok(Progress::Ended(FiringStatus::Skipped, next))
+        let limit = steps.action.limit(self.hour_limit);
+        let end = limit.and_then(|limit| self.when.zone.add(steps.due_at, &limit));
+        match limit.zip(end) {
+            Some((limit, end)) if self.when.now >= end => {
+                let (message, next) = steps.skip(row, limit)?;
+                Ok(Progress::Skipped(Skipped {
+                    was_late_already: row.dated_at >= end,
+                    message,
+                    next,
+                }))
             }
             _ => work(),
         }
@@ -239,8 +261,7 @@ impl<'a> Advance<'a> {
     }
 
     fn finish(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {
-        let next = steps.finish(row)?;
-        Ok(Progress::Ended(FiringStatus::Done, next))
+        steps.finish(row).map(Progress::Done)
     }
 
     /// Lets later turns pass over it until it is woken.
@@ -359,17 +380,5 @@ impl<'a> Advance<'a> {
             });
         }
         Ok(failed)
-    }
-
-    /// A level that is skipped because it kept failing was given up.
-    fn report_skip(&self, row: &Attachment, batch: &mut Summary) -> Result<()> {
-        if let Some(error) = &row.last_error {
-            let message = format!("skipped, past its hour limit: {error}");
-            batch.report(Issue {
-                is_news: true,
-                ..issue_of(self.store, row, &message)?
-            });
-        }
-        Ok(())
     }
 }

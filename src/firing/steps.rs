@@ -13,7 +13,7 @@ use crate::model::task::Severity;
 use crate::model::timer::{Action, Step, Timer};
 use crate::store::Store;
 use crate::store::task::TaskRow;
-use crate::time::Timestamp;
+use crate::time::{Duration, Timestamp};
 
 /// What doing the steps of a level takes. All of it is done inside the caller's transaction.
 pub(super) struct Steps<'a> {
@@ -113,8 +113,12 @@ impl Steps<'_> {
         self.end(row, &end)
     }
 
-    /// Ends a level that is so many hours or more too late. The attachment at its next level, if there is one.
-    pub(super) fn skip(&self, row: &Attachment, hours: i64) -> Result<Option<Attachment>> {
+    /// Ends a level that its limit is over for. What was not done, and the attachment at its next level, if there is one.
+    pub(super) fn skip(
+        &self,
+        row: &Attachment,
+        limit: Duration,
+    ) -> Result<(String, Option<Attachment>)> {
         let sent = self.sent_templates(row)?;
         cancel_pending(self.store, row, "its level was skipped", self.when.now)?;
         let done = match row.step {
@@ -135,18 +139,18 @@ impl Steps<'_> {
         let why = row.last_error.as_ref();
         let why = why.map(|why| format!("; {} attempts, the last: {why}", row.attempts));
         let message = format!(
-            "level skipped: it was due at {}, {hours} hours ago or more; {result}{}",
+            "skipped: it was due at {}, {limit} ago or more; {result}{}",
             self.when.zone.show(self.due_at),
             why.unwrap_or_default()
         );
-        self.record(Severity::Warning, &message)?;
+        self.record(Severity::Warning, &format!("level {message}"))?;
         let end = End {
             status: FiringStatus::Skipped,
             step: row.step,
             sent: &sent,
             result: &result,
         };
-        self.end(row, &end)
+        Ok((message, self.end(row, &end)?))
     }
 
     /// The templates of those of a level's mails that were sent.

@@ -15,6 +15,8 @@ pub(crate) struct Attachment {
     /// The reference date that was given when attaching.
     pub(crate) fixed_reference: Option<Timestamp>,
     pub(crate) attached_at: Timestamp,
+    /// When it was attached, or its date has changed since.
+    pub(crate) dated_at: Timestamp,
     /// The level that comes next, counted from 0.
     pub(crate) level: u32,
     /// The next step of its level.

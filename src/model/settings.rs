@@ -14,7 +14,7 @@ use crate::time::{Duration, Zone};
 pub(crate) const MAX_RUNNING: &str = "task.max_running";
 /// The time limit of a task that names none, nor its method. None when unset.
 pub(crate) const TIMEOUT: &str = "task.timeout";
-/// For how many hours past its due date a level is tried. 0 is for ever.
+/// For how many hours past its due date a level is tried whose action says nothing else. 0 is for ever.
 pub(crate) const HOUR_LIMIT: &str = "timer.hour_limit";
 /// The IANA name of the zone that calendar units are counted and times shown in. The system's when unset.
 pub(crate) const ZONE: &str = "time.zone";
@@ -104,10 +104,10 @@ impl Settings {
         self.read(key, Duration::positive)
     }
 
-    /// [`HOUR_LIMIT`] in seconds; `None` is for ever.
-    pub(crate) fn hour_limit(&self) -> Result<Option<i64>> {
+    /// [`HOUR_LIMIT`]; `None` is for ever.
+    pub(crate) fn hour_limit(&self) -> Result<Option<Duration>> {
         let hours = hours(self.text(HOUR_LIMIT)?).map_err(|reason| refused(HOUR_LIMIT, reason))?;
-        Ok((hours > 0).then_some(i64::from(hours) * 3600))
+        Ok((hours > 0).then_some(Duration::new(0, 0, i64::from(hours) * 3600)))
     }
 
     /// [`ZONE`].

@@ -103,7 +103,11 @@ fn more(kind: Kind, count: u64, is_news: bool) -> Issue {
             "mails were not sent",
             "mail list' shows why",
         ),
-        Kind::Level => ("level failed", "levels failed", "timer next' shows why"),
+        Kind::Level => (
+            "level failed or was skipped",
+            "levels failed or were skipped",
+            "timer next' and 'runner timer skipped' show why",
+        ),
     };
     let what = if count == 1 { one } else { many };
     Issue {

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// The columns of an attachment, in the order that [`attachment`] reads them in.
 pub(super) const COLUMNS: &str =
     "attachment.id, attachment.timer_id, attachment.document_id, attachment.reference_at, attachment.attached_at,
-     attachment.level, attachment.step, attachment.counted_from, attachment.due_at, attachment.waiting,
+     coalesce(attachment.dated_at, attachment.attached_at) AS dated, attachment.level, attachment.step, attachment.counted_from, attachment.due_at, attachment.waiting,
      attachment.needs_reschedule, attachment.attempts, attachment.last_error, attachment.task_id,
      attachment.mail_count, attachment.failed_run_id";
 
@@ -281,17 +281,18 @@ pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
         document: row.get(2)?,
         fixed_reference: row.get(3)?,
         attached_at: row.get(4)?,
-        level: row.get(5)?,
-        step: row.get(6)?,
-        counted_from: row.get(7)?,
-        due_at: row.get(8)?,
-        waiting: row.get(9)?,
-        needs_reschedule: row.get(10)?,
-        attempts: row.get(11)?,
-        last_error: text_or_null(row, 12)?,
-        task: row.get(13)?,
-        mail_count: row.get(14)?,
-        failed_run_id: row.get(15)?,
+        dated_at: row.get(5)?,
+        level: row.get(6)?,
+        step: row.get(7)?,
+        counted_from: row.get(8)?,
+        due_at: row.get(9)?,
+        waiting: row.get(10)?,
+        needs_reschedule: row.get(11)?,
+        attempts: row.get(12)?,
+        last_error: text_or_null(row, 13)?,
+        task: row.get(14)?,
+        mail_count: row.get(15)?,
+        failed_run_id: row.get(16)?,
     })
 }
 

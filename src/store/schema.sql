@@ -69,6 +69,7 @@ CREATE TABLE timer_action (
     position   INTEGER NOT NULL CHECK (position >= 0),
     delay      TEXT    NOT NULL DEFAULT '0',        -- a duration
     iterations INTEGER NOT NULL DEFAULT 1 CHECK (iterations BETWEEN 1 AND 4294967295),
+    "limit"    TEXT,                                -- how late it may be done: a duration or 'none'
     state      TEXT,
     mail       TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(mail) AND json_type(mail) = 'array'),  -- template names
     method     TEXT    CHECK (method <> ''),
@@ -84,7 +85,8 @@ CREATE TABLE attachment (
     origin       TEXT,
     reference_at TEXT    CHECK (reference_at IS NULL OR reference_at > '0' AND reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching
     attached_at  TEXT    NOT NULL DEFAULT (datetime('now')),
-    -- Written by the runner alone:
+    -- Written by the runner and its triggers alone:
+    dated_at     TEXT,                               -- when its date has changed; null when it has not since it was attached
     level        INTEGER NOT NULL DEFAULT 0,
     step         INTEGER NOT NULL DEFAULT 0,         -- the level's next step: 0 state, 1 mails, 2 method
     counted_from TEXT,                               -- the reference date, without the delta
@@ -279,7 +281,8 @@ END;
 CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
 WHEN NEW.attributes <> OLD.attributes
 BEGIN
-    UPDATE attachment SET needs_reschedule = 1
+    UPDATE attachment
+       SET needs_reschedule = 1, dated_at = iif(NEW.revision <> OLD.revision, NEW.updated_at, datetime('now'))
      WHERE document_id = NEW.id AND reference_at IS NULL
        AND EXISTS (SELECT 1 FROM timer
                     WHERE timer.id = attachment.timer_id AND reference IS NOT NULL

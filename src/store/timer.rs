@@ -81,21 +81,14 @@ impl Store<'_> {
             )
         };
         let actions = self.list(
-            "SELECT delay, iterations, state, mail, method FROM timer_action WHERE timer_id = ?1 ORDER BY position",
+            "SELECT * FROM timer_action WHERE timer_id = ?1 ORDER BY position",
             [stored.id],
             action,
         )?;
+        let actions = actions.into_iter().map(StoredAction::read);
         let actions = actions
-            .into_iter()
-            .map(|(delay, mail, action)| {
-                Ok(Action {
-                    delay: delay.parse().map_err(|error| unreadable(&error))?,
-                    mail: serde_json::from_str(mail.text())
-                        .map_err(|_| unreadable(&"its mails are no list of templates"))?,
-                    ..action
-                })
-            })
-            .collect::<Result<_>>()?;
+            .collect::<Result<_, _>>()
+            .map_err(|error| unreadable(&error))?;
         Ok(Definition {
             delta: stored.delta.parse().map_err(|error| unreadable(&error))?,
             name: stored.name,
@@ -132,13 +125,14 @@ impl Store<'_> {
 
     fn insert_action(&self, timer: i64, position: usize, action: &Action) -> Result<()> {
         self.execute(
-            "INSERT INTO timer_action (timer_id, position, delay, iterations, state, mail, method)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            r#"INSERT INTO timer_action (timer_id, position, delay, iterations, "limit", state, mail, method)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#,
             params![
                 timer,
                 i64::try_from(position).unwrap_or(i64::MAX),
                 action.delay.to_string(),
                 action.iterations,
+                action.limit.map(|limit| limit.to_string()),
                 action.state,
                 serde_json::Value::from(action.mail.clone()).to_string(),
                 action.method,
@@ -181,13 +175,36 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<TimerRow> {
     })
 }
 
-/// An action but for its delay and its mails, which are still to be read.
-fn action(row: &Row<'_>) -> rusqlite::Result<(String, Json, Action)> {
-    let action = Action {
-        iterations: row.get("iterations")?,
-        state: text_or_null(row, "state")?,
-        method: text_or_null(row, "method")?,
-        ..Action::default()
-    };
-    Ok((text(row, "delay")?, row.get("mail")?, action))
+/// An action with those of its columns that are still to be read.
+struct StoredAction {
+    action: Action,
+    delay: String,
+    limit: Option<String>,
+    mail: Json,
+}
+
+impl StoredAction {
+    fn read(self) -> Result<Action, String> {
+        let mail = serde_json::from_str(self.mail.text());
+        Ok(Action {
+            delay: self.delay.parse()?,
+            limit: self.limit.map(|limit| limit.parse()).transpose()?,
+            mail: mail.map_err(|_| "its mails are no list of templates".to_owned())?,
+            ..self.action
+        })
+    }
+}
+
+fn action(row: &Row<'_>) -> rusqlite::Result<StoredAction> {
+    Ok(StoredAction {
+        delay: text(row, "delay")?,
+        limit: text_or_null(row, "limit")?,
+        mail: row.get("mail")?,
+        action: Action {
+            iterations: row.get("iterations")?,
+            state: text_or_null(row, "state")?,
+            method: text_or_null(row, "method")?,
+            ..Action::default()
+        },
+    })
 }

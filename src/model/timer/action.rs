@@ -8,7 +8,8 @@ use std::ops::RangeBounds;
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result, one_line};
 use crate::time::Duration;
@@ -24,6 +25,15 @@ pub(crate) enum Step {
     Method,
 }
 
+/// How late a level may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Until so long after its due date.
+    Within(Duration),
+    /// However late it is.
+    None,
+}
+
 /// What a timer does at one or several of its levels: a part for each [`Step`], of which any may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "an action")]
@@ -32,6 +42,8 @@ pub(crate) struct Action {
     pub delay: Duration,
     /// How often it is done.
     pub iterations: u32,
+    /// How late it may be done, where that is said.
+    pub limit: Option<Limit>,
     /// The document's new state.
     pub state: Option<String>,
     /// The templates of the mails, in order.
@@ -45,6 +57,7 @@ impl Default for Action {
         Self {
             delay: Duration::ZERO,
             iterations: 1,
+            limit: None,
             state: None,
             mail: Vec::new(),
             method: None,
@@ -81,6 +94,17 @@ impl Action {
             ))
         } else {
             Ok(())
+        }
+    }
+
+    /// How late its levels may be done. Without a limit of its own, a change of state alone is never too late, and all
+    /// else after what the settings say.
+    pub(crate) fn limit(&self, of_settings: Option<Duration>) -> Option<Duration> {
+        match self.limit {
+            Some(Limit::Within(limit)) => Some(limit),
+            Some(Limit::None) => None,
+            None if self.steps().eq([Step::State]) => None,
+            None => of_settings,
         }
     }
 
@@ -128,12 +152,13 @@ impl Action {
                     .parse()
                     .map_err(|_| format!("iterations={value} is not a whole number from 1"))?;
             }
+            "limit" => self.limit = Some(value.parse()?),
             "state" => self.state = Some(value),
             "mail" => self.mail.push(value),
             "method" => self.method = Some(value),
             _ => {
                 return Err(format!(
-                    "there is no {}=; there are delay, iterations, state, mail and method",
+                    "there is no {}=; there are delay, iterations, limit, state, mail and method",
                     one_line(key)
                 ));
             }
@@ -171,6 +196,9 @@ impl fmt::Display for Action {
         write!(f, "delay={}", self.delay)?;
         if self.iterations != 1 {
             write!(f, ", iterations={}", self.iterations)?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
         }
         for (_, key, names) in self.parts() {
             for name in names {
@@ -237,6 +265,41 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
         }
     }
     None
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "none" => Ok(Self::None),
+            text => Duration::positive(text)
+                .map(Self::Within)
+                .map_err(|reason| format!("limit={text}: {reason}; or take limit=none")),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Within(limit) => limit.fmt(f),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
 }
 
 impl ToSql for Step {

@@ -50,8 +50,8 @@ fn the_timer_is_written_in_both_ways() {
                 "reference": "date_butoir_validation",
                 "delta": delta,
                 "actions": [
-                    {"delay": delays[0], "iterations": 1, "state": null, "mail": ["reminder"], "method": null},
-                    {"delay": delays[1], "iterations": 1, "state": "Non validé", "mail": [], "method": null},
+                    {"delay": delays[0], "iterations": 1, "limit": null, "state": null, "mail": ["reminder"], "method": null},
+                    {"delay": delays[1], "iterations": 1, "limit": null, "state": "Non validé", "mail": [], "method": null},
                 ],
             })
         );
@@ -298,12 +298,12 @@ fn its_past_reads_as_if_the_runner_had_done_it() {
 }
 
 #[test]
-fn a_tick_long_after_the_story_skips_what_is_over_without_a_word_and_sends_nothing() {
+fn a_tick_long_after_the_story_changes_the_states_without_a_word_and_sends_nothing() {
     let home = Home::example();
     assert_eq!(home.ok(["tick"]), "");
     assert_eq!(mails(&home), Vec::<String>::new());
     for document in ["annual-report", "budget", "minutes"] {
-        assert_eq!(home.state(document), "En validation");
+        assert_eq!(home.state(document), "Non validé");
         assert_eq!(home.shown(document)["timers"], json!([]));
     }
     assert_eq!(

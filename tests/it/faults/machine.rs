@@ -231,7 +231,7 @@ fn a_clock_that_jumps_fires_nothing_twice() {
         &["--reference", "deadline"],
         &[
             "delay=0, iterations=3, state=late",
-            "delay=1d, iterations=2, state=later",
+            "delay=1d, iterations=2, limit=2h, state=later",
         ],
     );
     let doc = home.document("A", "2026-04-10");

@@ -190,7 +190,7 @@ fn a_mail_that_does_not_go_out_is_tried_by_each_tick_and_fails_with_its_level() 
         );
         let told = skipping["errors"][0].as_str().unwrap();
         assert!(
-            told.contains("past its hour limit") && told.contains(words),
+            told.contains("skipped: it was due at 2026-04-10 09:00:00") && told.contains(words),
             "{told}"
         );
         let is_final = mail(&home, "1");
@@ -521,7 +521,7 @@ fn a_tick_counts_all_that_it_did() {
         ("state", "state=late"),
         ("done", "method=Doc:note"),
         ("failing", "method=Doc:fail"),
-        ("late", "delay=-3h, state=too late"),
+        ("late", "delay=-3h, limit=2h, state=too late"),
     ] {
         home.ok([
             "timer",
@@ -720,7 +720,7 @@ fn a_timer_that_fails_is_reported_when_that_starts_and_when_it_is_given_up() {
             assert!(start.contains(part), "{way}: {part} in {start}");
         }
         assert!(
-            end.contains("past its hour limit") && end.contains(words),
+            end.contains("skipped: it was due at 2026-04-10 09:00:00") && end.contains(words),
             "{way}: {end}"
         );
     }

@@ -139,7 +139,7 @@ fn a_date_that_changes_while_the_method_runs_keeps_its_end_from_counting() {
 #[test]
 fn history_shows_dates_as_they_were_typed() {
     let mut home = Home::new().at("2026-04-10T09:00").env("TZ", "Europe/Paris");
-    home.timer_with("t", &["--reference", "deadline"], &["state=late"]);
+    home.timer_with("t", &["--reference", "deadline"], &["limit=2h, state=late"]);
     let doc = home.document("A", "2026-06-20");
     home.ok(["timer", "attach", "t", &doc]);
     home.ok(["doc", "set", &doc, "deadline=2026-06-21T14:30"]);
@@ -309,7 +309,7 @@ fn purging_and_detaching_many_say_how_many() {
 #[test]
 fn status_counts_what_hangs_waits_fails_and_was_skipped() {
     let home = Home::new().at("2026-04-10T09:00");
-    home.timer_with("t", &["--reference", "deadline"], &["state=late"]);
+    home.timer_with("t", &["--reference", "deadline"], &["limit=2h, state=late"]);
     for deadline in ["", "2026-04-25", "2026-04-01"] {
         let doc = home.document("A", deadline);
         home.ok(["timer", "attach", "t", &doc]);

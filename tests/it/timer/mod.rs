@@ -1,6 +1,7 @@
 //! Timers on documents: dates, levels, definitions.
 
 mod levels;
+mod limits;
 mod mail;
 mod redefined;
 mod refused;

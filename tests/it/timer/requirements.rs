@@ -246,7 +246,7 @@ fn each_action_leaves_an_entry_in_the_history_of_its_document() {
 #[test]
 fn timers_are_administered_with_next_done_skipped_and_fire() {
     let mut home = Home::new().at("2026-04-10T09:00");
-    home.timer("t", &["state=a", "delay=1d, state=b"]);
+    home.timer("t", &["state=a", "delay=1d, limit=2h, state=b"]);
     for title in ["Annual report", "Minutes"] {
         let doc = document(&home, title, "");
         home.ok(["timer", "attach", "t", &doc, "--origin", "import"]);

@@ -1,6 +1,6 @@
-use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 
-use super::Action;
+use super::{Action, Limit};
 use crate::time::Duration;
 
 fn read(text: &str) -> Result<Action, String> {
@@ -15,6 +15,7 @@ fn an_action_is_written_as_keys_and_values() {
             Action {
                 delay: delay.parse().unwrap(),
                 iterations,
+                limit: None,
                 state: state.map(str::to_owned),
                 mail: mail.iter().map(|&name| name.to_owned()).collect(),
                 method: method.map(str::to_owned),
@@ -59,6 +60,8 @@ fn what_is_no_action_is_refused_with_a_sentence() {
         ("iterations=many", "iterations=many is not a whole number"),
         ("iterations=-1", "iterations=-1 is not a whole number"),
         ("delay=soon", "duration \"soon\""),
+        ("limit=0", "limit=0: '0' must be longer than nothing"),
+        ("limit=soon", "limit=soon: duration \"soon\""),
     ] {
         let refused = read(text).unwrap_err();
         assert!(refused.contains(sentence), "{text}: {refused}");
@@ -69,13 +72,18 @@ pub(crate) fn actions() -> impl Strategy<Value = Action> {
     let text = || "[ -~é→]{0,12}";
     (
         (-1000..1000_i64, 1..50_u32),
+        prop::option::of(prop_oneof![
+            Just(Limit::None),
+            (1..1000_i64).prop_map(|hours| Limit::Within(Duration::new(0, 0, hours * 3600)))
+        ]),
         prop::option::of(text()),
         prop::collection::vec(text(), 0..3),
         prop::option::of(text()),
     )
-        .prop_map(|((hours, iterations), state, mail, method)| Action {
+        .prop_map(|((hours, iterations), limit, state, mail, method)| Action {
             delay: Duration::new(0, 0, hours * 3600),
             iterations,
+            limit,
             state,
             mail,
             method,
