@@ -18,7 +18,7 @@ use super::output::SharedOutput;
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::functions::TaskInput;
+use crate::functions::{Function, TaskInput};
 use crate::json::Json;
 use crate::lock::{StartNote, WorkerLock, folder_prefix};
 use crate::model::issue::{Issue, Subject};
@@ -60,7 +60,9 @@ pub(super) struct Execution {
     pub(super) cause: Option<Cause>,
     /// Why the database does not take what it says, if it does not: then it has failed.
     pub(super) refused: Option<String>,
-    /// Tells a function that it should return.
+    /// What does it, if that is a function of this program.
+    pub(super) function: Option<Function>,
+    /// Tells the function that it should return.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) note: StartNote,
     retries: u32,
@@ -162,6 +164,7 @@ impl Execution {
             limit: None,
             cause: None,
             refused: None,
+            function: None,
             stop: Arc::default(),
             note: lock.start_note(task.id, task.attempt),
             retries: task.retries.unwrap_or(method_retries),
@@ -171,7 +174,7 @@ impl Execution {
         }
     }
 
-    /// Reads the document and lays out the file.
+    /// Reads what its handler needs: the time limit, the function, the document, the file.
     pub(super) fn prepare(
         &mut self,
         ctx: &Context<'_>,
@@ -179,6 +182,7 @@ impl Execution {
         method: &Method,
     ) -> Result<()> {
         self.limit = time_limit(ctx, method, &self.task)?;
+        self.function = ctx.functions.get(&method.name).filter(|_| method.native);
         if let Some(document) = self.task.document {
             self.document = ctx.store.document_for_handler(document)?;
         }

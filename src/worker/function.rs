@@ -1,62 +1,76 @@
-//! A handler that is a function of this program, called on a thread of its own for each task.
+//! Methods that are functions of this program. A thread calls one after another until none waits: that a task is over
+//! needs no answer of the worker's before the next one begins.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::execution::{End, Execution};
-use super::handler::Obstacle;
-use super::mask::Mask;
-use super::output::SharedOutput;
-use crate::functions::{Function, Task, TaskInput};
+use super::handler::{Obstacle, Reporter, What};
+use crate::functions::{Function, Task};
 use crate::json::Json;
-use crate::lock::StartNote;
 use crate::model::message::Message;
 use crate::model::task::Status;
 
-pub(super) struct Call {
-    function: Function,
-    note: StartNote,
-    input: TaskInput,
-    output: SharedOutput,
-    mask: Mask,
-}
+/// The tasks that wait for a thread to call their functions, shared by all such threads of a worker.
+#[derive(Clone, Default)]
+pub(super) struct Calls(Arc<Mutex<VecDeque<Execution>>>);
 
-impl Call {
-    pub(super) fn new(execution: &Execution, function: Function) -> Self {
-        Self {
-            function,
-            note: execution.note.clone(),
-            input: execution.function_input(),
-            output: execution.output.clone(),
-            mask: execution.mask.clone(),
-        }
+impl Calls {
+    pub(super) fn lock(&self) -> MutexGuard<'_, VecDeque<Execution>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn run(mut self) -> Result<End, Obstacle> {
-        self.note.write(None).map_err(|e| Obstacle::noting(&e))?;
-        let (output, mask) = (self.output.clone(), self.mask.clone());
-        let say = Box::new(move |message| output.lock().add(mask.message(message)));
-        let mut task = Task {
-            input: self.input,
-            say,
-        };
-        Ok(
-            match catch_unwind(AssertUnwindSafe(|| (self.function)(&mut task))) {
-                Ok(Ok(value)) => {
-                    if !value.is_null() {
-                        let result = Message::Result(Json::from(&value));
-                        self.output.lock().add(self.mask.message(result));
-                    }
-                    End::completed()
-                }
-                Ok(Err(error)) => End::failed(error),
-                Err(panic) => End {
-                    status: Status::Interrupted,
-                    exit_code: None,
-                    reason: Some(format!("its function panicked: {}", message_of(&*panic))),
-                },
-            },
-        )
+    /// Calls what waits, until nothing does or a function was asked to stop: by then it may have been given up, and its
+    /// slot be another's.
+    pub(super) fn run(&self, reporter: &Reporter) -> Result<End, Obstacle> {
+        loop {
+            let next = self.lock().pop_front();
+            let Some(mut execution) = next else { break };
+            let Some(function) = execution.function.take() else {
+                continue;
+            };
+            if let Err(error) = execution.note.write(None) {
+                let task = execution.task.id;
+                reporter.send(What::Begun(execution));
+                reporter.send(What::NotBegun(vec![task], Obstacle::noting(&error)));
+                break;
+            }
+            let (id, stop) = (execution.task.id, Arc::clone(&execution.stop));
+            let (input, mask) = (execution.function_input(), execution.mask.clone());
+            let output = execution.output.clone();
+            reporter.send(What::Begun(execution));
+            let log = move |message| output.lock().add(mask.message(message));
+            let mut task = Task {
+                input,
+                send: Box::new(log),
+            };
+            reporter.send(What::Over(id, call(&function, &mut task)));
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        // It holds nothing that could end with it.
+        Ok(End::completed())
+    }
+}
+
+fn call(function: &Function, task: &mut Task) -> End {
+    match catch_unwind(AssertUnwindSafe(|| function(task))) {
+        Ok(Ok(value)) => {
+            if !value.is_null() {
+                (task.send)(Message::Result(Json::from(&value)));
+            }
+            End::completed()
+        }
+        Ok(Err(error)) => End::failed(error),
+        Err(panic) => End {
+            status: Status::Interrupted,
+            exit_code: None,
+            reason: Some(format!("its function panicked: {}", message_of(&*panic))),
+        },
     }
 }
 

@@ -13,13 +13,12 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::execution::{Cause, End, Execution, Moment};
-use super::function::Call;
+use super::function::Calls;
 use super::process::{ProcessGroup, TaskProcess, cannot_start};
 use super::resident::{Delivery, Inbox, Resident};
 use super::starter::Program;
 use crate::clock::Clock;
 use crate::error::{Error, is_shortage};
-use crate::functions::Function;
 use crate::model::method::Method;
 use crate::model::task::Severity;
 
@@ -32,11 +31,11 @@ pub(super) struct Handler {
     pub(super) number: u64,
     /// What it is at, and then what it was given to do after that.
     pub(super) held: VecDeque<Execution>,
-    /// `None` for a function, which nobody can signal.
+    /// `None` for a thread that calls functions, which nobody can signal.
     group: Option<Arc<ProcessGroup>>,
     /// What a resident handler is given its tasks by, and its method.
     resident: Option<(Arc<Inbox>, String)>,
-    /// How many tasks it can hold.
+    /// How many tasks a resident handler can hold.
     capacity: usize,
     /// Since when the first that it holds is the first.
     head_since: Duration,
@@ -55,7 +54,7 @@ impl Handler {
             held: VecDeque::new(),
             group: group.cloned(),
             resident: None,
-            capacity: 1,
+            capacity: 0,
             head_since: Duration::ZERO,
             kill_at: None,
             is_closed: false,
@@ -77,15 +76,10 @@ impl Handler {
         Ok(handler)
     }
 
-    /// Calls a function for this one task, which it is to hold then.
-    pub(super) fn start_function(
-        execution: &Execution,
-        function: Function,
-        reporter: Reporter,
-    ) -> Result<Self, Obstacle> {
+    /// Starts a thread that calls what waits in `calls`.
+    pub(super) fn start_function(calls: Calls, reporter: Reporter) -> Result<Self, Obstacle> {
         let handler = Self::new(&reporter, None);
-        let call = Call::new(execution, function);
-        start_thread(None, reporter, move |_| call.run())?;
+        start_thread(None, reporter, move |reporter| calls.run(reporter))?;
         Ok(handler)
     }
 
@@ -118,11 +112,12 @@ impl Handler {
         self.group.is_some()
     }
 
+    /// Whether it holds a task. A thread that calls functions takes its next one by itself, and ends when there is none.
     pub(super) fn is_busy(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.is_empty() || !self.is_process()
     }
 
-    /// How many more tasks it takes.
+    /// How many more tasks a resident handler takes.
     pub(super) fn room(&self) -> usize {
         if self.is_closed || self.kill_at.is_some() {
             return 0;
@@ -132,7 +127,7 @@ impl Handler {
 
     /// Whether it is at work and could be given as much again.
     pub(super) fn runs_low(&self) -> bool {
-        self.is_busy() && self.room() * 2 >= self.capacity
+        self.capacity > 0 && self.is_busy() && self.room() * 2 >= self.capacity
     }
 
     /// Gives a resident handler another task, which it is to hold then.
@@ -154,6 +149,10 @@ impl Handler {
     pub(super) fn take(&mut self, task: i64, elapsed: Duration) -> Option<Execution> {
         let place = self.held.iter().position(|held| held.task.id == task)?;
         let mut execution = self.held.remove(place)?;
+        if !self.is_process() {
+            // It has returned, and the next call has all the time again.
+            self.kill_at = None;
+        }
         if place == 0 {
             execution.started = execution.started.max(self.head_since);
             self.head_since = elapsed;
@@ -237,13 +236,15 @@ pub(super) struct Event {
 }
 
 pub(super) enum What {
+    /// A thread has begun to call a function.
+    Begun(Execution),
     /// The handler is done with this task.
     Over(i64, End),
     /// These tasks were not begun, and never will be by this handler.
     NotBegun(Vec<i64>, Obstacle),
     /// A resident handler has closed its output, and cannot say any more what it is done with.
     OutputClosed,
-    /// The process has ended, or the function has returned, and with it what it was at; or it could not be started.
+    /// The process has ended, and with it what it was at, or a thread that calls functions; or it could not be started.
     Exited(Result<End, Obstacle>),
 }
 

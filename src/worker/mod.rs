@@ -28,7 +28,7 @@ use commit::{Changes, Committed, Ledger, Recorded};
 use execution::{Cause, End, Execution, Failure, Finished, Moment};
 use handler::{Event, Handler, Obstacle, STOP_TIMEOUT, What};
 use queue::Queue;
-use starter::{Starter, serving};
+use starter::{Place, Starter, place};
 
 use crate::context::Context;
 use crate::error::Result;
@@ -103,7 +103,10 @@ impl<'a> Worker<'a> {
 
     /// Whether tasks are under way, or their ends not in the database yet.
     pub(crate) fn is_at_work(&self) -> bool {
-        self.busy() > 0 || !self.finished.is_empty() || !self.queue.is_empty()
+        self.busy() > 0
+            || !self.finished.is_empty()
+            || !self.queue.is_empty()
+            || self.unstarted() > 0
     }
 
     /// Waits for all tasks that are under way, ends resident handlers, and signs off.
@@ -154,6 +157,11 @@ impl<'a> Worker<'a> {
         busy.count()
     }
 
+    /// How many claimed tasks wait to be started.
+    fn unstarted(&self) -> usize {
+        self.queue.tasks.len() + self.starter.calls.lock().len()
+    }
+
     /// How many more tasks the handlers that are at work take.
     fn room(&self) -> usize {
         let busy = self.handlers.iter().filter(|handler| handler.is_busy());
@@ -173,9 +181,9 @@ impl<'a> Worker<'a> {
         let has_place = self.busy() < self.ledger.slots
             || self.ledger.lock.is_none()
             || self.handlers.iter().any(Handler::runs_low);
-        let is_hungry = has_place && self.queue.tasks.is_empty() && !self.is_stopping();
+        let is_hungry = has_place && self.unstarted() == 0 && !self.is_stopping();
         // Early enough that the handlers have something to do meanwhile.
-        let runs_low = self.queue.may_be_more && self.queue.runs_low();
+        let runs_low = self.queue.may_be_more && self.queue.runs_low(self.unstarted());
         let has_ends = !self.finished.is_empty();
         (is_hungry && (has_ends || self.queue.may_be_more))
             || (has_ends && (runs_low || since >= GATHER_TIME))
@@ -187,7 +195,7 @@ impl<'a> Worker<'a> {
     }
 
     fn has_to_release(&self) -> bool {
-        !self.queue.released.is_empty() || (self.is_stale() && !self.queue.tasks.is_empty())
+        !self.queue.released.is_empty() || (self.is_stale() && self.unstarted() > 0)
     }
 
     /// Whether what is claimed and not started goes back.
@@ -200,6 +208,7 @@ impl<'a> Worker<'a> {
     fn commit(&mut self, summary: &mut Summary) -> Result<()> {
         let gives_back = self.is_stale() && self.has_to_release();
         if gives_back {
+            self.retract_calls();
             self.queue.release_all();
             // Else the same would be claimed at once: another turn may find more for it.
             self.queue.may_be_more = false;
@@ -212,7 +221,7 @@ impl<'a> Worker<'a> {
             said: &said,
             released: &self.queue.released,
             busy: self.busy(),
-            queued: self.queue.tasks.len(),
+            queued: self.unstarted(),
             room: may_claim.then(|| self.room()),
         };
         match self.ledger.commit(&changes) {
@@ -264,31 +273,53 @@ impl<'a> Worker<'a> {
 
     /// Starts what is claimed, as far as there are slots. What finds none keeps its turn.
     fn start_claimed(&mut self, summary: &mut Summary) {
+        if self.busy() < self.ledger.slots {
+            // The thread that would have come to them has ended.
+            self.retract_calls();
+        }
         let methods = self.starter.methods();
         let mut next = 0;
         while !self.is_stopping() && next < self.queue.tasks.len() {
             let is_free = self.busy() < self.ledger.slots;
-            if !is_free && self.room() == 0 {
-                break;
-            }
             let method = methods.get(&self.queue.tasks[next].method).ok();
-            let serving = method.and_then(|method| serving(method, &self.handlers, is_free));
-            if !is_free && serving.is_none() {
+            let place = match method {
+                Some(method) => place(method, &self.handlers, is_free),
+                None => Some(Place::New).filter(|_| is_free),
+            };
+            let Some(place) = place.filter(|place| *place != Place::Call || next == 0) else {
+                if self.room() == 0 {
+                    break;
+                }
                 next += 1;
                 continue;
-            }
+            };
             let task = self.queue.tasks.remove(next).expect("it was looked at");
             if method.is_some_and(|method| self.queue.suspend(&task, &method.name)) {
                 continue;
             }
             let lock = self.ledger.lock.as_mut();
             let lock = lock.expect("who has claimed is registered");
-            let started = self.starter.start(task, &mut self.handlers, serving, lock);
+            let started = self.starter.start(task, &mut self.handlers, place, lock);
             if let Err(failed) = started {
                 let (execution, obstacle) = *failed;
                 self.not_begun(execution, obstacle, summary);
             }
         }
+    }
+
+    /// Takes back the functions that no thread has begun to call.
+    fn retract_calls(&mut self) {
+        let waiting = std::mem::take(&mut *self.starter.calls.lock());
+        for execution in waiting.into_iter().rev() {
+            self.put_back(execution);
+        }
+    }
+
+    /// The task of an execution that was not begun is the next to be started.
+    fn put_back(&mut self, execution: Execution) {
+        let lock = self.ledger.lock.as_mut();
+        let lock = lock.expect("who has claimed is registered");
+        self.queue.tasks.push_front(execution.unbegun(lock));
     }
 
     /// Its task waits for another handler, if this is no reason to fail.
@@ -308,9 +339,7 @@ impl<'a> Worker<'a> {
                 return;
             }
         }
-        let lock = self.ledger.lock.as_mut();
-        let lock = lock.expect("who has claimed is registered");
-        self.queue.tasks.push_front(execution.unbegun(lock));
+        self.put_back(execution);
     }
 
     /// Waits for something to happen to a handler, and takes in all that has.
@@ -337,6 +366,10 @@ impl<'a> Worker<'a> {
         let Some(index) = found else { return };
         let (handler, at) = (&mut self.handlers[index], event.at);
         match event.what {
+            What::Begun(mut execution) => {
+                execution.started = at.elapsed;
+                handler.hold(execution);
+            }
             What::Over(task, end) => {
                 handler.done += 1;
                 let execution = handler.take(task, at.elapsed);
@@ -403,6 +436,7 @@ impl<'a> Worker<'a> {
         }
         self.stops_checked_at = elapsed;
         for (task, stop) in self.ledger.stop_requests()? {
+            self.retract_calls();
             self.queue.release(task);
             let holds =
                 |handler: &&mut Handler| handler.held.iter().any(|held| held.task.id == task);
@@ -428,6 +462,7 @@ impl<'a> Worker<'a> {
 /// When the database has failed, nothing that the handlers do from here on could be noted.
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
+        self.starter.calls.lock().clear();
         self.handlers.iter().for_each(Handler::kill);
     }
 }

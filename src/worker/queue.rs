@@ -36,9 +36,9 @@ impl Queue {
         self.suspended.len() >= MAX_SUSPENDED
     }
 
-    /// Whether at most half is left of what was claimed last.
-    pub(super) fn runs_low(&self) -> bool {
-        self.tasks.len() * 2 <= self.claimed
+    /// Whether at most half of what was claimed last is `left`.
+    pub(super) fn runs_low(&self, left: usize) -> bool {
+        left * 2 <= self.claimed
     }
 
     pub(super) fn add(&mut self, claims: Vec<ClaimedTask>, elapsed: Duration) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::execution::Execution;
+use super::function::Calls;
 use super::handler::{Event, Handler, Obstacle, Reporter};
 use super::output::Watch;
 use rustix::fs::{Access, access};
@@ -40,6 +41,7 @@ pub(super) struct Starter<'a> {
     ctx: Context<'a>,
     launcher: Launcher,
     methods: Arc<Methods>,
+    pub(super) calls: Calls,
     watch: Option<Watch>,
     events: Sender<Event>,
     /// The number of the last handler.
@@ -52,6 +54,7 @@ impl<'a> Starter<'a> {
             ctx,
             launcher: Launcher::new(ctx.store, watch.is_some()),
             methods: Arc::default(),
+            calls: Calls::default(),
             watch,
             events,
             last_number: 0,
@@ -68,12 +71,12 @@ impl<'a> Starter<'a> {
         Arc::clone(&self.methods)
     }
 
-    /// Starts a task, by the resident handler at `serving` or else by a new one.
+    /// Starts a task at its place. What cannot be started comes back with the reason.
     pub(super) fn start(
         &mut self,
         task: ClaimedTask,
         handlers: &mut Vec<Handler>,
-        serving: Option<usize>,
+        place: Place,
         lock: &mut WorkerLock,
     ) -> Result<(), Box<(Execution, Obstacle)>> {
         let methods = self.methods();
@@ -83,12 +86,12 @@ impl<'a> Starter<'a> {
         let begun = method.map_err(Obstacle::from).and_then(|method| {
             execution.prepare(&self.ctx, lock.id, method)?;
             execution.output.lock().watch.clone_from(&self.watch);
-            let index = match serving {
-                Some(index) => index,
-                None => {
-                    handlers.push(self.start_handler(method, &execution, lock)?);
-                    handlers.len() - 1
-                }
+            if place == Place::New {
+                handlers.push(self.start_handler(method, &execution, lock)?);
+            }
+            let index = match place {
+                Place::Resident(index) => index,
+                _ => handlers.len() - 1,
             };
             if method.resident {
                 let line = execution.input_line(self.ctx.clock.now());
@@ -97,12 +100,12 @@ impl<'a> Starter<'a> {
             Ok(index)
         });
         match begun {
-            Ok(index) => {
-                handlers[index].hold(execution);
-                Ok(())
-            }
-            Err(obstacle) => Err(Box::new((execution, obstacle))),
+            // Whichever thread takes it holds it then.
+            Ok(_) if execution.function.is_some() => self.calls.lock().push_back(execution),
+            Ok(index) => handlers[index].hold(execution),
+            Err(obstacle) => return Err(Box::new((execution, obstacle))),
         }
+        Ok(())
     }
 
     fn start_handler(
@@ -117,9 +120,8 @@ impl<'a> Starter<'a> {
             clock: *self.ctx.clock,
             events: self.events.clone(),
         };
-        let function = self.ctx.functions.get(&method.name);
-        if let Some(function) = function.filter(|_| method.native) {
-            return Handler::start_function(execution, function, reporter);
+        if execution.function.is_some() {
+            return Handler::start_function(self.calls.clone(), reporter);
         }
         let mut variables: Vec<(&str, OsString)> = vec![(WORKER_ENV, lock.mark().into())];
         if method.resident {
@@ -133,9 +135,20 @@ impl<'a> Starter<'a> {
     }
 }
 
-/// The resident handler that takes a task of this method: one that is at work is doubled, while slots are free, before it
-/// is given more.
-pub(super) fn serving(method: &Method, handlers: &[Handler], is_free: bool) -> Option<usize> {
+/// Where a task is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a slot that is free.
+    New,
+    /// By the resident handler at this index.
+    Resident(usize),
+    /// By a thread that calls functions, when it is done with those before.
+    Call,
+}
+
+/// The place for the next task, if there is one now. A resident handler that is at work is doubled, while slots are free,
+/// before it is given more.
+pub(super) fn place(method: &Method, handlers: &[Handler], is_free: bool) -> Option<Place> {
     let serves = |handler: &Handler| {
         handler.resident_method() == Some(&method.name)
             && handler.room() > 0
@@ -146,7 +159,12 @@ pub(super) fn serving(method: &Method, handlers: &[Handler], is_free: bool) -> O
         .enumerate()
         .filter(|(_, handler)| serves(handler));
     let least_busy = serving.min_by_key(|(_, handler)| handler.held.len());
-    least_busy.map(|(index, _)| index)
+    let calls = || method.native && handlers.iter().any(|handler| !handler.is_process());
+    match least_busy {
+        Some((index, _)) => Some(Place::Resident(index)),
+        None if is_free => Some(Place::New),
+        None => calls().then_some(Place::Call),
+    }
 }
 
 /// What the handlers of a run have in common.
