@@ -1,19 +1,22 @@
 //! `runner timer attach`, `detach` and `next`: what hangs on documents.
 
 use super::output::{confirm, or_dash};
-use super::{Invocation, Session, firing::Filter};
+use super::{Invocation, Session, firing::Filter, values};
 use crate::error::{Error, Result};
 use crate::firing::attach::{attach, detach, detach_by_title};
 use crate::firing::reschedule::reschedule_all;
 use crate::model::attachment::{AttachmentRow, AttachmentView};
-use crate::model::document::DocumentRef;
-use crate::time::Zone;
+use crate::model::document::{DocumentFilter, DocumentRef};
+use crate::time::{Timestamp, Zone};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Attach {
     name: String,
     /// The document's id or key
-    doc: String,
+    #[arg(required_unless_present = "family")]
+    doc: Option<String>,
+    #[command(flatten)]
+    many: Many,
     /// Count from this date, whatever the document's attributes say
     #[arg(long, value_name = "TIME")]
     reference: Option<String>,
@@ -23,6 +26,28 @@ pub(super) struct Attach {
     /// If it is attached already, start it over
     #[arg(long)]
     reset: bool,
+}
+
+/// The documents that a timer is attached to, where they are many.
+#[derive(Debug, clap::Args)]
+struct Many {
+    /// All documents of this family that it is not attached to; prints the attachments' ids
+    #[arg(long, value_name = "F", conflicts_with = "doc")]
+    family: Option<String>,
+    /// Of them those in this state
+    #[arg(long, value_name = "S", requires = "family", conflicts_with = "doc")]
+    state: Option<String>,
+    /// Of them those with this attribute: key=text, whatever its type, or key:=json
+    #[arg(
+        short,
+        value_name = "KEY=VALUE",
+        requires = "family",
+        conflicts_with = "doc"
+    )]
+    attribute: Vec<String>,
+    /// Do not ask
+    #[arg(long, requires = "family", conflicts_with = "doc")]
+    yes: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,16 +76,56 @@ impl Attach {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         let session = invocation.open()?;
         let fixed_reference = session.time("--reference", self.reference.as_deref())?;
+        let Some(doc) = self.doc.clone() else {
+            return self.attach_many(invocation, &session, fixed_reference);
+        };
         let id = session.store.transact(|store| {
             let new = AttachmentRow {
                 timer: store.timer_id(&self.name)?,
-                document: store.document_id(&DocumentRef::Key(self.doc))?,
+                document: store.document_id(&DocumentRef::Key(doc))?,
                 origin: self.origin.as_deref(),
                 fixed_reference,
             };
             attach(store, &new, self.reset, session.when())
         })?;
         invocation.id(id)
+    }
+
+    /// Attaches it to all of the documents, or to none.
+    fn attach_many(
+        self,
+        invocation: &Invocation,
+        session: &Session<'_>,
+        fixed_reference: Option<Timestamp>,
+    ) -> Result<()> {
+        let timer = session.store.timer_id(&self.name)?;
+        let wanted = DocumentFilter {
+            family: self.many.family,
+            state: self.many.state,
+            attributes: values::attributes("-a", &self.many.attribute, session.when())?,
+            without_timer: (!self.reset).then_some(timer),
+            ..DocumentFilter::default()
+        };
+        let found = session.store.documents(&wanted)?.len();
+        let question = format!("attach '{}' to {found} documents?", self.name);
+        if found > 0 && !self.many.yes && !confirm(&question) {
+            return Ok(());
+        }
+        let ids = session.store.transact(|store| {
+            let documents = store.documents(&wanted)?.into_iter();
+            let attached = documents.map(|document| {
+                let new = AttachmentRow {
+                    timer,
+                    document: document.id,
+                    origin: self.origin.as_deref(),
+                    fixed_reference,
+                };
+                attach(store, &new, self.reset, session.when())
+            });
+            attached.collect::<Result<Vec<_>>>()
+        })?;
+        invocation.ids(&ids)?;
+        invocation.suggest(&format!("{} attached", ids.len()), "timer next")
     }
 }
 

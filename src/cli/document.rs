@@ -276,6 +276,7 @@ impl List {
             title: self.title,
             attributes: values::attributes("-a", &self.attribute, session.when())?,
             limit: self.limit,
+            without_timer: None,
         })?;
         if invocation.out.json {
             let shown = documents.into_iter();

@@ -88,6 +88,8 @@ pub(crate) struct DocumentFilter {
     pub title: Option<String>,
     /// Those with all of these attributes.
     pub attributes: Vec<(String, AttributeValue)>,
+    /// Those that the timer of this id is not attached to.
+    pub without_timer: Option<i64>,
     /// So many at most.
     pub limit: Option<u32>,
 }

@@ -82,7 +82,11 @@ impl Store<'_> {
         let wanted = Filter::default()
             .and("family = ?", filter.family.as_deref())
             .and("state = ?", filter.state.as_deref())
-            .and("has_text(title, ?)", filter.title.as_deref());
+            .and("has_text(title, ?)", filter.title.as_deref())
+            .and(
+                "NOT EXISTS (SELECT 1 FROM attachment WHERE timer_id = ? AND document_id = document.id)",
+                filter.without_timer,
+            );
         let conditions = wanted.conditions;
         let sql = format!("SELECT * FROM document WHERE 1{conditions} ORDER BY id");
         let mut statement = self.sql(&sql)?;

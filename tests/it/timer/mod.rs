@@ -1,5 +1,7 @@
 //! Timers on documents: dates, levels, definitions.
 
+mod attach_many;
+mod forecast;
 mod levels;
 mod limits;
 mod mail;
