@@ -1,61 +1,290 @@
-//! What a tick would do now, said and not done (`docs/timers.md`, "Rehearsal").
+//! What is to come, played on a copy in memory (`docs/timers.md`, "Rehearsal").
+//!
+//! Levels are fired by the code that ticks fire them by. Mails are filled and taken for sent, tasks are taken for
+//! completed, and no file, socket or process is touched.
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::Result;
 use crate::firing::fire::{Turn, fire_due};
-use crate::model::document::HistoryEntry;
+use crate::functions::Functions;
+use crate::mail::outbox;
+use crate::model::method::Methods;
+use crate::model::settings::Settings;
+use crate::model::story::{Kind, StoryEntry};
 use crate::model::summary::Summary;
-use crate::retention::{Dropped, prune};
+use crate::model::task::Status;
+use crate::retention::count_old;
+use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::store::mail::{BEFORE_ALL, Retry};
 use crate::store::retention::Kept;
+use crate::store::task_claim::{Attempt, ClaimedTask, TaskEnd};
+use crate::time::Timestamp;
 
-/// Says what a tick would do, a sentence each, and changes nothing. What follows from the outcome of tasks is not known:
-/// they are named, and not run.
-pub(crate) fn rehearse(ctx: Context<'_>, summary: &mut Summary) -> Result<Vec<String>> {
-    ctx.store.rehearse(|store| {
-        let before = store.last_history()?;
-        fire_due(ctx, Turn::First, summary)?;
-        let happened = store.history_after(before)?;
-        let happened = happened
-            .iter()
-            .map(|(document, entry)| of_history(*document, entry));
-        let ready = of_ready(store, ctx)?;
-        let dropped = prune(ctx)?;
-        Ok(happened.chain(ready).chain(of_dropped(&dropped)).collect())
-    })
+/// How much is told at most.
+const MAX_ENTRIES: usize = 100_000;
+
+/// Who does in a rehearsal what workers do.
+const WORKER: i64 = 0;
+
+/// How many tasks are completed in one go.
+const BATCH: usize = 1000;
+
+/// What is to come.
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) entries: Vec<StoryEntry>,
+    /// What the ticks would have done, and what would have gone wrong.
+    pub(crate) summary: Summary,
+    /// When it stopped, if that was for being too long.
+    pub(crate) stopped_at: Option<Timestamp>,
 }
 
-fn of_history(document: i64, entry: &HistoryEntry) -> String {
-    let timer = entry.timer.as_ref().map(|name| format!(", timer {name}"));
-    let level = entry.timer_level.map(|level| format!(", level {level}"));
-    let (timer, level) = (timer.unwrap_or_default(), level.unwrap_or_default());
-    format!("document {document}{timer}{level}: {}", entry.message)
+/// Plays all ticks from one time to another. The time that it has come to is shown now and then, with the number of
+/// entries.
+pub(crate) fn rehearse(
+    ctx: Context<'_>,
+    from: Timestamp,
+    until: Timestamp,
+    mut show: impl FnMut(Timestamp, usize),
+) -> Result<Story> {
+    let copy = ctx.store.copy_in_memory()?;
+    let mut rehearsal = Rehearsal {
+        store: &copy,
+        settings: ctx.settings,
+        functions: ctx.functions,
+        methods: ctx.methods()?,
+        last_history: 0,
+        story: Story {
+            entries: Vec::new(),
+            summary: Summary::default(),
+            stopped_at: None,
+        },
+    };
+    let mut now = from;
+    rehearsal.tick(now)?;
+    rehearsal.tell_pruning(ctx, now)?;
+    while rehearsal.story.entries.len() <= MAX_ENTRIES {
+        show(now, rehearsal.story.entries.len());
+        match rehearsal.next_due(now)? {
+            Some(due) if due <= until => now = whole_minute(due),
+            _ => return Ok(rehearsal.story),
+        }
+        rehearsal.tick(now)?;
+    }
+    rehearsal.story.entries.truncate(MAX_ENTRIES);
+    rehearsal.story.stopped_at = Some(now);
+    Ok(rehearsal.story)
 }
 
-fn of_ready(store: &Store, ctx: Context<'_>) -> Result<Vec<String>> {
-    let (mails, tasks) = (
-        store.ready_mails(ctx.clock.now())?,
-        store.ready_tasks(ctx.clock.now())?,
-    );
-    let send = mails
-        .iter()
-        .map(|mail| format!("send mail {} to {}", mail.id, mail.recipients()));
-    let run = tasks
-        .iter()
-        .map(|(task, method)| format!("run task {task} ({method})"));
-    Ok(send.chain(run).collect())
+/// When cron starts the tick that finds what is due.
+fn whole_minute(due: Timestamp) -> Timestamp {
+    let seconds = due.unix().rem_euclid(60);
+    let rest = if seconds == 0 { 0 } else { 60 - seconds };
+    due.plus_seconds(rest).unwrap_or(due)
 }
 
-fn of_dropped(dropped: &Dropped) -> Vec<String> {
-    let some = dropped.iter().filter(|(_, count)| *count > 0);
-    some.map(|(kept, count)| {
-        let what = match kept {
-            Kept::Tasks => "tasks that ended longer ago than keep.tasks",
-            Kept::History => "entries of the history that are older than keep.history",
-            Kept::Firings => "records of firings that are older than keep.history",
-            Kept::Mails => "mails that are older than keep.history",
+/// A copy of the database, and what was played on it.
+struct Rehearsal<'a> {
+    store: &'a Store<'a>,
+    settings: &'a Settings,
+    functions: &'a Functions,
+    methods: Methods,
+    /// The last entry of the history that was told.
+    last_history: i64,
+    story: Story,
+}
+
+impl Rehearsal<'_> {
+    fn tick(&mut self, now: Timestamp) -> Result<()> {
+        let (clock, shutdown) = (Clock::fixed(now), Shutdown::default());
+        let ctx = Context {
+            store: self.store,
+            clock: &clock,
+            settings: self.settings,
+            functions: self.functions,
+            shutdown: &shutdown,
         };
-        format!("drop {count} {what}")
-    })
-    .collect()
+        self.store.begin_run();
+        let mut turn = Turn::First;
+        loop {
+            let before = self.story.summary.progress();
+            fire_due(ctx, turn, &mut self.story.summary)?;
+            self.tell_history(now)?;
+            self.send_mails(now)?;
+            self.complete_tasks(now)?;
+            if self.story.summary.progress() == before {
+                return Ok(());
+            }
+            turn = Turn::Later;
+        }
+    }
+
+    /// When something is due after this, or past its limit.
+    fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let due = self.store.next_due(Some(now))?;
+        Ok(due.into_iter().chain(self.next_skip(now)?).min())
+    }
+
+    /// When a level that has failed is to be skipped.
+    fn next_skip(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let (zone, hour_limit) = (self.settings.zone()?, self.settings.hour_limit()?);
+        let mut ends = Vec::new();
+        for level in self.store.overdue_levels(now)? {
+            // What cannot be read as a timer is never done, and never skipped.
+            if let Ok(timer) = self.store.timer(level.timer)
+                && let Some((_, action)) = timer.level(level.level)
+                && let Some(limit) = action.limit(hour_limit)
+            {
+                ends.extend(zone.add(level.due_at, &limit));
+            }
+        }
+        Ok(ends.into_iter().filter(|end| *end > now).min())
+    }
+
+    fn tell_history(&mut self, now: Timestamp) -> Result<()> {
+        for told in self.store.history_after(self.last_history)? {
+            self.last_history = told.id;
+            let Some(kind) = Kind::of_history(&told.entry) else {
+                continue;
+            };
+            let text = told.entry.message;
+            let entry = StoryEntry {
+                document: Some(told.document),
+                title: told.title,
+                timer: told.entry.timer,
+                level: told.entry.timer_level,
+                ..StoryEntry::new(kind, now, now, text)
+            };
+            self.tell(entry)?;
+        }
+        Ok(())
+    }
+
+    fn send_mails(&mut self, now: Timestamp) -> Result<()> {
+        let mut last = BEFORE_ALL;
+        while let Some(claim) = self.store.claim_next_mail(last, WORKER, now)? {
+            let email = claim.email;
+            last = email.id;
+            let subject = &email.content.subject;
+            let what = format!("{} to {}: {subject}", email.name(), email.recipients());
+            let (kind, text) = match outbox::check(&email) {
+                Ok(()) => {
+                    self.store.finish_mail(email.id, WORKER, None, now)?;
+                    self.story.summary.mails_sent += 1;
+                    (Kind::Mail, what)
+                }
+                Err(reason) => {
+                    self.store
+                        .put_back_mail(email.id, WORKER, &reason, Retry::Never)?;
+                    self.story.summary.mails_failed += 1;
+                    (Kind::Error, format!("{what}: {reason}"))
+                }
+            };
+            self.tell(StoryEntry {
+                document: email.document,
+                title: self.title_of(email.document)?,
+                timer: email.timer,
+                level: email.timer_level,
+                mail: email.template,
+                ..StoryEntry::new(kind, now, now, text)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn complete_tasks(&mut self, now: Timestamp) -> Result<()> {
+        loop {
+            self.store.undefer_tasks(now)?;
+            let claimed = self
+                .store
+                .transact(|store| store.claim_tasks(WORKER, BATCH, now))?;
+            if claimed.is_empty() {
+                return Ok(());
+            }
+            for task in claimed {
+                self.complete(task, now)?;
+            }
+        }
+    }
+
+    fn complete(&mut self, task: ClaimedTask, now: Timestamp) -> Result<()> {
+        let level = match task.attachment {
+            Some(attachment) => self.store.attachment_view(attachment)?,
+            None => None,
+        };
+        let (status, kind, text) = match self.methods.get(&task.method) {
+            Ok(_) => {
+                self.story.summary.tasks.completed += 1;
+                let text = format!("method {} runs as task {}", task.method, task.id);
+                (Status::Completed, Kind::Task, text)
+            }
+            Err(error) => {
+                self.story.summary.tasks.failed += 1;
+                (
+                    Status::Failed,
+                    Kind::Error,
+                    format!("task {}: {error}", task.id),
+                )
+            }
+        };
+        let attempt = Attempt {
+            task: task.id,
+            number: task.attempt,
+            worker: WORKER,
+        };
+        let end = TaskEnd::new(status, task.attachment, now);
+        self.store.transact(|store| {
+            store.finish_task(attempt, &end)?;
+            if status == Status::Completed {
+                store.unblock_followers(task.id)?;
+            }
+            Ok(())
+        })?;
+        self.tell(StoryEntry {
+            document: task.document,
+            title: self.title_of(task.document)?,
+            timer: level.as_ref().map(|level| level.timer.clone()),
+            level: level.as_ref().map(|level| level.level),
+            task: Some(task.id),
+            ..StoryEntry::new(kind, task.due_at, now, text)
+        })
+    }
+
+    /// Adds an entry, with the date at which its level was due, if it is about one.
+    fn tell(&mut self, mut entry: StoryEntry) -> Result<()> {
+        if let (Some(document), Some(timer), Some(level)) =
+            (entry.document, &entry.timer, entry.level)
+            && let Some(due) = self.store.due_at_of_level(document, timer, level)?
+        {
+            entry.at = due;
+        }
+        self.story.entries.push(entry);
+        Ok(())
+    }
+
+    fn title_of(&self, document: Option<i64>) -> Result<Option<String>> {
+        match document {
+            Some(document) => self.store.title(document),
+            None => Ok(None),
+        }
+    }
+
+    /// What the first of the ticks would drop from the database itself.
+    fn tell_pruning(&mut self, ctx: Context<'_>, now: Timestamp) -> Result<()> {
+        for (kept, count) in count_old(ctx)? {
+            let what = match kept {
+                Kept::Tasks => "tasks that ended longer ago than keep.tasks",
+                Kept::History => "entries of the history that are older than keep.history",
+                Kept::Firings => "records of firings that are older than keep.history",
+                Kept::Mails => "mails that are older than keep.history",
+            };
+            if count > 0 {
+                let text = format!("drop {count} {what}");
+                self.tell(StoryEntry::new(Kind::Prune, now, now, text))?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -6,35 +6,32 @@ use crate::model::settings::{KEEP_HISTORY, KEEP_TASKS};
 use crate::store::retention::Kept;
 use crate::time::Timestamp;
 
-/// What was dropped: the kind and how many.
-pub(crate) type Dropped = Vec<(Kept, usize)>;
-
 /// Drops what is old, some in each transaction, for as long as nobody asks the run to end.
-pub(crate) fn prune(ctx: Context<'_>) -> Result<Dropped> {
-    let zone = ctx.settings.zone()?;
-    let mut dropped = Dropped::new();
-    for (kept, setting) in [
-        (Kept::Tasks, KEEP_TASKS),
-        (Kept::History, KEEP_HISTORY),
-        (Kept::Firings, KEEP_HISTORY),
-        (Kept::Mails, KEEP_HISTORY),
-    ] {
-        let keep = ctx.settings.duration(setting)?;
-        let before = keep.and_then(|keep| zone.add(ctx.clock.now(), &-keep));
-        if let Some(before) = before {
-            dropped.push((kept, prune_all(ctx, kept, before)?));
-        }
+pub(crate) fn prune(ctx: Context<'_>) -> Result<()> {
+    for (kept, before) in kept_since(ctx)? {
+        while !ctx.shutdown.is_requested() && ctx.store.prune(kept, before)? > 0 {}
     }
-    Ok(dropped)
+    Ok(())
 }
 
-fn prune_all(ctx: Context<'_>, kept: Kept, before: Timestamp) -> Result<usize> {
-    let mut dropped = 0;
-    while !ctx.shutdown.is_requested() {
-        match ctx.store.prune(kept, before)? {
-            0 => break,
-            some => dropped += some,
-        }
-    }
-    Ok(dropped)
+/// How many rows of each kind would be dropped.
+pub(crate) fn count_old(ctx: Context<'_>) -> Result<Vec<(Kept, i64)>> {
+    let since = kept_since(ctx)?.into_iter();
+    let counts = since.map(|(kept, before)| Ok((kept, ctx.store.count_old(kept, before)?)));
+    counts.collect()
+}
+
+/// Before which time rows are old, of each kind that is not kept for ever.
+fn kept_since(ctx: Context<'_>) -> Result<Vec<(Kept, Timestamp)>> {
+    let zone = ctx.settings.zone()?;
+    let tasks = ctx.settings.duration(KEEP_TASKS)?;
+    let history = ctx.settings.duration(KEEP_HISTORY)?;
+    let kept = [
+        (Kept::Tasks, tasks),
+        (Kept::History, history),
+        (Kept::Firings, history),
+        (Kept::Mails, history),
+    ];
+    let since = kept.map(|(kept, keep)| Some((kept, zone.add(ctx.clock.now(), &-keep?)?)));
+    Ok(since.into_iter().flatten().collect())
 }

@@ -69,7 +69,7 @@ impl Purge {
         let Some(before) = zone.add(now, &-self.older_than) else {
             return invocation.count("purged", 0);
         };
-        let found = session.store.count_old_firings(before)?;
+        let found = session.store.count_old(Kept::Firings, before)?;
         let question = format!("drop {found} firings from before {}?", zone.show(before));
         if found > 0 && !self.yes && !confirm(&question) {
             return Ok(());

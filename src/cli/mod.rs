@@ -13,6 +13,7 @@ mod mail;
 mod method;
 mod output;
 mod protocol;
+mod rehearse;
 mod status;
 mod task;
 mod task_add;
@@ -87,6 +88,8 @@ enum Command {
     Init(Deferred<init::Args>),
     /// Do all that is due: timers, mail, tasks; the line for cron
     Tick(Deferred<tick::Args>),
+    /// Play the ticks to come on a copy in memory, and say what would happen when
+    Rehearse(Deferred<rehearse::Args>),
     /// Say how things stand
     Status(Deferred<status::Args>),
     /// Print the line that cron needs, or install it
@@ -331,6 +334,7 @@ impl Invocation {
     fn call(&self, command: Command) -> Result<Exit> {
         match command {
             Command::Tick(Deferred(args)) => return args.run(self),
+            Command::Rehearse(Deferred(args)) => return args.run(self),
             Command::Status(Deferred(args)) => return args.run(self),
             Command::Task(Deferred(command)) => return command.run(self),
             Command::Init(Deferred(args)) => args.run(self)?,

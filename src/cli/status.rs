@@ -67,7 +67,7 @@ impl Report {
             next_due: if store.has_ready_task(now)? || store.has_queued_mail(BEFORE_ALL, now)? {
                 Some(now)
             } else {
-                store.next_due()?
+                store.next_due(None)?
             },
             attention: Vec::new(),
         };

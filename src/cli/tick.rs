@@ -3,10 +3,12 @@
 use serde::Serialize;
 
 use super::output::{self, counted};
+use super::rehearse::print_story;
 use super::{Exit, Invocation, Session};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::mail::outbox::Outbox;
+use crate::model::story::StoryEntry;
 use crate::model::summary::Summary;
 use crate::rehearsal::rehearse;
 use crate::store::Store;
@@ -29,13 +31,13 @@ struct Report<'a> {
     #[serde(flatten)]
     summary: &'a Summary,
     elapsed_ms: u64,
-    /// In a rehearsal: what it would do, a sentence each.
+    /// In a rehearsal: what it would do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    would: Option<&'a [String]>,
+    would: Option<&'a [StoryEntry]>,
 }
 
 impl<'a> Report<'a> {
-    fn new(clock: &Clock, summary: &'a Summary, would: Option<&'a [String]>) -> Self {
+    fn new(clock: &Clock, summary: &'a Summary, would: Option<&'a [StoryEntry]>) -> Self {
         Self {
             now: clock.start(),
             summary,
@@ -47,10 +49,10 @@ impl<'a> Report<'a> {
 
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
-        let files = invocation.files_to_run()?;
         if self.dry_run {
-            return rehearsed(invocation, &files);
+            return dry_run(invocation);
         }
+        let files = invocation.files_to_run()?;
         // The times of files are on the system's clock.
         let clock = Clock::system();
         let stamp = match invocation.now {
@@ -132,16 +134,16 @@ fn exit(summary: &Summary) -> Exit {
     }
 }
 
-fn rehearsed(invocation: &Invocation, files: &Files) -> Result<Exit> {
-    let session = open(invocation, files)?;
-    let mut summary = Summary::default();
-    let would = rehearse(session.context(), &mut summary)?;
-    let out = &invocation.out;
-    if out.json {
-        out.json(&Report::new(&session.clock, &summary, Some(&would)))?;
-    } else {
-        would.iter().try_for_each(|sentence| out.line(sentence))?;
-    }
+/// The rehearsal of a tick now.
+fn dry_run(invocation: &Invocation) -> Result<Exit> {
+    let session = invocation.open_to_read()?;
+    let now = session.now();
+    let story = rehearse(session.context(), now, now, |_, _| {})?;
+    let (summary, would) = (&story.summary, &story.entries);
+    let report = Report::new(&session.clock, summary, Some(would));
+    invocation
+        .out
+        .show(&report, || print_story(invocation, would, &session.zone))?;
     output::complain_of(&summary.errors);
-    Ok(exit(&summary))
+    Ok(exit(summary))
 }

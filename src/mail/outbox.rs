@@ -322,6 +322,11 @@ impl Attempt {
     }
 }
 
+/// Whether a mail can be sent at all.
+pub(crate) fn check(email: &Email) -> Result<(), String> {
+    Message::of(email).map(drop)
+}
+
 /// Those of a mail's recipients that the server has taken it for, as they are written.
 fn accepted<'e>(email: &'e Email, refused: &[Refusal]) -> Vec<&'e str> {
     let is_accepted = |text: &&String| {

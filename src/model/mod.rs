@@ -9,6 +9,7 @@ pub(crate) mod message;
 pub(crate) mod method;
 pub(crate) mod new_task;
 pub(crate) mod settings;
+pub(crate) mod story;
 pub(crate) mod summary;
 pub(crate) mod task;
 pub(crate) mod timer;

@@ -127,6 +127,12 @@ impl Store<'_> {
             .or_not_found("document", document)
     }
 
+    /// The title of a document, if it is there.
+    pub(crate) fn title(&self, document: i64) -> Result<Option<String>> {
+        let sql = "SELECT title FROM document WHERE id = ?1";
+        self.find(sql, [document], |row| text(row, "title"))
+    }
+
     /// Changes a document, unless it is so already.
     pub(crate) fn update_document(&self, id: i64, changes: &Changes, now: Timestamp) -> Result<()> {
         let Changes {

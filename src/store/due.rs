@@ -18,9 +18,9 @@ const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
 
 /// What [`Store::next_due`] asks: the first entries of indexes too, but for mails, of which few pause.
 const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
-        SELECT min(run_at) AS at FROM task INDEXED BY task_deferred WHERE deferred = 1
-        UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued WHERE status = 'queued'
-        UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE due_at IS NOT NULL)";
+        SELECT min(run_at) AS at FROM task INDEXED BY task_deferred WHERE deferred = 1 AND run_at > ?1
+        UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND run_at > ?1
+        UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE due_at > ?1)";
 
 impl Store<'_> {
     /// Whether a tick would find anything: what workers left behind or have in hand, levels of timers, mails, tasks.
@@ -29,9 +29,11 @@ impl Store<'_> {
         Ok(due.unwrap_or(true))
     }
 
-    /// When something is due next that waits for its time: a task, a mail that pauses, a level of a timer.
-    pub(crate) fn next_due(&self) -> Result<Option<Timestamp>> {
-        let next: Option<Option<Timestamp>> = self.find(NEXT_DUE, [], |row| row.get("at"))?;
+    /// When something is due next, after a time if one is given, that waits for its time: a task, a mail that pauses, a
+    /// level of a timer.
+    pub(crate) fn next_due(&self, after: Option<Timestamp>) -> Result<Option<Timestamp>> {
+        let after = after.map_or(String::new(), Timestamp::to_sql);
+        let next: Option<Option<Timestamp>> = self.value(NEXT_DUE, [after])?;
         Ok(next.flatten())
     }
 }

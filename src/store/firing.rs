@@ -65,13 +65,6 @@ impl Store<'_> {
         )?;
         Ok(())
     }
-
-    /// How many are older than a time.
-    pub(crate) fn count_old_firings(&self, before: Timestamp) -> Result<i64> {
-        let sql = "SELECT count(*) AS firings FROM firing WHERE at < ?1";
-        let found = self.find(sql, [before], |row| row.get("firings"))?;
-        Ok(found.unwrap_or(0))
-    }
 }
 
 fn firing(row: &Row<'_>) -> rusqlite::Result<Firing> {

@@ -45,24 +45,9 @@ impl Store<'_> {
             entry,
         )
     }
-
-    /// The id of the newest entry; 0 when there is none.
-    pub(crate) fn last_history(&self) -> Result<i64> {
-        let last = self.value("SELECT coalesce(max(id), 0) FROM history", [])?;
-        Ok(last.unwrap_or(0))
-    }
-
-    /// The entries after this one, oldest first, each with its document's id.
-    pub(crate) fn history_after(&self, id: i64) -> Result<Vec<(i64, HistoryEntry)>> {
-        self.list(
-            "SELECT * FROM history WHERE id > ?1 ORDER BY id",
-            [id],
-            |row| Ok((row.get("document_id")?, entry(row)?)),
-        )
-    }
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
     Ok(HistoryEntry {
         at: row.get("at")?,
         level: row.get("level")?,

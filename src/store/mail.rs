@@ -271,12 +271,6 @@ impl Store<'_> {
             [id],
         )
     }
-
-    /// The mails that would be sent now, by id.
-    pub(crate) fn ready_mails(&self, now: Timestamp) -> Result<Vec<Email>> {
-        let sql = format!("SELECT * {READY} AND NOT {UNWANTED} ORDER BY id");
-        self.list(&sql, params![BEFORE_ALL, now], email)
-    }
 }
 
 const NOT_WANTED: &str = "its timer does not ask for it any more";

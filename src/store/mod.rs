@@ -14,6 +14,7 @@ pub(crate) mod history;
 pub(crate) mod mail;
 pub(crate) mod method;
 mod open;
+pub(crate) mod rehearsal;
 pub(crate) mod retention;
 pub(crate) mod setting;
 pub(crate) mod task;
@@ -26,6 +27,7 @@ pub(crate) mod timer;
 pub(crate) mod trust;
 pub(crate) mod worker;
 
+use std::cell::Cell;
 use std::ops::Deref;
 
 use rusqlite::types::FromSql;
@@ -41,7 +43,7 @@ pub(crate) use open::connect_again;
 pub(crate) struct Store<'c> {
     connection: Handle<'c>,
     files: Files,
-    run: i64,
+    run: Cell<i64>,
 }
 
 /// A connection of our own, or that of a program which embeds the library and is in a transaction of its own.
@@ -63,7 +65,7 @@ impl Deref for Handle<'_> {
 
 impl Store<'_> {
     /// Runs `work` in one transaction that holds the write lock from its start: all of it is kept, or nothing. In a
-    /// rehearsal it is a part of that.
+    /// transaction of a program that embeds the library it is a part of that.
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         if self.in_transaction() {
             return self.attempt(work);
@@ -72,15 +74,6 @@ impl Store<'_> {
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let done = work(self)?;
         transaction.commit()?;
-        Ok(done)
-    }
-
-    /// Runs `work` in a transaction of which nothing is kept: it sees what it does, and nobody else ever will.
-    pub(crate) fn rehearse<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        let transaction =
-            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        let done = work(self)?;
-        transaction.rollback()?;
         Ok(done)
     }
 
@@ -134,7 +127,12 @@ impl Store<'_> {
 
     /// A number that tells this run of the program from all others.
     pub(crate) fn run(&self) -> i64 {
-        self.run
+        self.run.get()
+    }
+
+    /// Begins another run, as each tick of a rehearsal is one.
+    pub(crate) fn begin_run(&self) {
+        self.run.set(self.run.get().wrapping_add(1));
     }
 
     /// Whether the database is where nothing can be written.

@@ -1,5 +1,6 @@
 //! Making and opening databases.
 
+use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,7 +39,7 @@ impl<'c> Store<'c> {
         Self {
             connection,
             files: Files::of(path),
-            run: random(),
+            run: Cell::new(random()),
         }
     }
 
@@ -157,6 +158,14 @@ impl Store<'static> {
             }
             opened => opened,
         }
+    }
+
+    /// An empty database that is nowhere but in memory.
+    pub(super) fn in_memory() -> Result<Self> {
+        let path = Path::new(":memory:");
+        let store = Self::connect(path)?;
+        store.connection.execute_batch(SCHEMA)?;
+        Ok(store)
     }
 
     fn connect(path: &Path) -> Result<Self> {

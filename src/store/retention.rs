@@ -48,6 +48,12 @@ impl Kept {
 }
 
 impl Store<'_> {
+    /// How many rows are older than a time.
+    pub(crate) fn count_old(&self, kept: Kept, before: Timestamp) -> Result<i64> {
+        let count = format!("SELECT count(*) FROM {}", kept.old());
+        Ok(self.value(&count, [before])?.unwrap_or(0))
+    }
+
     /// Drops some of the rows that are older than a time; how many, and none when there are no more. Where there are
     /// none it waits for nobody's transaction.
     pub(crate) fn prune(&self, kept: Kept, before: Timestamp) -> Result<usize> {

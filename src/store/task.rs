@@ -128,16 +128,6 @@ impl Store<'_> {
         Ok(self.exists(ready, [])? || self.exists(deferred, [now])?)
     }
 
-    /// The tasks that may run now with their methods, the most urgent first.
-    pub(crate) fn ready_tasks(&self, now: Timestamp) -> Result<Vec<(i64, String)>> {
-        self.list(
-            "SELECT id, method FROM task WHERE status = 'TO_RUN' AND (deferred = 0 OR run_at <= ?1)
-              ORDER BY priority DESC, id",
-            [now],
-            |row| Ok((row.get("id")?, text(row, "method")?)),
-        )
-    }
-
     /// The status of a task, if there is one.
     pub(crate) fn task_status(&self, id: i64) -> Result<Option<Status>> {
         self.value("SELECT status FROM task WHERE id = ?1", [id])

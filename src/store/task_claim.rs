@@ -62,6 +62,22 @@ pub(crate) struct TaskEnd {
     pub(crate) result: Option<Json>,
 }
 
+impl TaskEnd {
+    /// An end with nothing more to tell.
+    pub(crate) fn new(status: Status, attachment: Option<i64>, at: Timestamp) -> Self {
+        Self {
+            status,
+            attachment,
+            again_at: None,
+            at,
+            lasted: Duration::ZERO,
+            exit_code: None,
+            progress: None,
+            result: None,
+        }
+    }
+}
+
 /// Tasks of a level whose date has changed since are passed over: the next turn of the timers cancels or keeps them.
 const READY: &str = "status = 'TO_RUN' AND deferred = 0
     AND (attachment_id IS NULL OR NOT EXISTS

@@ -196,7 +196,7 @@ fn name(issue: &Issue) -> Option<String> {
 pub(super) fn quiet_until(store: &Store, now: Timestamp) -> Result<Option<Timestamp>> {
     let times = [
         Timestamp::from_unix(end_of_hour(now.unix())),
-        store.next_due()?,
+        store.next_due(None)?,
     ];
     Ok(times.into_iter().flatten().min())
 }

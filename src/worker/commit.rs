@@ -389,13 +389,8 @@ fn attempt(worker: i64, finished: &Finished) -> Attempt {
 /// An end with nothing that the handler brought.
 fn plain_end(finished: &Finished, status: Status) -> TaskEnd {
     TaskEnd {
-        status,
-        attachment: finished.task.attachment,
-        again_at: None,
-        at: finished.at,
         lasted: finished.lasted,
         exit_code: finished.exit_code,
-        progress: None,
-        result: None,
+        ..TaskEnd::new(status, finished.task.attachment, finished.at)
     }
 }

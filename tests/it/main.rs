@@ -9,6 +9,7 @@ mod functions;
 mod kit;
 mod mail;
 mod readme;
+mod rehearsal;
 mod sql;
 mod task;
 mod timer;

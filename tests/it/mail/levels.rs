@@ -650,9 +650,11 @@ fn a_rehearsal_says_which_mails_that_wait_would_be_sent_and_what_would_be_droppe
     let before = crate::kit::database::dump(&home.db());
     assert_eq!(
         home.ok(["tick", "--dry-run"]),
-        "send mail 1 to ann@example.org\n\
-         drop 1 tasks that ended longer ago than keep.tasks\n\
-         drop 4 entries of the history that are older than keep.history"
+        "2026-04-12\n  \
+           00:00  document 1 (Report), timer t, level 0: mail 'first' to ann@example.org: first: Report\n  \
+           00:00  document 1 (Report), timer t, level 0: timer detached: it has come to its end\n  \
+           00:00  drop 1 tasks that ended longer ago than keep.tasks\n  \
+           00:00  drop 4 entries of the history that are older than keep.history"
     );
     assert_eq!(crate::kit::database::dump(&home.db()), before);
 }
@@ -664,9 +666,10 @@ fn a_rehearsal_says_which_mails_would_be_written_and_writes_none() {
     hang(&home, &["state=late, mail=first"]);
     assert_eq!(
         home.ok(["tick", "--dry-run"]),
-        "document 1, timer t, level 0: state: open → late\n\
-         document 1, timer t, level 0: mail 1 queued from template first\n\
-         send mail 1 to ann@example.org"
+        "2026-04-10\n  \
+           09:00  document 1 (Report), timer t, level 0: state: open → late\n  \
+           09:00  document 1 (Report), timer t, level 0: mail 'first' to ann@example.org: first: Report\n  \
+           09:00  document 1 (Report), timer t, level 0: timer detached: it has come to its end"
     );
     assert_eq!(home.json(["mail", "list"]), json!([]));
     assert_eq!(

@@ -210,10 +210,11 @@ fn a_rehearsal_says_what_would_be_done_and_changes_nothing() {
     let said = home.ok(["tick", "--dry-run"]);
     assert_eq!(
         said,
-        "document 1, timer t, level 0: state: open → late\n\
-         document 1, timer t, level 0: method Doc:note started as task 2\n\
-         run task 1 (Doc:note)\n\
-         run task 2 (Doc:note)"
+        "2026-04-10\n  \
+           09:00  document 1 (A), timer t, level 0: state: open → late\n  \
+           09:00  method Doc:note runs as task 1\n  \
+           09:00  document 1 (A), timer t, level 0: method Doc:note runs as task 2\n  \
+           09:00  document 1 (A), timer t, level 0: timer detached: it has come to its end"
     );
     let report = home.json(["tick", "--dry-run"]);
     assert_eq!(report["would"].as_array().unwrap().len(), 4);
