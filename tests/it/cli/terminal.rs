@@ -53,3 +53,25 @@ fn on_a_terminal_too_a_tick_is_silent_when_it_is_told_to_be() {
     let shown = on_a_terminal(&home, &format!("{runner} -q tick"));
     assert_eq!(shown.unwrap_or_default(), "");
 }
+
+#[test]
+fn who_attaches_a_timer_to_many_documents_is_asked_first_and_sees_how_many_they_are() {
+    let home = Home::new();
+    home.timer("t", &["delay=1d, state=late"]);
+    for _ in 0..2 {
+        home.ok(["doc", "add", "--family", "F"]);
+    }
+    let runner = env!("CARGO_BIN_EXE_runner");
+    let attach = format!("{runner} timer attach t --family F");
+    let Some(shown) = on_a_terminal(&home, &attach) else {
+        return;
+    };
+    assert!(
+        shown.contains("attach 't' to 2 documents? [y/N]"),
+        "{shown}"
+    );
+    assert_eq!(home.json(["timer", "next"]), serde_json::json!([]));
+    let shown = on_a_terminal(&home, &format!("{attach} --yes")).unwrap();
+    let next = format!("2 attached; next: {runner} --db runner.db timer next");
+    assert_eq!(shown.lines().collect::<Vec<_>>(), ["1", "2", &next]);
+}
