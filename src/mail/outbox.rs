@@ -22,7 +22,7 @@ use crate::model::summary::Summary;
 use crate::model::task::{Severity, next_attempt};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::mail::{BEFORE_ALL, ClaimedMail, Retry, domain};
+use crate::store::mail::{BEFORE_ALL, ClaimedMail, Retry};
 use crate::time::Timestamp;
 
 /// For how long mails are sent before tasks have their turn: a slow server does not hold them up.
@@ -51,6 +51,8 @@ pub(crate) struct Outbox<'a> {
 struct Attempt {
     claim: ClaimedMail,
     result: Result<Delivery, DeliveryError>,
+    /// When it is tried again, if it did not go out.
+    retry: Retry,
 }
 
 /// A mail that was sent without having been queued.
@@ -86,8 +88,8 @@ impl<'a> Outbox<'a> {
                 break;
             };
             let result = self.send(Message::of(&claim.email));
-            let attempt = Attempt { claim, result };
-            attempt.count(summary, self.clock.now());
+            let attempt = Attempt::new(claim, result, self.clock.now());
+            attempt.count(summary);
             self.record(&attempt, shutdown)?;
         }
         if let Some(why) = &self.down {
@@ -95,7 +97,10 @@ impl<'a> Outbox<'a> {
                 subject: Subject::Transport,
                 ..Issue::of_run(format!("mail does not go out: {why}"))
             });
-            self.mark_waiting(why)?;
+            // A reason that is there already is not written again: a long outage does not flood the history.
+            let (last, now) = (self.last_tried, self.clock.now());
+            self.store
+                .transact(|store| store.mark_waiting_mails(last, why, now))?;
         }
         Ok(())
     }
@@ -105,7 +110,7 @@ impl<'a> Outbox<'a> {
     pub(crate) fn send_now(&mut self, content: &Content) -> Result<Sent, String> {
         let (now, process) = (self.clock.now(), std::process::id());
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let (unique, domain) = (since_epoch.as_nanos(), domain(&content.from));
+        let (unique, domain) = (since_epoch.as_nanos(), content.domain());
         let message_id = format!("<{unique}.{process}@{domain}>");
         let sent = self.send(Message::new(content, &message_id, now));
         let delivery = sent.map_err(|error| error.reason)?;
@@ -227,10 +232,7 @@ impl<'a> Outbox<'a> {
                 let refused = delivery.reasons();
                 store.finish_mail(email.id, *worker, refused.as_deref(), now)?
             }
-            Err(error) => {
-                let retry = attempt.retry(error, now);
-                store.put_back_mail(email.id, *worker, &error.reason, retry)?
-            }
+            Err(error) => store.put_back_mail(email.id, *worker, &error.reason, attempt.retry)?,
         };
         if !is_written {
             let id = email.id;
@@ -239,85 +241,89 @@ impl<'a> Outbox<'a> {
         }
         attempt.write_history(store, now)
     }
-
-    /// Notes on the mails that are not tried any more in this run why they wait. One that has waited for the same reason
-    /// before is not news: a long outage does not flood the history.
-    fn mark_waiting(&self, why: &str) -> Result<()> {
-        let now = self.clock.now();
-        let mark = |store: &Store| store.mark_waiting_mails(self.last_tried, why, now);
-        self.store.transact(mark)
-    }
 }
 
 impl Attempt {
-    /// A level decides on its own mails. Of the others, what is refused now will be refused again.
-    fn retry(&self, error: &DeliveryError, now: Timestamp) -> Retry {
-        let attempt = self.claim.email.attempts.saturating_add(1);
-        match error.kind {
-            _ if self.claim.attachment.is_some() => Retry::Soon,
-            Failure::Refused => Retry::Never,
-            Failure::Transient | Failure::Unreachable => {
+    fn new(claim: ClaimedMail, result: Result<Delivery, DeliveryError>, now: Timestamp) -> Self {
+        let attempt = claim.email.attempts.saturating_add(1);
+        let retry = match &result {
+            // A level decides on its own mails.
+            _ if claim.attachment.is_some() => Retry::Soon,
+            Err(error) if error.kind != Failure::Refused => {
                 next_attempt(attempt, MAX_RETRIES, now).map_or(Retry::Never, Retry::At)
             }
-        }
-    }
-
-    fn count(&self, summary: &mut Summary, now: Timestamp) {
-        let email = &self.claim.email;
-        let what = email.describe();
-        let error = match &self.result {
-            Ok(delivery) => {
-                summary.mails_sent += 1;
-                if let Some(reasons) = delivery.reasons() {
-                    summary.report(Issue {
-                        subject: Subject::Mail(email.id),
-                        message: format!("{what} was not sent to all: {reasons}"),
-                        is_news: true,
-                    });
-                }
-                return;
-            }
-            Err(error) => error,
+            // What is refused now will be refused again.
+            _ => Retry::Never,
         };
-        summary.mails_failed += 1;
-        let is_final = self.retry(error, now) == Retry::Never;
-        // A server that is not there is one issue, not one for each mail that waits for it; and a level tells of its mails.
-        let is_told = error.kind == Failure::Unreachable && !is_final;
-        if is_told || self.claim.attachment.is_some() {
-            return;
+        Self {
+            claim,
+            result,
+            retry,
         }
-        let end = if is_final { "; it is given up" } else { "" };
-        summary.report(Issue {
-            subject: Subject::Mail(email.id),
-            message: format!("{what}: {error}{end}"),
-            is_news: email.attempts == 0 || is_final,
-        });
     }
 
-    /// Failures of a level's mails are told by the level.
+    fn count(&self, summary: &mut Summary) {
+        match &self.result {
+            Ok(_) => summary.mails_sent += 1,
+            Err(_) => summary.mails_failed += 1,
+        }
+        if let Some(issue) = self.issue() {
+            summary.report(issue);
+        }
+    }
+
+    /// What went wrong, unless others tell it: a level does of its mails, and a server that is not there is one issue, not
+    /// one for each mail that waits for it.
+    fn issue(&self) -> Option<Issue> {
+        let email = &self.claim.email;
+        let (what, is_news) = match &self.result {
+            Ok(delivery) => (
+                format!(" was not sent to all: {}", delivery.reasons()?),
+                true,
+            ),
+            Err(_) if self.claim.attachment.is_some() => return None,
+            Err(error) if self.retry == Retry::Never => {
+                (format!(": {error}; it is given up"), true)
+            }
+            Err(error) if error.kind == Failure::Unreachable => return None,
+            Err(error) => (format!(": {error}"), email.attempts == 0),
+        };
+        Some(Issue {
+            subject: Subject::Mail(email.id),
+            message: email.describe() + &what,
+            is_news,
+        })
+    }
+
     fn write_history(&self, store: &Store, now: Timestamp) -> Result<()> {
-        let ClaimedMail {
-            email, attachment, ..
-        } = &self.claim;
+        let email = &self.claim.email;
+        let Some(document) = email.document else {
+            return Ok(());
+        };
         let name = email.name();
+        let level = email.timer.as_deref().zip(email.timer_level);
+        let record = |severity, message: String| {
+            store.insert_history(document, now, severity, &message, level)
+        };
         match &self.result {
             Ok(delivery) => {
                 let accepted = accepted(email, &delivery.refused).join(", ");
-                let message = format!("{name} sent to {accepted}: {}", email.content.subject);
-                tell(store, email, Severity::Info, &message, now)?;
+                let subject = &email.content.subject;
+                record(
+                    Severity::Info,
+                    format!("{name} sent to {accepted}: {subject}"),
+                )?;
                 match delivery.reasons() {
-                    Some(reasons) => {
-                        let message = format!("{name} not sent to all: {reasons}");
-                        tell(store, email, Severity::Error, &message, now)
-                    }
+                    Some(reasons) => record(
+                        Severity::Error,
+                        format!("{name} not sent to all: {reasons}"),
+                    ),
                     None => Ok(()),
                 }
             }
-            Err(_) if attachment.is_some() => Ok(()),
-            Err(error) => {
-                let message = format!("{name}: {error}");
-                tell(store, email, Severity::Error, &message, now)
-            }
+            // Its level tells it.
+            Err(_) if self.claim.attachment.is_some() => Ok(()),
+            Err(error) => record(Severity::Error, format!("{name}: {error}")),
         }
     }
 }
@@ -329,26 +335,12 @@ pub(crate) fn check(email: &Email) -> Result<(), String> {
 
 /// Those of a mail's recipients that the server has taken it for, as they are written.
 fn accepted<'e>(email: &'e Email, refused: &[Refusal]) -> Vec<&'e str> {
-    let is_accepted = |text: &&String| {
+    let is_refused = |text: &str| {
         let address = address::parse(text).map(|mailbox| mailbox.email.to_string());
-        !refused
+        refused
             .iter()
             .any(|refusal| address.as_ref() == Ok(&refusal.address))
     };
-    let all = email.content.recipients();
-    all.filter(is_accepted).map(String::as_str).collect()
-}
-
-fn tell(
-    store: &Store,
-    email: &Email,
-    severity: Severity,
-    message: &str,
-    now: Timestamp,
-) -> Result<()> {
-    let timer = email.timer.as_deref().zip(email.timer_level);
-    match email.document {
-        Some(document) => store.insert_history(document, now, severity, message, timer),
-        None => Ok(()),
-    }
+    let all = email.content.recipients().map(String::as_str);
+    all.filter(|text| !is_refused(text)).collect()
 }

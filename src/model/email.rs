@@ -8,6 +8,9 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::time::Timestamp;
 
+/// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
+const MAX_DOMAIN: usize = 180;
+
 /// Where a mail is on its way: `queued → sending → sent`, back to `queued` when it is to be tried again, `failed` when it
 /// is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
@@ -65,6 +68,16 @@ impl Content {
     /// All who get it, as they are written.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = &String> {
         self.to.iter().chain(&self.cc).chain(&self.bcc)
+    }
+
+    /// The right side of a Message-ID: the sender's domain, unless a header or a file's name could not carry it as it is.
+    pub(crate) fn domain(&self) -> &str {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);
+        let domain = self.from.trim_end_matches('>').rsplit_once('@');
+        domain
+            .map(|(_, domain)| domain)
+            .filter(|domain| domain.len() <= MAX_DOMAIN && domain.chars().all(is_plain))
+            .unwrap_or("localhost")
     }
 }
 

@@ -9,9 +9,6 @@ use crate::store::text::{readable, text, text_or_null};
 use crate::store::{Filter, Store};
 use crate::time::Timestamp;
 
-/// Longest domain of a sender that a Message-ID carries: together with the rest it is also the name of a file.
-const MAX_DOMAIN: usize = 180;
-
 /// An id before those of all mails.
 pub(crate) const BEFORE_ALL: i64 = 0;
 
@@ -75,7 +72,7 @@ impl Store<'_> {
         let id = self.last_id();
         self.execute(
             "UPDATE mail SET message_id = '<' || id || '.' || lower(hex(randomblob(12))) || '@' || ?2 || '>' WHERE id = ?1",
-            params![id, domain(&content.from)],
+            params![id, content.domain()],
         )?;
         Ok(id)
     }
@@ -284,16 +281,6 @@ const ORPHANED: &str =
 /// It is of an attachment that has gone, or that has gone back to its first level since.
 const UNWANTED: &str = "(attachment_id IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id))";
-
-/// The right side of a Message-ID: the sender's domain, unless a header or a file's name could not carry it as it is.
-pub(crate) fn domain(from: &str) -> &str {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);
-    let domain = from.trim_end_matches('>').rsplit_once('@');
-    domain
-        .map(|(_, domain)| domain)
-        .filter(|domain| domain.len() <= MAX_DOMAIN && domain.chars().all(is_plain))
-        .unwrap_or("localhost")
-}
 
 /// Reads a row whatever plain SQL has put there: one row must not keep the others from going out. What cannot be read
 /// shows when the mail is to be sent, and then it fails alone.
