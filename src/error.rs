@@ -130,7 +130,7 @@ impl Error {
     }
 
     /// Whether the database itself has failed, its disk or its locks, and not only what was asked of it: a check or a
-    /// trigger that an application added refuses one row and leaves the others.
+    /// trigger that an application added refuses one row and no others.
     pub(crate) fn is_about_the_database(&self) -> bool {
         let code = self.sqlite().and_then(rusqlite::Error::sqlite_error_code);
         !matches!(
@@ -171,7 +171,7 @@ pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
 
 /// What may be missing: a query that found no row becomes [`Error::NotFound`].
 pub(crate) trait OrNotFound<T> {
-    /// The row, or an error that names what was looked for and says how to see which ones there are.
+    /// The row, or an error that names what was looked for and how to see which ones there are.
     fn or_not_found(self, what: &'static str, name: impl ToString) -> Result<T>;
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error;
 use crate::json::Json;
-use crate::model::message::Message;
+use crate::model::message::HandlerMessage;
 use crate::model::method::Methods;
 use crate::model::task::{Progress, Severity};
 use crate::store::Store;
@@ -58,7 +58,7 @@ impl Functions {
 /// A task, as the function that does its work sees it.
 pub struct Task {
     pub(crate) input: TaskInput,
-    pub(crate) send: Box<dyn FnMut(Message) + Send>,
+    pub(crate) send: Box<dyn FnMut(HandlerMessage) + Send>,
 }
 
 /// What a function is given.
@@ -147,7 +147,7 @@ impl Task {
 
     /// Logs something with details.
     pub fn log(&mut self, level: Severity, message: impl Into<String>, details: Option<&Value>) {
-        (self.send)(Message::Log {
+        (self.send)(HandlerMessage::Log {
             level,
             message: message.into(),
             details: details.map(Json::from),
@@ -156,16 +156,16 @@ impl Task {
 
     /// Says how far it is.
     pub fn progress(&mut self, progress: Progress) {
-        (self.send)(Message::Progress(progress));
+        (self.send)(HandlerMessage::Progress(progress));
     }
 
     /// Says something to who watches; it is kept nowhere.
     pub fn debug(&mut self, message: impl Into<String>) {
-        (self.send)(Message::Debug(message.into()));
+        (self.send)(HandlerMessage::Debug(message.into()));
     }
 
     /// Hands a file back as the task's output.
     pub fn hand_back(&mut self, file: impl Into<PathBuf>) {
-        (self.send)(Message::File(file.into()));
+        (self.send)(HandlerMessage::File(file.into()));
     }
 }

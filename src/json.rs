@@ -59,7 +59,7 @@ impl Json {
         &self.0
     }
 
-    /// What it says. Text that cannot be taken apart, such as half of a surrogate pair, stands for itself.
+    /// Its value. Text that cannot be taken apart, such as half of a surrogate pair, stands for itself.
     pub(crate) fn value(&self) -> Value {
         serde_json::from_str(self.text()).unwrap_or_else(|_| Value::from(self.text()))
     }

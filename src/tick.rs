@@ -1,4 +1,4 @@
-//! The story of a tick: put in order what died, do what is due, send mail, run what is pending, and leave.
+//! The story of a tick: put in order what died, do what is due, send mail, and run what is pending.
 
 pub(crate) mod note;
 
@@ -55,7 +55,7 @@ pub(crate) fn run_tick(
         .map(|error| error.of_database(ctx.store.files().path()));
     if let Some(error) = &failure {
         summary.report(Issue::of_run(error.to_string()));
-        // A note that cannot be written is a part of that failure, or told the next time.
+        // A note that cannot be written is a part of that failure, or is reported the next time.
         let _ = last.replace(ctx.store, &summary.errors, None, None);
     }
     last.mark_known(&mut summary.errors);
@@ -121,7 +121,7 @@ fn record(
     last.replace(ctx.store, &summary.errors, Some(ctx.clock.now()), quiet)
 }
 
-/// Who wants a tick to leave does not wait for a mail to be sent.
+/// A tick that was asked to end does not wait for a mail to be sent.
 fn alert(
     ctx: Context<'_>,
     outbox: &mut Outbox<'_>,

@@ -38,6 +38,7 @@ use crate::context::{Context, When};
 use crate::error::{Error, Result, one_line};
 use crate::functions::Functions;
 use crate::model::settings::Settings;
+use crate::model::summary::Summary;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::file::Files;
@@ -130,11 +131,21 @@ enum Command {
 enum Exit {
     /// All was done.
     Done,
-    /// Some of what it ran failed, and it has said so.
+    /// Some of what it ran failed, and that has been reported.
     Failed,
 }
 
-/// What the command line says to all commands.
+impl Exit {
+    fn of(summary: &Summary) -> Self {
+        if summary.errors.is_empty() {
+            Self::Done
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+/// The options that go with every command.
 struct Invocation {
     db: PathBuf,
     now: Option<String>,
@@ -248,7 +259,7 @@ impl Invocation {
         trust::check_side_files(&Files::of(&self.db))
     }
 
-    /// Says on a terminal what was done, and what to type next.
+    /// Prints on a terminal what was done, and what to type next.
     fn suggest(&self, done: &str, next: &str) -> Result<()> {
         if self.out.json || self.quiet || !self.out.is_terminal() {
             return Ok(());
@@ -354,22 +365,21 @@ impl Invocation {
     }
 }
 
-/// Help and version are answers; anything else is a usage error, told in one line.
+/// Help and version are answers; anything else is a usage error, printed as one line.
 fn usage(error: &clap::Error) -> ExitCode {
     let help_on_bare = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !error.use_stderr() || help_on_bare {
-        // Nobody to tell when this cannot be printed.
         let _ = error.print();
         return ExitCode::from(if help_on_bare { 2 } else { 0 });
     }
     let text = error.to_string();
     let end = text.find("\n\nUsage:").or(text.find("\n\nFor more"));
-    let said = text[..end.unwrap_or(text.len())]
+    let message = text[..end.unwrap_or(text.len())]
         .trim_start_matches("error: ")
         .replace("\n\n", "; ")
         .replace("invalid digit found in string", "it is not a whole number");
-    let words: Vec<&str> = said.split_whitespace().collect();
-    output::complain(&format!("{}; 'runner --help' tells more", words.join(" ")));
+    let words: Vec<&str> = message.split_whitespace().collect();
+    output::complain(&format!("{}; see 'runner --help'", words.join(" ")));
     ExitCode::from(2)
 }
 

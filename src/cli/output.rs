@@ -100,7 +100,7 @@ impl Output {
         self.text(&(table.trim_fmt() + "\n"))
     }
 
-    /// Prints the fields of an object, a line each, but for these and those that say nothing. Times are shown in the zone.
+    /// Prints the fields of an object, a line each, but for these and for empty ones. Times are shown in the zone.
     pub(super) fn fields(
         &self,
         object: &impl Serialize,
@@ -167,7 +167,7 @@ pub(super) fn is_broken_pipe(error: &Error) -> bool {
 
 /// Prints a line on standard error.
 pub(super) fn complain(message: &impl Display) {
-    // When even this cannot be written there is nobody left to tell.
+    // An error that cannot be printed has nowhere else to go.
     let line = harmless(&one_line(&message.to_string()));
     let _ = writeln!(io::stderr(), "runner: {line}");
 }
@@ -240,19 +240,19 @@ pub(super) fn counted(count: impl Into<i128>, [one, many]: [&str; 2]) -> Option<
     }
 }
 
-/// Asks a person, where there is one to ask; anything but yes is no. Nobody to ask is yes.
+/// Asks on a terminal, where anything but yes is no. Without a terminal the answer is yes.
 pub(super) fn confirm(question: &str) -> bool {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return true;
     }
     let mut answer = String::new();
-    // Whoever cannot be asked has not said yes.
+    // A question that cannot be shown is not answered.
     let _ = write!(io::stderr(), "runner: {} [y/N] ", harmless(question));
     let read = io::stdin().read_line(&mut answer);
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// Whether a person sees what goes wrong, and so need not be told by mail.
+/// Whether a person sees the errors, so that they need not be mailed.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
@@ -262,12 +262,11 @@ pub(super) fn is_watched() -> bool {
 pub(super) fn complain_of_alert(alert: &Alert) {
     if let Alert::Failed { why, detail } = alert {
         complain(&format!("these errors could not be mailed: {why}"));
-        // When even this cannot be written there is nobody left to tell.
         let _ = io::stderr().write_all(harmless(detail).as_bytes());
     }
 }
 
-/// Mails what went wrong in a command that nobody watches, if anything did and somebody is to be told.
+/// Mails the errors of a command that does not run on a terminal, if there are any and the settings name a recipient.
 pub(super) fn mail_issues(session: &Session<'_>, issues: &[Issue]) -> Result<()> {
     if is_watched() || issues.is_empty() || !alerts::is_wanted(&session.settings)? {
         return Ok(());

@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Begin at this time [default: now]
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// Tell what happens until this time
+    /// End at this time
     #[arg(long, value_name = "TIME")]
     until: String,
 }
@@ -50,11 +50,7 @@ impl Args {
             ));
             return Ok(Exit::Failed);
         }
-        Ok(if story.summary.errors.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Failed
-        })
+        Ok(Exit::of(&story.summary))
     }
 }
 

@@ -138,7 +138,7 @@ impl Report {
         attention.try_for_each(|sentence| out.line(format!("attention  {sentence}")))
     }
 
-    /// Nobody else notices that cron has died.
+    /// Complains when the last tick is too old: cron cannot report its own death.
     fn alarm(&self, max_age: &Duration, zone: &Zone) -> Exit {
         let oldest = zone.add(self.now, &-*max_age);
         match self.last_tick {

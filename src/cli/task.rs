@@ -202,7 +202,7 @@ fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
 }
 
 /// Opens the database and puts in order what runs that died have left, so that a command sees a task as it is, and
-/// tells of it as a run does: no run will find it again.
+/// reports it as a run does: no run will find it again.
 fn open_recovered(invocation: &Invocation) -> Result<Session<'_>> {
     let session = invocation.open()?;
     let mut summary = Summary::default();
@@ -215,7 +215,7 @@ fn open_recovered(invocation: &Invocation) -> Result<Session<'_>> {
     Ok(session)
 }
 
-/// The level whose method this task was waits for it no longer. Whoever cancels it need not be told that.
+/// The level whose method this task was no longer waits for it. Whoever cancels it needs no report of that.
 fn cancel_level(session: &Session<'_>, task: &Task) -> Result<()> {
     end_of_task(session.context(), task, &mut Summary::default())
 }
@@ -229,7 +229,7 @@ fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
         sleep(Duration::from_millis(50));
     }
     complain(&format!(
-        "task {id}: it was asked to end, and has not yet; 'runner task show {id}' tells when it has"
+        "task {id}: it was asked to end, and has not yet; see 'runner task show {id}'"
     ));
     Ok(Exit::Failed)
 }

@@ -50,7 +50,7 @@ impl Args {
     ) -> Result<()> {
         let ctx = session.context();
         recover_dead_workers(&ctx, summary)?;
-        let told = summary.errors.len();
+        let reported = summary.errors.len();
         let task = ctx.store.task(self.id)?;
         if task.status == Status::Running {
             return Err(task.refuse("it is running already"));
@@ -65,7 +65,7 @@ impl Args {
         let ran = ran.and_then(|()| worker.finish(summary));
         live.iter().for_each(|live| live.end());
         ran?;
-        if summary.tasks.ended() == 0 && summary.errors.len() == told {
+        if summary.tasks.ended() == 0 && summary.errors.len() == reported {
             return Err(task.refuse("it is running already"));
         }
         if invocation.out.json {

@@ -74,7 +74,7 @@ fn quiet(invocation: &Invocation, clock: &Clock) -> Result<Exit> {
     if invocation.out.json {
         invocation.out.json(&Report::new(clock, &nothing, None))?;
     }
-    say(invocation, &nothing)?;
+    print_summary(invocation, &nothing)?;
     Ok(Exit::Done)
 }
 
@@ -86,7 +86,7 @@ fn whole_tick(invocation: &Invocation, files: &Files, stamp: Option<Stamp>) -> R
         let report = Report::new(&session.clock, &ended.summary, None);
         invocation.out.json(&report)?;
     }
-    say(invocation, &ended.summary)?;
+    print_summary(invocation, &ended.summary)?;
     match &ended.alert {
         Some(alert) => output::complain_of_alert(alert),
         None => output::complain_of(&ended.summary.errors),
@@ -96,7 +96,7 @@ fn whole_tick(invocation: &Invocation, files: &Files, stamp: Option<Stamp>) -> R
         // A database that failed the tick may fail its end too; the next tick puts that in order.
         return Ok(Exit::Failed);
     }
-    closed.map(|()| exit(&ended.summary))
+    closed.map(|()| Exit::of(&ended.summary))
 }
 
 /// A zone that is none fails the tick where it is needed, which then is reported as any failure is.
@@ -107,8 +107,8 @@ fn open<'a>(invocation: &'a Invocation, files: &Files) -> Result<Session<'a>> {
     invocation.session_in(zone, store, settings)
 }
 
-/// A line of what it did, for a person at a terminal.
-fn say(invocation: &Invocation, summary: &Summary) -> Result<()> {
+/// Prints on a terminal, in one line, what was done.
+fn print_summary(invocation: &Invocation, summary: &Summary) -> Result<()> {
     let tasks = &summary.tasks;
     let done = [
         counted(summary.fired, ["level fired", "levels fired"]),
@@ -126,14 +126,6 @@ fn say(invocation: &Invocation, summary: &Summary) -> Result<()> {
     invocation.suggest(&done.join(", "), "status")
 }
 
-fn exit(summary: &Summary) -> Exit {
-    if summary.errors.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    }
-}
-
 /// The rehearsal of a tick now.
 fn dry_run(invocation: &Invocation) -> Result<Exit> {
     let session = invocation.open_to_read()?;
@@ -145,5 +137,5 @@ fn dry_run(invocation: &Invocation) -> Result<Exit> {
         .out
         .show(&report, || print_story(invocation, would, &session.zone))?;
     output::complain_of(&summary.errors);
-    Ok(exit(summary))
+    Ok(Exit::of(summary))
 }

@@ -180,7 +180,7 @@ pub(crate) fn check_key(key: &str) -> Result<()> {
     ))
 }
 
-/// A change of state as history tells it, in the words of the schema's trigger.
+/// The history entry of a change of state, in the words of the schema's trigger.
 pub(crate) fn state_words(before: &str, after: &str) -> String {
     if before == after {
         return format!("state: it was {after} already");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What an issue is about: the mail that tells of it looks up more there.
+/// What an issue is about: error mail looks up the details there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// An attempt at a task.
@@ -20,7 +20,7 @@ pub(crate) enum Subject {
     },
     /// The way out of all mails.
     Transport,
-    /// So many more of a kind, which are not told one by one.
+    /// So many more of a kind, which are not reported one by one.
     More(Kind, u64),
     /// The run itself.
     Run,
@@ -41,8 +41,8 @@ pub struct Issue {
     pub(crate) subject: Subject,
     /// What went wrong, on one line.
     pub message: String,
-    /// Whether it is mailed: a first failure is, and a final one. Of an error of the run itself, or of the way out of all
-    /// mails, the note of the last tick tells.
+    /// Whether it is mailed: a first failure is, and a final one. An error of the run itself, or of the way out of all
+    /// mails, is news unless the note of the last tick has it.
     pub(crate) is_news: bool,
 }
 

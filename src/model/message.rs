@@ -1,13 +1,13 @@
-//! What a handler says while it does a task (`docs/handlers.md`, “Output”).
+//! The messages of a handler while it does a task (`docs/handlers.md`, “Output”).
 
 use std::path::PathBuf;
 
 use crate::json::Json;
 use crate::model::task::{Progress, Severity};
 
-/// What a handler said.
+/// A message of a handler.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum HandlerMessage {
     /// An entry for the task's log.
     Log {
         level: Severity,
@@ -26,7 +26,7 @@ pub(crate) enum Message {
     Done { ok: bool },
 }
 
-impl Message {
+impl HandlerMessage {
     /// A log entry without details.
     pub(crate) fn log(level: Severity, message: impl Into<String>) -> Self {
         Self::Log {

@@ -18,7 +18,7 @@ pub(crate) struct Method {
     pub command: Vec<String>,
     /// The time limit of its tasks, unless they have their own: a duration.
     pub timeout: Option<String>,
-    /// How often a task is tried again, unless it says so itself.
+    /// How often a task is tried again, unless it has its own number.
     pub retries: u32,
     /// Whether one process serves many tasks.
     pub resident: bool,

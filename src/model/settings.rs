@@ -18,11 +18,11 @@ pub(crate) const TIMEOUT: &str = "task.timeout";
 pub(crate) const HOUR_LIMIT: &str = "timer.hour_limit";
 /// The IANA name of the zone that calendar units are counted and times shown in. The system's when unset.
 pub(crate) const ZONE: &str = "time.zone";
-/// How mail leaves.
+/// How mail is sent.
 pub(crate) const MAIL_TRANSPORT: &str = "mail.transport";
 /// The sender of mails whose template names none.
 pub(crate) const MAIL_FROM: &str = "mail.from";
-/// Who is told of errors in a run that nobody watches. Nobody when empty.
+/// Who gets the errors of a run that nobody watches. Nobody when empty.
 pub(crate) const ERRORS_TO: &str = "mail.errors_to";
 /// How long ended tasks are kept. For ever when unset.
 pub(crate) const KEEP_TASKS: &str = "keep.tasks";

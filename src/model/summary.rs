@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::issue::{Issue, Kind, Subject};
 
-/// How many issues of one kind are told one by one.
+/// How many issues of one kind are reported one by one.
 const MAX_ISSUES: usize = 100;
 
 /// What a tick, or a command that does a part of one, came to.
@@ -33,7 +33,7 @@ pub struct TaskCounts {
     pub completed: u64,
     /// Their handlers could not do what they were to do.
     pub failed: u64,
-    /// Their handlers were ended before they could say.
+    /// Their handlers were ended before they had an outcome.
     pub interrupted: u64,
     /// Somebody cancelled them while they ran.
     #[serde(skip)]

@@ -26,9 +26,9 @@ pub(crate) enum Status {
     Running,
     /// Its method came to its end, with or without having logged errors.
     Completed,
-    /// Its method said that it could not come to its end.
+    /// Its method ended with an error.
     Failed,
-    /// Its method never got to say: it was killed, or stopped, or its worker died.
+    /// Its method did not come to its end: it was killed, or stopped, or its worker died.
     Interrupted,
     /// Somebody decided that it shall not run.
     Cancelled,

@@ -1,4 +1,4 @@
-//! What a tick leaves behind in a file of its own beside the database, `FILE-tick`: a tick that finds nothing to do writes
+//! What a tick notes in a file of its own beside the database, `FILE-tick`: a tick that finds nothing to do writes
 //! nothing to the database, and the next ones need not even open it (`docs/guarantees.md`, “Idle ticks”).
 
 use std::fs::{self, File, OpenOptions};
@@ -23,11 +23,11 @@ const MAX_NOTE: u64 = 1 << 16;
 const MAX_ERRORS: usize = 20;
 const MAX_ERROR: usize = 500;
 
-/// What a lasting error of the way out of all mails is noted as, whatever the server says each time.
+/// What a lasting error of the way out of all mails is noted as, whatever the server answers each time.
 const TRANSPORT: &str = "mail does not go out";
 
 /// File systems count time in steps of up to two seconds: a file must have been changed longer ago than this for its time
-/// to tell the next change from that one.
+/// to differ after the next change.
 const MTIME_STEP: Duration = Duration::from_secs(3);
 
 const HOUR: i64 = 3600;
@@ -38,7 +38,7 @@ const HOUR: i64 = 3600;
 pub(super) struct Note {
     /// When it came to its end, in seconds since 1970.
     ended_at: Option<i64>,
-    /// The errors of the run itself: they are told again when they come back.
+    /// The errors of the run itself: they are news again when they come back.
     errors: Vec<String>,
     quiet: Option<Quiet>,
 }
@@ -50,7 +50,7 @@ struct Quiet {
     file: Stamp,
 }
 
-/// What the system says of a database's file: while that is the same, nobody has written to it.
+/// What the system knows of a database's file: while that is the same, nobody has written to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     /// A machine that lost its power may have lost the times of files, and not what was written to them.
@@ -141,7 +141,7 @@ impl Note {
             return false;
         }
         note.ended_at = Some(at);
-        // A tick that cannot note its end says so with all that it takes to tell of errors.
+        // A tick that cannot note its end goes on as a whole one, which reports that.
         note.write(files).is_ok()
     }
 
@@ -163,7 +163,7 @@ impl Note {
         quiet: Option<(Timestamp, Stamp)>,
     ) -> Result<()> {
         let mut errors: Vec<String> = issues.iter().filter_map(name).take(MAX_ERRORS).collect();
-        // In the pause of a mail nobody tries whether the server is there again.
+        // While mails pause, no run tries whether the server is there again.
         let transport = TRANSPORT.to_owned();
         if self.errors.contains(&transport)
             && !errors.contains(&transport)

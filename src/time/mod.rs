@@ -1,7 +1,7 @@
 //! Times, durations and time zones: how they are written, read and counted (`docs/administration.md`, "Times and durations").
 //!
 //! A [`Timestamp`] is a moment in UTC. A [`Zone`] turns it into local time and back, and adds a [`Duration`] to it by
-//! the calendar. What time it is now is for the clock to say.
+//! the calendar. The time now comes from the clock.
 
 pub(crate) mod duration;
 pub(crate) mod timestamp;

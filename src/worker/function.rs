@@ -11,7 +11,7 @@ use super::execution::{End, Execution};
 use super::handler::{Obstacle, Reporter, What};
 use crate::functions::{Function, Task};
 use crate::json::Json;
-use crate::model::message::Message;
+use crate::model::message::HandlerMessage;
 use crate::model::task::Status;
 
 /// The tasks that wait for a thread to call their functions, shared by all such threads of a worker.
@@ -61,7 +61,7 @@ fn call(function: &Function, task: &mut Task) -> End {
     match catch_unwind(AssertUnwindSafe(|| function(task))) {
         Ok(Ok(value)) => {
             if !value.is_null() {
-                (task.send)(Message::Result(Json::from(&value)));
+                (task.send)(HandlerMessage::Result(Json::from(&value)));
             }
             End::completed()
         }

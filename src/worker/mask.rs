@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::output::{LINE_LIMIT, Line, char_boundary};
 use crate::json::Json;
-use crate::model::message::Message;
+use crate::model::message::HandlerMessage;
 use crate::model::task::Progress;
 
 /// Shorter values, such as `true` or `12`, would mask half of what a handler says and protect nothing.
@@ -69,28 +69,28 @@ impl Mask {
     }
 
     /// What a handler said, with all of its texts masked.
-    pub(super) fn message(&self, message: Message) -> Message {
+    pub(super) fn message(&self, message: HandlerMessage) -> HandlerMessage {
         if self.0.is_empty() {
             return message;
         }
         match message {
-            Message::Log {
+            HandlerMessage::Log {
                 level,
                 message,
                 details,
-            } => Message::Log {
+            } => HandlerMessage::Log {
                 level,
                 message: self.text(message),
                 details: details.map(|details| self.json(details)),
             },
-            Message::Progress(progress) => Message::Progress(Progress {
+            HandlerMessage::Progress(progress) => HandlerMessage::Progress(Progress {
                 label: progress.label.map(|label| self.text(label)),
                 ..progress
             }),
-            Message::Debug(text) => Message::Debug(self.text(text)),
-            Message::Result(value) => Message::Result(self.json(value)),
+            HandlerMessage::Debug(text) => HandlerMessage::Debug(self.text(text)),
+            HandlerMessage::Result(value) => HandlerMessage::Result(self.json(value)),
             // A path is needed as it is; the file's name is masked when it is stored.
-            message @ (Message::File(_) | Message::Done { .. }) => message,
+            message @ (HandlerMessage::File(_) | HandlerMessage::Done { .. }) => message,
         }
     }
 

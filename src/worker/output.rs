@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::mask::MAX_PATTERN;
 use crate::clock::Clock;
 use crate::json::Json;
-use crate::model::message::Message;
+use crate::model::message::HandlerMessage;
 use crate::model::task::{LogEntry, Progress, Severity};
 use crate::store::task_log::{Cut, LogBatch};
 
@@ -96,22 +96,22 @@ impl Unwritten {
 
 impl TaskOutput {
     /// Takes what the handler said.
-    pub(super) fn add(&mut self, message: Message) {
+    pub(super) fn add(&mut self, message: HandlerMessage) {
         match message {
-            Message::Log {
+            HandlerMessage::Log {
                 level,
                 message,
                 details,
             } => self.log(level, message, details),
-            Message::Progress(progress) => {
+            HandlerMessage::Progress(progress) => {
                 self.show(Said::Progress(&progress));
                 self.is_progress_written &= self.progress.as_ref() == Some(&progress);
                 self.progress = Some(progress);
             }
-            Message::Debug(text) => self.show(Said::Debug(&text)),
-            Message::Result(value) => self.result = Some(value),
-            Message::File(path) => self.file = Some(path),
-            Message::Done { .. } => {}
+            HandlerMessage::Debug(text) => self.show(Said::Debug(&text)),
+            HandlerMessage::Result(value) => self.result = Some(value),
+            HandlerMessage::File(path) => self.file = Some(path),
+            HandlerMessage::Done { .. } => {}
         }
     }
 

@@ -29,7 +29,7 @@ use super::protocol;
 use super::starter::Program;
 use crate::error::one_line;
 use crate::lock::{ProcessId, StartNote};
-use crate::model::message::Message;
+use crate::model::message::HandlerMessage;
 use crate::model::task::{Severity, Status};
 
 /// How often a process is looked at that the system gives no handle for.
@@ -297,7 +297,7 @@ fn hear(stream: Stream, line: &Line, output: &SharedOutput, mask: &Mask) {
         return;
     }
     let message = if line.is_too_long() {
-        Message::log(Severity::Info, mask.line(line))
+        HandlerMessage::log(Severity::Info, mask.line(line))
     } else {
         mask.message(protocol::parse(&line.text()).1)
     };

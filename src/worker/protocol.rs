@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::json::Json;
-use crate::model::message::Message;
+use crate::model::message::HandlerMessage;
 use crate::model::task::{Progress, Severity};
 
 /// JSON that is nested deeper is kept as text: few programs could read it, and SQLite takes no more than 1000 levels.
@@ -15,34 +15,34 @@ const MAX_DEPTH: usize = 128;
 
 /// Reads a line of standard output: the task that it names, if it names one, and what it says. Whatever is no line of the
 /// protocol is an entry for the log.
-pub(super) fn parse(line: &str) -> (Option<i64>, Message) {
-    parse_fields(line).unwrap_or_else(|| (None, Message::log(Severity::Info, line)))
+pub(super) fn parse(line: &str) -> (Option<i64>, HandlerMessage) {
+    parse_fields(line).unwrap_or_else(|| (None, HandlerMessage::log(Severity::Info, line)))
 }
 
-fn parse_fields(line: &str) -> Option<(Option<i64>, Message)> {
+fn parse_fields(line: &str) -> Option<(Option<i64>, HandlerMessage)> {
     if !line.trim_start().starts_with('{') {
         return None;
     }
     let fields: Fields<'_> = serde_json::from_str(line).ok()?;
     let message = match fields.text("type")?.as_str() {
-        "log" => Message::Log {
+        "log" => HandlerMessage::Log {
             level: level_of(&fields.text("level").unwrap_or_default()),
             message: fields.words("message")?,
             details: fields.json("details"),
         },
-        "progress" => Message::Progress(Progress {
+        "progress" => HandlerMessage::Progress(Progress {
             phase: fields.number("phase"),
             phases: fields.number("phases"),
             step: fields.number("step"),
             max: fields.number("max"),
             label: fields.words("label"),
         }),
-        "debug" => Message::Debug(fields.words("message")?),
-        "result" => Message::Result(fields.json("value")?),
-        "file" => Message::File(fields.text("path")?.into()),
+        "debug" => HandlerMessage::Debug(fields.words("message")?),
+        "result" => HandlerMessage::Result(fields.json("value")?),
+        "file" => HandlerMessage::File(fields.text("path")?.into()),
         "done" => match fields.boolean("ok") {
-            Some(ok) => Message::Done { ok },
-            None => Message::log(
+            Some(ok) => HandlerMessage::Done { ok },
+            None => HandlerMessage::log(
                 Severity::Warning,
                 format!(
                     "this line does not say whether the task came to its end, by \"ok\": {line}"
@@ -176,12 +176,12 @@ mod tests {
     #[test]
     fn a_field_of_the_wrong_type_does_no_harm_to_the_others() {
         let line = r#"{"type":"log","level":"error","message":"no","step":"x","task":[1],"ok":{},"label":7}"#;
-        let (None, Message::Log { level, message, .. }) = parse(line) else {
+        let (None, HandlerMessage::Log { level, message, .. }) = parse(line) else {
             panic!("{:?}", parse(line));
         };
         assert_eq!((level, message.as_str()), (Severity::Error, "no"));
         let line = r#"{"type":"progress","step":2.9,"max":"10","phase":-1,"phases":null,"label":7,"level":1}"#;
-        let (None, Message::Progress(progress)) = parse(line) else {
+        let (None, HandlerMessage::Progress(progress)) = parse(line) else {
             panic!("{:?}", parse(line));
         };
         let expected = Progress {
@@ -203,7 +203,7 @@ mod tests {
         ] {
             let (task, message) = parse(&format!(r#"{{"type":"done",{end}}}"#));
             assert!(
-                matches!(message, Message::Done { ok } if ok == expected),
+                matches!(message, HandlerMessage::Done { ok } if ok == expected),
                 "{end}"
             );
             assert_eq!(task, Some(1));
@@ -211,7 +211,7 @@ mod tests {
         let (_, message) = parse(r#"{"type":"done","task":1,"ok":"maybe"}"#);
         assert!(matches!(
             message,
-            Message::Log {
+            HandlerMessage::Log {
                 level: Severity::Warning,
                 ..
             }
@@ -223,7 +223,7 @@ mod tests {
         for (levels, is_text) in [(MAX_DEPTH, false), (MAX_DEPTH + 1, true), (2000, true)] {
             let value = format!("{}\"[\\\"{{\"{}", "[".repeat(levels), "]".repeat(levels));
             let (_, message) = parse(&format!(r#"{{"type":"result","value":{value}}}"#));
-            let Message::Result(json) = message else {
+            let HandlerMessage::Result(json) = message else {
                 panic!("{message:?}");
             };
             assert_eq!(json.text().starts_with('"'), is_text, "{levels}");
@@ -235,7 +235,7 @@ mod tests {
         fn every_line_is_read_and_what_is_no_protocol_is_kept_as_it_is(
             line in r#"\{?("(type|level|message|details|step|task|ok|path|value)"|:|,|\{|\}|\[|\]|"(log|progress|result|file|done|x)"|-?[0-9]{1,30}|1e999|null|true|"\\ud800"){0,16}"#,
         ) {
-            if let (_, Message::Log { level: Severity::Info, message, details: None }) = parse(&line)
+            if let (_, HandlerMessage::Log { level: Severity::Info, message, details: None }) = parse(&line)
                 && serde_json::from_str::<Value>(&line).is_err()
             {
                 proptest::prop_assert_eq!(message, line);

@@ -18,7 +18,7 @@ use super::protocol;
 use super::starter::Program;
 use crate::json::Json;
 use crate::lock::{ProcessId, StartNote};
-use crate::model::message::Message;
+use crate::model::message::HandlerMessage;
 use crate::model::task::{Severity, Status};
 
 /// How long a process that has closed its output may take to end by itself.
@@ -218,7 +218,7 @@ impl<'r> Resident<'r> {
     fn hear_stdout(&mut self, line: &Line) {
         let (task, message) = if line.is_too_long() {
             let text = self.mask.mask().line(line);
-            (None, Message::log(Severity::Info, text))
+            (None, HandlerMessage::log(Severity::Info, text))
         } else {
             protocol::parse(&line.text())
         };
@@ -226,14 +226,14 @@ impl<'r> Resident<'r> {
         let is_foreign = task.is_some() && named.is_none();
         let raw = || line.text().into_owned();
         let message = match (message, named) {
-            (Message::Done { ok }, Some(place)) => return self.done(place, ok),
+            (HandlerMessage::Done { ok }, Some(place)) => return self.done(place, ok),
             // It is done with that one already, or never had it.
-            (Message::Done { .. }, None) if is_foreign => return,
-            (Message::Done { .. }, None) => Message::log(
+            (HandlerMessage::Done { .. }, None) if is_foreign => return,
+            (HandlerMessage::Done { .. }, None) => HandlerMessage::log(
                 Severity::Warning,
                 format!("this line does not say which task is done: {}", raw()),
             ),
-            _ if is_foreign => Message::log(Severity::Warning, raw()),
+            _ if is_foreign => HandlerMessage::log(Severity::Warning, raw()),
             (message, _) => message,
         };
         if let Some(held) = self.held.get(named.unwrap_or(0)) {
