@@ -1,6 +1,6 @@
 //! This process as a worker: who has claimed tasks or mails, and lives.
 //!
-//! Whether a worker lives is told by a lock on a file of its own beside the database, which the kernel frees with the
+//! Whether a worker lives is decided by a lock on a file of its own beside the database, which the kernel frees with the
 //! process: never by a pid, which is used again and means something else in each container, nor by a lease, which is always
 //! too short or too long. The file says which boot of the machine it is of, which attempts were started, and by which
 //! processes. The database's own file is never locked this way, since closing any handle of it would drop SQLite's locks.
@@ -27,7 +27,7 @@ const LITTER: i64 = 8;
 
 /// This process, as a worker.
 #[derive(Debug)]
-pub(crate) struct WorkerLock {
+pub(crate) struct Registration {
     /// Its id in the database.
     pub(crate) id: i64,
     path: PathBuf,
@@ -36,7 +36,7 @@ pub(crate) struct WorkerLock {
     taken: Vec<bool>,
 }
 
-impl WorkerLock {
+impl Registration {
     /// Registers this process. Inside a transaction, so that nobody sees the worker without its lock.
     pub(crate) fn register(store: &Store, clock: &Clock) -> Result<Self> {
         let mut id = store.insert_worker(std::process::id(), clock.now())?;
@@ -66,7 +66,7 @@ impl WorkerLock {
         self.path.display().to_string()
     }
 
-    /// For the note of an attempt's start, with a place in the file until [`WorkerLock::free`].
+    /// For the note of an attempt's start, with a place in the file until [`Registration::free`].
     pub(crate) fn start_note(&mut self, task: i64, attempt: u32) -> StartNote {
         let free = self.taken.iter().position(|taken| !taken);
         let place = free.unwrap_or(self.taken.len());
@@ -155,7 +155,7 @@ fn create(store: &Store, id: i64) -> io::Result<File> {
     Ok(file)
 }
 
-/// What tells a process from all others of this boot.
+/// Distinguishes a process from all others of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProcessId {
     pub(crate) pid: Pid,
@@ -180,7 +180,7 @@ impl ProcessId {
     }
 }
 
-/// What another worker's file tells.
+/// Whether another worker lives.
 pub(crate) enum Life {
     Alive,
     Dead(Remains),
@@ -284,15 +284,15 @@ mod tests {
     fn a_note_is_read_as_it_was_written_with_and_without_a_process() {
         let file = Arc::new(tempfile::tempfile().unwrap());
         file.write_all_at(&header(), 0).unwrap();
-        let mut lock = WorkerLock {
+        let mut registration = Registration {
             id: 1,
             path: PathBuf::new(),
             file: Arc::clone(&file),
             taken: Vec::new(),
         };
         let us = ProcessId::of(rustix::process::getpid());
-        lock.start_note(7, 2).write(us).unwrap();
-        lock.start_note(i64::MAX, 2).write(None).unwrap();
+        registration.start_note(7, 2).write(us).unwrap();
+        registration.start_note(i64::MAX, 2).write(None).unwrap();
         let mut content = vec![0; HEADER + 2 * NOTE];
         file.read_exact_at(&mut content, 0).unwrap();
         let note = |task, process| Started {

@@ -64,7 +64,7 @@ impl Set {
             retries: self.retries,
             resident: self.resident,
             pipeline: self.pipeline,
-            native: false,
+            is_function: false,
         };
         let store = invocation.store()?;
         store.transact(|store| store.set_method(&method))

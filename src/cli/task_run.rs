@@ -13,7 +13,7 @@ use crate::firing::fire::end_of_task;
 use crate::model::summary::Summary;
 use crate::model::task::{Progress, Status};
 use crate::time::Zone;
-use crate::worker::{Said, Selection, Watch, Worker, recover_dead_workers};
+use crate::worker::{LiveEvent, Selection, Watch, Worker, recover_dead_workers};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -59,7 +59,7 @@ impl Args {
         let live = is_watched.then(|| Arc::new(Live::new(invocation.out.json, session.zone)));
         let watch = live
             .clone()
-            .map(|live| -> Watch { Arc::new(move |said| live.show(&said)) });
+            .map(|live| -> Watch { Arc::new(move |event| live.show(&event)) });
         let mut worker = Worker::new(ctx, Selection::Id(self.id), watch);
         let ran = worker.run_ready(summary);
         let ran = ran.and_then(|()| worker.finish(summary));
@@ -95,13 +95,13 @@ impl Live {
         }
     }
 
-    fn show(&self, said: &Said<'_>) {
-        match said {
-            Said::Log(entry) => self.line(&log_text(&self.zone, entry)),
-            Said::Debug(message) => {
+    fn show(&self, event: &LiveEvent<'_>) {
+        match event {
+            LiveEvent::Log(entry) => self.line(&log_text(&self.zone, entry)),
+            LiveEvent::Debug(message) => {
                 self.line(&indented(&format!("{:19}  debug    {message}", "")));
             }
-            Said::Progress(progress) => self.progress(progress),
+            LiveEvent::Progress(progress) => self.progress(progress),
         }
     }
 

@@ -14,7 +14,7 @@ use super::message::Message;
 use super::{Transport, address};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::lock::WorkerLock;
+use crate::lock::Registration;
 use crate::model::email::{Content, Email};
 use crate::model::issue::{Issue, Subject};
 use crate::model::settings::Settings;
@@ -39,7 +39,7 @@ pub(crate) struct Outbox<'a> {
     pub(crate) store: &'a Store<'a>,
     pub(crate) clock: &'a Clock,
     pub(crate) settings: &'a Settings,
-    worker: Option<WorkerLock>,
+    worker: Option<Registration>,
     transport: Option<Transport>,
     /// The last mail that was tried: ids only grow, so that each is tried once.
     last_tried: i64,
@@ -162,7 +162,7 @@ impl<'a> Outbox<'a> {
             Some(worker) => worker,
             None => self
                 .store
-                .transact(|store| WorkerLock::register(store, self.clock))?,
+                .transact(|store| Registration::register(store, self.clock))?,
         };
         Ok(self.worker.insert(worker).id)
     }

@@ -26,7 +26,7 @@ pub(crate) struct Method {
     pub pipeline: u32,
     /// Whether it is a function of this program, and not in the database.
     #[serde(skip)]
-    pub native: bool,
+    pub is_function: bool,
 }
 
 impl Method {
@@ -39,7 +39,7 @@ impl Method {
             retries: 0,
             resident: false,
             pipeline: 1,
-            native: true,
+            is_function: true,
         }
     }
 

@@ -48,7 +48,7 @@ fn method(row: &Row<'_>) -> rusqlite::Result<Method> {
         retries: row.get("retries")?,
         resident: row.get("resident")?,
         pipeline: row.get("pipeline")?,
-        native: false,
+        is_function: false,
     })
 }
 

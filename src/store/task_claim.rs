@@ -144,7 +144,7 @@ impl Store<'_> {
     }
 
     /// Gives a claimed task back that was not started; one that somebody asked to end meanwhile is over.
-    pub(crate) fn release_task(&self, id: i64, worker: i64, now: Timestamp) -> Result<()> {
+    pub(crate) fn unclaim_task(&self, id: i64, worker: i64, now: Timestamp) -> Result<()> {
         let status: Option<Status> = self.value(
             "UPDATE task SET status = CASE WHEN stop_requested IS 'cancel' THEN 'CANCELLED'
                                            WHEN stop_requested IS 'stop' THEN 'INTERRUPTED' ELSE 'TO_RUN' END,

@@ -1,4 +1,4 @@
-//! The workers: who has claimed what. Whether one lives is told by the lock on its file.
+//! The workers: who has claimed what. Whether one lives is decided by the lock on its file.
 
 use crate::error::Result;
 use crate::store::Store;

@@ -12,16 +12,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use super::commit::Said;
 use super::mask::Mask;
-use super::output::SharedOutput;
+use super::output::{SharedOutput, Unwritten};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::functions::{Function, TaskInput};
 use crate::json::Json;
-use crate::lock::{StartNote, WorkerLock, folder_prefix};
-use crate::model::issue::{Issue, Subject};
+use crate::lock::{Registration, StartNote, folder_prefix};
 use crate::model::method::Method;
 use crate::model::settings::TIMEOUT;
 use crate::model::task::{Severity, Status, Stop};
@@ -57,12 +55,12 @@ pub(super) struct Execution {
     /// How long it may take.
     pub(super) limit: Option<Duration>,
     /// Why the runner ends it, if it does.
-    pub(super) cause: Option<Cause>,
-    /// Why the database does not take what it says, if it does not: then it has failed.
+    pub(super) stop_reason: Option<StopReason>,
+    /// Why the database does not take what it prints, if it does not: then it has failed.
     pub(super) refused: Option<String>,
     /// What does it, if that is a function of this program.
     pub(super) function: Option<Function>,
-    /// Tells the function that it should return.
+    /// Set when the function should return.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) note: StartNote,
     retries: u32,
@@ -72,7 +70,7 @@ pub(super) struct Execution {
 
 /// Why the runner ends an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum StopReason {
     TimedOut,
     Requested(Stop),
     Shutdown,
@@ -80,14 +78,14 @@ pub(super) enum Cause {
 
 /// How the work on an attempt came to its end.
 #[derive(Debug, Clone)]
-pub(super) struct End {
+pub(super) struct Outcome {
     pub(super) status: Status,
     pub(super) exit_code: Option<i32>,
     /// What to log when the handler itself has logged no error.
     pub(super) reason: Option<String>,
 }
 
-impl End {
+impl Outcome {
     pub(super) fn completed() -> Self {
         Self {
             status: Status::Completed,
@@ -103,6 +101,13 @@ impl End {
             reason: Some(reason),
         }
     }
+}
+
+/// What an execution that goes on has printed.
+pub(super) struct NewOutput {
+    pub(super) task: i64,
+    pub(super) attempt: u32,
+    pub(super) unwritten: Unwritten,
 }
 
 /// An attempt that is over, and not yet in the database as such.
@@ -127,7 +132,7 @@ struct Input<'a> {
     task: i64,
     method: &'a str,
     params: &'a Json,
-    /// Nowhere else is the handler told of these.
+    /// These reach the handler nowhere else.
     hidden_params: &'a RawValue,
     file: Option<&'a Path>,
     document: Option<&'a Json>,
@@ -136,7 +141,7 @@ struct Input<'a> {
     late_s: i64,
 }
 
-/// How long a task may take: what it says itself, else its method, else the setting.
+/// How long a task may take: its own limit, else its method's, else the setting's.
 fn time_limit(ctx: &Context<'_>, method: &Method, task: &ClaimedTask) -> Result<Option<Duration>> {
     let own = task.timeout.as_ref().or(method.timeout.as_ref());
     let limit = match own {
@@ -153,7 +158,7 @@ fn time_limit(ctx: &Context<'_>, method: &Method, task: &ClaimedTask) -> Result<
 impl Execution {
     pub(super) fn new(
         clock: &Clock,
-        lock: &mut WorkerLock,
+        registration: &mut Registration,
         method_retries: u32,
         task: ClaimedTask,
     ) -> Self {
@@ -162,11 +167,11 @@ impl Execution {
             mask: Mask::new(task.hidden_params.as_ref()),
             started: clock.elapsed(),
             limit: None,
-            cause: None,
+            stop_reason: None,
             refused: None,
             function: None,
             stop: Arc::default(),
-            note: lock.start_note(task.id, task.attempt),
+            note: registration.start_note(task.id, task.attempt),
             retries: task.retries.unwrap_or(method_retries),
             document: None,
             folder: None,
@@ -182,7 +187,10 @@ impl Execution {
         method: &Method,
     ) -> Result<()> {
         self.limit = time_limit(ctx, method, &self.task)?;
-        self.function = ctx.functions.get(&method.name).filter(|_| method.native);
+        self.function = ctx
+            .functions
+            .get(&method.name)
+            .filter(|_| method.is_function);
         if let Some(document) = self.task.document {
             self.document = ctx.store.document_for_handler(document)?;
         }
@@ -245,15 +253,15 @@ impl Execution {
     }
 
     /// The task again, of an execution that was not begun.
-    pub(super) fn unbegun(self, lock: &mut WorkerLock) -> ClaimedTask {
-        lock.free(&self.note);
+    pub(super) fn unbegun(self, registration: &mut Registration) -> ClaimedTask {
+        registration.free(&self.note);
         self.task
     }
 
-    /// What it has said that is not in the database yet.
-    pub(super) fn said(&self) -> Option<Said> {
+    /// What its handler has printed that is not in the database yet.
+    pub(super) fn new_output(&self) -> Option<NewOutput> {
         let unwritten = self.output.lock().unwritten();
-        (self.refused.is_none() && !unwritten.is_empty()).then_some(Said {
+        (self.refused.is_none() && !unwritten.is_empty()).then_some(NewOutput {
             task: self.task.id,
             attempt: self.task.attempt,
             unwritten,
@@ -261,24 +269,24 @@ impl Execution {
     }
 
     /// The attempt is over. Why the runner ended it, if it did, counts for more than what became of it then.
-    pub(super) fn finish(self, end: End, at: Moment) -> Finished {
+    pub(super) fn finish(self, end: Outcome, at: Moment) -> Finished {
         let mut output = self.output.lock();
-        let (status, reason) = match (self.cause, self.refused) {
-            (Some(cause), _) => cause.outcome(&output.stderr_suffix()),
+        let (status, reason) = match (self.stop_reason, self.refused) {
+            (Some(stop_reason), _) => stop_reason.outcome(&output.stderr_suffix()),
             (_, Some(reason)) => {
-                let reason = format!("what it said cannot be stored: {reason}");
+                let reason = format!("what it printed cannot be stored: {reason}");
                 (Status::Failed, Some(reason))
             }
             _ => (end.status, end.reason),
         };
-        // What the handler itself said of its failure says more than its exit status.
+        // The handler's own error says more than its exit status.
         if let Some(reason) = reason
             && (output.last_error.is_none() || status != Status::Failed)
         {
             output.log(Severity::Error, self.mask.text(reason), None);
         }
         drop(output);
-        let is_retried = !matches!(self.cause, Some(Cause::Requested(_)));
+        let is_retried = !matches!(self.stop_reason, Some(StopReason::Requested(_)));
         Finished {
             status,
             exit_code: end.exit_code,
@@ -294,7 +302,7 @@ impl Execution {
     }
 }
 
-impl Cause {
+impl StopReason {
     fn outcome(self, stderr_suffix: &str) -> (Status, Option<String>) {
         let (status, reason) = match self {
             Self::TimedOut => (
@@ -309,48 +317,6 @@ impl Cause {
             ),
         };
         (status, Some(reason))
-    }
-}
-
-/// An attempt that did not come to its end.
-pub(super) struct Failure<'f> {
-    pub(super) task: i64,
-    pub(super) method: &'f str,
-    pub(super) attempt: u32,
-    /// The attachment whose level waits for the task, and how often that level has failed.
-    pub(super) level: Option<(i64, u32)>,
-    pub(super) again_at: Option<Timestamp>,
-    /// Such as “failed: the disk is full”.
-    pub(super) how: String,
-}
-
-impl Failure<'_> {
-    /// What to tell. When a level waits for a task that is over for good, the timers tell.
-    pub(super) fn issue(&self, ctx: &Context<'_>) -> Option<Issue> {
-        let is_final = self.again_at.is_none();
-        if is_final && self.level.is_some() {
-            return None;
-        }
-        let subject = match self.level {
-            Some((attachment, _)) => Subject::Level {
-                attachment,
-                task: Some(self.task),
-            },
-            None => Subject::Task(self.task),
-        };
-        let is_first = self.attempt == 1 && self.level.is_none_or(|(_, attempts)| attempts == 0);
-        let zone = ctx.settings.zone().unwrap_or_default();
-        let again = self
-            .again_at
-            .map(|at| format!("; it is tried again at {}", zone.show(at)));
-        let Self {
-            task, method, how, ..
-        } = self;
-        Some(Issue {
-            subject,
-            message: format!("task {task} ({method}) {how}{}", again.unwrap_or_default()),
-            is_news: is_first || is_final,
-        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::execution::{End, Execution};
+use super::execution::{Execution, Outcome};
 use super::handler::{Obstacle, Reporter, What};
 use crate::functions::{Function, Task};
 use crate::json::Json;
@@ -25,7 +25,7 @@ impl Calls {
 
     /// Calls what waits, until nothing does or a function was asked to stop: by then it may have been given up, and its
     /// slot be another's.
-    pub(super) fn run(&self, reporter: &Reporter) -> Result<End, Obstacle> {
+    pub(super) fn run(&self, reporter: &Reporter) -> Result<Outcome, Obstacle> {
         loop {
             let next = self.lock().pop_front();
             let Some(mut execution) = next else { break };
@@ -34,14 +34,14 @@ impl Calls {
             };
             if let Err(error) = execution.note.write(None) {
                 let task = execution.task.id;
-                reporter.send(What::Begun(execution));
+                reporter.send(What::Begun(Box::new(execution)));
                 reporter.send(What::NotBegun(vec![task], Obstacle::noting(&error)));
                 break;
             }
             let (id, stop) = (execution.task.id, Arc::clone(&execution.stop));
             let (input, mask) = (execution.function_input(), execution.mask.clone());
             let output = execution.output.clone();
-            reporter.send(What::Begun(execution));
+            reporter.send(What::Begun(Box::new(execution)));
             let log = move |message| output.lock().add(mask.message(message));
             let mut task = Task {
                 input,
@@ -53,20 +53,20 @@ impl Calls {
             }
         }
         // It holds nothing that could end with it.
-        Ok(End::completed())
+        Ok(Outcome::completed())
     }
 }
 
-fn call(function: &Function, task: &mut Task) -> End {
+fn call(function: &Function, task: &mut Task) -> Outcome {
     match catch_unwind(AssertUnwindSafe(|| function(task))) {
         Ok(Ok(value)) => {
             if !value.is_null() {
                 (task.send)(HandlerMessage::Result(Json::from(&value)));
             }
-            End::completed()
+            Outcome::completed()
         }
-        Ok(Err(error)) => End::failed(error),
-        Err(panic) => End {
+        Ok(Err(error)) => Outcome::failed(error),
+        Err(panic) => Outcome {
             status: Status::Interrupted,
             exit_code: None,
             reason: Some(format!("its function panicked: {}", message_of(&*panic))),

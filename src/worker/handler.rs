@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::execution::{Cause, End, Execution, Moment};
+use super::execution::{Execution, Moment, Outcome, StopReason};
 use super::function::Calls;
 use super::process::{ProcessGroup, TaskProcess, cannot_start};
 use super::resident::{Delivery, Inbox, Resident};
@@ -161,10 +161,10 @@ impl Handler {
     }
 
     /// Ends a task, or all that it holds: of a process that is the whole of it.
-    pub(super) fn stop(&mut self, task: Option<i64>, cause: Cause, elapsed: Duration) {
+    pub(super) fn stop(&mut self, task: Option<i64>, stop_reason: StopReason, elapsed: Duration) {
         let is_meant = |held: &&mut Execution| task.is_none_or(|id| held.task.id == id);
         for execution in self.held.iter_mut().filter(is_meant) {
-            execution.cause.get_or_insert(cause);
+            execution.stop_reason.get_or_insert(stop_reason);
             execution.stop.store(true, Ordering::Relaxed);
         }
         self.terminate(elapsed);
@@ -178,7 +178,7 @@ impl Handler {
         }
     }
 
-    /// Tells a resident handler without tasks that none comes any more.
+    /// Closes the input of a resident handler that holds no task.
     pub(super) fn close(&mut self, elapsed: Duration) {
         if let (Some((inbox, _)), false) = (&self.resident, self.is_closed) {
             inbox.close();
@@ -194,12 +194,12 @@ impl Handler {
 
     /// Ends what is past its time limit, and kills what was asked to end and has not. Whether it is given up: a function
     /// that does not return.
-    pub(super) fn enforce(&mut self, elapsed: Duration) -> bool {
-        let head = self.held.front().filter(|head| head.cause.is_none());
+    pub(super) fn check_deadline(&mut self, elapsed: Duration) -> bool {
+        let head = self.held.front().filter(|head| head.stop_reason.is_none());
         let limit = head.and_then(|head| Some(self.head_since + head.limit?));
         if limit.is_some_and(|limit| elapsed >= limit) {
             let head = self.held.front().map(|head| head.task.id);
-            self.stop(head, Cause::TimedOut, elapsed);
+            self.stop(head, StopReason::TimedOut, elapsed);
         }
         if self.is_closed && self.held.is_empty() {
             self.terminate(elapsed);
@@ -237,15 +237,15 @@ pub(super) struct Event {
 
 pub(super) enum What {
     /// A thread has begun to call a function.
-    Begun(Execution),
+    Begun(Box<Execution>),
     /// The handler is done with this task.
-    Over(i64, End),
+    Over(i64, Outcome),
     /// These tasks were not begun, and never will be by this handler.
     NotBegun(Vec<i64>, Obstacle),
-    /// A resident handler has closed its output, and cannot say any more what it is done with.
+    /// A resident handler has closed its output, and can report nothing any more.
     OutputClosed,
     /// The process has ended, and with it what it was at, or a thread that calls functions; or it could not be started.
-    Exited(Result<End, Obstacle>),
+    Exited(Result<Outcome, Obstacle>),
 }
 
 /// What keeps a task from being begun.
@@ -256,7 +256,7 @@ pub(super) enum Obstacle {
     /// The machine has no room now.
     Shortage(String),
     /// Something is wrong with the handler or with what it is to be given.
-    Failure(String),
+    Defect(String),
 }
 
 impl Obstacle {
@@ -266,7 +266,7 @@ impl Obstacle {
         if is_shortage(error) {
             Self::Shortage(reason)
         } else {
-            Self::Failure(reason)
+            Self::Defect(reason)
         }
     }
 
@@ -281,7 +281,7 @@ impl From<Error> for Obstacle {
         if error.is_shortage() {
             Self::Shortage(error.to_string())
         } else {
-            Self::Failure(error.to_string())
+            Self::Defect(error.to_string())
         }
     }
 }
@@ -300,16 +300,16 @@ impl Reporter {
             at: Moment::now(&self.clock),
             what,
         };
-        // A worker that has given up listens no more.
+        // A worker that has given up receives nothing any more.
         let _ = self.events.send(event);
     }
 }
 
-/// The thread of a handler, which tells of its end.
+/// Starts the thread of a handler, which reports its end.
 fn start_thread(
     stack: Option<usize>,
     reporter: Reporter,
-    run: impl FnOnce(&Reporter) -> Result<End, Obstacle> + Send + 'static,
+    run: impl FnOnce(&Reporter) -> Result<Outcome, Obstacle> + Send + 'static,
 ) -> Result<(), Obstacle> {
     let mut builder = thread::Builder::new().name("handler".to_owned());
     if let Some(stack) = stack {

@@ -15,7 +15,7 @@ use crate::json::Json;
 use crate::model::message::HandlerMessage;
 use crate::model::task::Progress;
 
-/// Shorter values, such as `true` or `12`, would mask half of what a handler says and protect nothing.
+/// Shorter values, such as `true` or `12`, would mask half of what a handler prints and protect nothing.
 const MIN_CHARS: usize = 4;
 /// A longer value is recognized by its beginning, and masked to the end of the line.
 pub(super) const MAX_PATTERN: usize = 1024;
@@ -68,7 +68,7 @@ impl Mask {
         format!("{shown} … [{cut} bytes cut]")
     }
 
-    /// What a handler said, with all of its texts masked.
+    /// A message with all of its texts masked.
     pub(super) fn message(&self, message: HandlerMessage) -> HandlerMessage {
         if self.0.is_empty() {
             return message;
@@ -361,7 +361,8 @@ struct Literal<'a> {
 }
 
 impl Literal<'_> {
-    /// What it says. A string that no string of ours can hold, with half of a surrogate pair say, stays as it is written.
+    /// The number or string itself. A string that none of ours can hold, one with half of a surrogate pair, stays as it is
+    /// written.
     fn plain(&self) -> String {
         match self.kind {
             Kind::Number => self.text.to_owned(),

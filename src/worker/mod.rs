@@ -1,11 +1,11 @@
 //! Running tasks: one thread owns the database and loops *start → commit and claim → receive → check deadlines*; a thread
-//! for each handler reads what it says and tells when it is over.
+//! for each handler reads its output and reports when it is over.
 //!
 //! No transaction is open while the worker waits for handlers, and handlers go on while one is. What is claimed and not
 //! started goes back when it turns out to wait. An attempt is begun at most once: that it is, is noted in the worker's locked
 //! file before ([`lock`](crate::lock)); what was claimed and not noted runs after a crash as if nothing had been.
 
-mod commit;
+mod claimant;
 mod execution;
 mod function;
 mod handler;
@@ -14,6 +14,7 @@ mod output;
 mod process;
 pub(crate) mod protocol;
 mod queue;
+mod record;
 mod recovery;
 mod resident;
 mod starter;
@@ -21,32 +22,28 @@ mod starter;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-pub(crate) use output::{Said, Watch};
+pub(crate) use output::{LiveEvent, Watch};
 pub(crate) use recovery::recover_dead_workers;
 
-use commit::{Changes, Committed, Ledger, Recorded};
-use execution::{Cause, End, Execution, Failure, Finished, Moment};
+use claimant::{Changes, Claimant, Committed};
+use execution::{Execution, Finished, Moment, NewOutput, Outcome, StopReason};
 use handler::{Event, Handler, Obstacle, STOP_TIMEOUT, What};
 use queue::Queue;
 use starter::{Place, Starter, place};
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::model::issue::{Issue, cut};
+use crate::model::issue::Issue;
 use crate::model::summary::Summary;
-use crate::model::task::Status;
 
 /// How long a call of [`Worker::run_ready`] takes while handlers are at work.
 const TURN: Duration = Duration::from_secs(1);
-/// How long what a handler says waits before it is in the database, and a deadline before it is noticed.
+/// How long output waits before it is in the database, and a deadline before it is noticed.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 /// How long an end waits for others to be committed together with it.
 const GATHER_TIME: Duration = Duration::from_millis(20);
 /// How long a task stays claimed without being started.
 const SPARE_TIME: Duration = Duration::from_millis(500);
-/// How much of an error is told, in characters: all of it is in the task's log.
-const MAX_ERROR: usize = 500;
-
 /// Which tasks to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Selection {
@@ -59,7 +56,7 @@ pub(crate) enum Selection {
 /// Runs tasks, for as long as a tick lasts. It is a row in the database from its first claim on.
 pub(crate) struct Worker<'a> {
     ctx: Context<'a>,
-    ledger: Ledger<'a>,
+    claimant: Claimant<'a>,
     starter: Starter<'a>,
     queue: Queue,
     handlers: Vec<Handler>,
@@ -72,12 +69,12 @@ pub(crate) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Nothing is claimed yet. `watch` is shown what the tasks say.
+    /// Nothing is claimed yet. `watch` is shown what the handlers print.
     pub(crate) fn new(ctx: Context<'a>, selection: Selection, watch: Option<Watch>) -> Self {
         let (sender, events) = channel();
         Self {
             ctx,
-            ledger: Ledger::new(ctx, selection),
+            claimant: Claimant::new(ctx, selection),
             starter: Starter::new(ctx, watch, sender),
             queue: Queue::default(),
             handlers: Vec::new(),
@@ -91,7 +88,7 @@ impl<'a> Worker<'a> {
     /// Runs what is ready. Comes back when nothing is left to do, or after about a second while handlers are at work.
     pub(crate) fn run_ready(&mut self, summary: &mut Summary) -> Result<()> {
         self.ctx.shutdown.listen()?;
-        self.queue.may_be_more = !self.is_stopping() && self.ledger.has_ready()?;
+        self.queue.may_be_more = !self.is_stopping() && self.claimant.has_ready()?;
         if !self.queue.may_be_more && !self.is_at_work() {
             return Ok(());
         }
@@ -120,9 +117,9 @@ impl<'a> Worker<'a> {
                 .iter_mut()
                 .for_each(|handler| handler.close(elapsed));
             self.receive(summary);
-            self.enforce();
+            self.check_deadlines();
         }
-        self.ledger.sign_off(&self.queue.unstarted())
+        self.claimant.sign_off(&self.queue.unstarted())
     }
 
     /// Whether there may be something to do after it.
@@ -138,7 +135,7 @@ impl<'a> Worker<'a> {
         }
         self.receive(summary);
         self.check_stops()?;
-        self.enforce();
+        self.check_deadlines();
         Ok(true)
     }
 
@@ -174,12 +171,12 @@ impl<'a> Worker<'a> {
 
     fn commit_is_due(&self) -> bool {
         let elapsed = self.elapsed();
-        if let Some((_, retry_at)) = self.ledger.unavailable {
+        if let Some((_, retry_at)) = self.claimant.unavailable {
             return elapsed >= retry_at;
         }
-        let since = elapsed.saturating_sub(self.ledger.committed_at);
-        let has_place = self.busy() < self.ledger.slots
-            || self.ledger.lock.is_none()
+        let since = elapsed.saturating_sub(self.claimant.committed_at);
+        let has_place = self.busy() < self.claimant.slots
+            || self.claimant.registration.is_none()
             || self.handlers.iter().any(Handler::runs_low);
         let is_hungry = has_place && self.unstarted() == 0 && !self.is_stopping();
         // Early enough that the handlers have something to do meanwhile.
@@ -187,15 +184,15 @@ impl<'a> Worker<'a> {
         let has_ends = !self.finished.is_empty();
         (is_hungry && (has_ends || self.queue.may_be_more))
             || (has_ends && (runs_low || since >= GATHER_TIME))
-            || self.has_to_release()
+            || self.has_to_return()
             || (since >= FLUSH_INTERVAL
                 && self
                     .held()
                     .any(|execution| execution.output.lock().is_unwritten()))
     }
 
-    fn has_to_release(&self) -> bool {
-        !self.queue.released.is_empty() || (self.is_stale() && self.unstarted() > 0)
+    fn has_to_return(&self) -> bool {
+        !self.queue.returned.is_empty() || (self.is_stale() && self.unstarted() > 0)
     }
 
     /// Whether what is claimed and not started goes back.
@@ -206,81 +203,78 @@ impl<'a> Worker<'a> {
     /// Writes what there is to write, and claims. Nothing that the worker knows changes before it is committed: a database
     /// that others hold, or whose disk is full, is tried again while handlers are at work.
     fn commit(&mut self, summary: &mut Summary) -> Result<()> {
-        let gives_back = self.is_stale() && self.has_to_release();
+        let gives_back = self.is_stale() && self.has_to_return();
         if gives_back {
             self.retract_calls();
-            self.queue.release_all();
+            self.queue.return_all();
             // Else the same would be claimed at once: another turn may find more for it.
             self.queue.may_be_more = false;
         }
-        let said: Vec<_> = self.held().filter_map(Execution::said).collect();
+        let outputs: Vec<_> = self.held().filter_map(Execution::new_output).collect();
         let wants_more = self.queue.may_be_more || (!self.finished.is_empty() && !gives_back);
         let may_claim = wants_more && !self.is_stopping() && !self.queue.is_full();
         let changes = Changes {
             finished: &self.finished,
-            said: &said,
-            released: &self.queue.released,
+            outputs: &outputs,
+            returned: &self.queue.returned,
             busy: self.busy(),
             queued: self.unstarted(),
             room: may_claim.then(|| self.room()),
         };
-        match self.ledger.commit(&changes) {
+        match self.claimant.commit(&changes) {
             Ok(committed) => {
-                self.committed(committed, &said, summary);
+                summary.add(self.take_over(committed, &outputs));
                 Ok(())
             }
             Err(error) if error.is_temporary() && self.can_wait() => {
-                self.ledger.suspend(&error);
+                self.claimant.suspend(&error);
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    fn committed(&mut self, committed: Committed, said: &[commit::Said], summary: &mut Summary) {
-        for (finished, recorded) in self.finished.drain(..).zip(&committed.ends) {
-            if let Some(lock) = &mut self.ledger.lock {
-                lock.free(&finished.note);
-            }
-            report(&self.ctx, &finished, recorded, summary);
+    /// Brings what the worker knows up to what was committed; what became of the finished attempts.
+    fn take_over(&mut self, committed: Committed, outputs: &[NewOutput]) -> Summary {
+        let registration = self.claimant.registration.as_mut();
+        let registration = registration.expect("a commit registers the worker");
+        for finished in self.finished.drain(..) {
+            registration.free(&finished.note);
         }
-        let held = self
-            .handlers
-            .iter_mut()
-            .flat_map(|handler| &mut handler.held);
-        for execution in held {
-            let said = said.iter().find(|said| said.task == execution.task.id);
-            if let Some(said) = said {
-                execution.output.lock().mark_written(&said.unwritten);
+        let handlers = self.handlers.iter_mut();
+        for execution in handlers.flat_map(|handler| &mut handler.held) {
+            let id = execution.task.id;
+            if let Some(written) = outputs.iter().find(|output| output.task == id) {
+                execution.output.lock().mark_written(&written.unwritten);
             }
-            let mut refused = committed.refused.iter();
-            let refused = refused.rfind(|(task, _)| *task == execution.task.id);
-            let reason = refused.map(|(_, reason)| reason.clone());
-            execution.refused = execution.refused.take().or(reason);
+            if let Some((_, reason)) = committed.refused.iter().find(|(task, _)| *task == id) {
+                execution.refused = Some(reason.clone());
+            }
         }
-        self.queue.released.clear();
+        self.queue.returned.clear();
         self.queue.may_be_more = committed.may_be_more;
         self.queue.add(committed.claims, self.ctx.clock.elapsed());
+        committed.summary
     }
 
     /// Whether something would be lost by giving up now. A worker that is shut down does not wait for ever.
     fn can_wait(&self) -> bool {
         let now = self.elapsed();
-        let since = self.ledger.unavailable.map_or(now, |(since, _)| since);
+        let since = self.claimant.unavailable.map_or(now, |(since, _)| since);
         let is_patient = !self.ctx.shutdown.is_requested() || now < since + STOP_TIMEOUT;
-        self.ledger.lock.is_some() && self.is_at_work() && is_patient
+        self.claimant.registration.is_some() && self.is_at_work() && is_patient
     }
 
     /// Starts what is claimed, as far as there are slots. What finds none keeps its turn.
     fn start_claimed(&mut self, summary: &mut Summary) {
-        if self.busy() < self.ledger.slots {
+        if self.busy() < self.claimant.slots {
             // The thread that would have come to them has ended.
             self.retract_calls();
         }
         let methods = self.starter.methods();
         let mut next = 0;
         while !self.is_stopping() && next < self.queue.tasks.len() {
-            let is_free = self.busy() < self.ledger.slots;
+            let is_free = self.busy() < self.claimant.slots;
             let method = methods.get(&self.queue.tasks[next].method).ok();
             let place = match method {
                 Some(method) => place(method, &self.handlers, is_free),
@@ -297,9 +291,11 @@ impl<'a> Worker<'a> {
             if method.is_some_and(|method| self.queue.suspend(&task, &method.name)) {
                 continue;
             }
-            let lock = self.ledger.lock.as_mut();
-            let lock = lock.expect("who has claimed is registered");
-            let started = self.starter.start(task, &mut self.handlers, place, lock);
+            let registration = self.claimant.registration.as_mut();
+            let registration = registration.expect("who has claimed is registered");
+            let started = self
+                .starter
+                .start(task, &mut self.handlers, place, registration);
             if let Err(failed) = started {
                 let (execution, obstacle) = *failed;
                 self.not_begun(execution, obstacle, summary);
@@ -317,9 +313,9 @@ impl<'a> Worker<'a> {
 
     /// The task of an execution that was not begun is the next to be started.
     fn put_back(&mut self, execution: Execution) {
-        let lock = self.ledger.lock.as_mut();
-        let lock = lock.expect("who has claimed is registered");
-        self.queue.tasks.push_front(execution.unbegun(lock));
+        let registration = self.claimant.registration.as_mut();
+        let registration = registration.expect("who has claimed is registered");
+        self.queue.tasks.push_front(execution.unbegun(registration));
     }
 
     /// Its task waits for another handler, if this is no reason to fail.
@@ -332,10 +328,10 @@ impl<'a> Worker<'a> {
                 summary.report(Issue::of_run(message));
                 self.is_out_of_resources = true;
             }
-            Obstacle::Failure(reason) => {
+            Obstacle::Defect(reason) => {
                 let now = Moment::now(self.ctx.clock);
                 self.finished
-                    .push(execution.finish(End::failed(reason), now));
+                    .push(execution.finish(Outcome::failed(reason), now));
                 return;
             }
         }
@@ -344,19 +340,19 @@ impl<'a> Worker<'a> {
 
     /// Waits for something to happen to a handler, and takes in all that has.
     fn receive(&mut self, summary: &mut Summary) {
-        let wait = if self.finished.is_empty() || self.ledger.unavailable.is_some() {
+        let wait = if self.finished.is_empty() || self.claimant.unavailable.is_some() {
             FLUSH_INTERVAL
         } else {
             GATHER_TIME
         };
         let mut event = self.events.recv_timeout(wait).ok();
         while let Some(happened) = event {
-            self.take_in(happened, summary);
+            self.handle(happened, summary);
             event = self.events.try_recv().ok();
         }
     }
 
-    fn take_in(&mut self, event: Event, summary: &mut Summary) {
+    fn handle(&mut self, event: Event, summary: &mut Summary) {
         let number = event.handler;
         let found = self
             .handlers
@@ -368,7 +364,7 @@ impl<'a> Worker<'a> {
         match event.what {
             What::Begun(mut execution) => {
                 execution.started = at.elapsed;
-                handler.hold(execution);
+                handler.hold(*execution);
             }
             What::Over(task, end) => {
                 handler.done += 1;
@@ -402,18 +398,18 @@ impl<'a> Worker<'a> {
     }
 
     /// A process has ended, or a function returned, and with it what it held.
-    fn exited(&mut self, handler: Handler, end: &End, at: Moment, summary: &mut Summary) {
+    fn exited(&mut self, handler: Handler, end: &Outcome, at: Moment, summary: &mut Summary) {
         if let Some(method) = handler.resident_method() {
             let was_of_use = handler.done > 0 || !handler.is_busy();
-            let told = self.queue.note_death(method, was_of_use);
-            told.into_iter()
-                .for_each(|message| summary.report(Issue::of_run(message)));
+            if let Some(message) = self.queue.note_death(method, was_of_use) {
+                summary.report(Issue::of_run(message));
+            }
         }
         let is_process = handler.is_process();
         for execution in handler.held {
-            let is_ended = is_process && execution.cause.is_some();
-            if let (true, Some(lock)) = (is_ended, &self.ledger.lock) {
-                recovery::kill_orphans(&lock.mark(), execution.task.id);
+            let is_ended = is_process && execution.stop_reason.is_some();
+            if let (true, Some(registration)) = (is_ended, &self.claimant.registration) {
+                recovery::kill_orphans(&registration.mark(), execution.task.id);
             }
             self.finished.push(execution.finish(end.clone(), at));
         }
@@ -424,37 +420,38 @@ impl<'a> Worker<'a> {
         if self.ctx.shutdown.is_requested() {
             let elapsed = self.elapsed();
             let busy = self.handlers.iter_mut().filter(|handler| handler.is_busy());
-            busy.for_each(|handler| handler.stop(None, Cause::Shutdown, elapsed));
+            busy.for_each(|handler| handler.stop(None, StopReason::Shutdown, elapsed));
         }
     }
 
-    /// Looks which tasks somebody asked to end.
+    /// Ends the tasks that somebody asked to end.
     fn check_stops(&mut self) -> Result<()> {
         let elapsed = self.elapsed();
         if elapsed < self.stops_checked_at + FLUSH_INTERVAL {
             return Ok(());
         }
         self.stops_checked_at = elapsed;
-        for (task, stop) in self.ledger.stop_requests()? {
+        for (task, stop) in self.claimant.stop_requests()? {
             self.retract_calls();
-            self.queue.release(task);
+            self.queue.return_task(task);
             let holds =
                 |handler: &&mut Handler| handler.held.iter().any(|held| held.task.id == task);
             let holding = self.handlers.iter_mut().filter(holds);
-            holding.for_each(|handler| handler.stop(Some(task), Cause::Requested(stop), elapsed));
+            holding
+                .for_each(|handler| handler.stop(Some(task), StopReason::Requested(stop), elapsed));
         }
         Ok(())
     }
 
     /// Time limits, and what was asked to end and has not.
-    fn enforce(&mut self) {
+    fn check_deadlines(&mut self) {
         let now = Moment::now(self.ctx.clock);
-        let gives_up = |handler: &mut Handler| handler.enforce(now.elapsed);
+        let gives_up = |handler: &mut Handler| handler.check_deadline(now.elapsed);
         for handler in self.handlers.extract_if(.., gives_up) {
-            // What its function answers later counts for nothing.
+            // Its function's answer, should it come, counts for nothing.
             let held = handler.held.into_iter();
             self.finished
-                .extend(held.map(|held| held.finish(End::completed(), now)));
+                .extend(held.map(|held| held.finish(Outcome::completed(), now)));
         }
     }
 }
@@ -465,35 +462,4 @@ impl Drop for Worker<'_> {
         self.starter.calls.lock().clear();
         self.handlers.iter().for_each(Handler::kill);
     }
-}
-
-/// Counts the end of an attempt, and tells of a failure.
-fn report(ctx: &Context<'_>, finished: &Finished, recorded: &Recorded, summary: &mut Summary) {
-    let how = match recorded.status {
-        Status::Completed => return summary.tasks.completed += 1,
-        Status::Failed => {
-            summary.tasks.failed += 1;
-            "failed"
-        }
-        Status::Interrupted => {
-            summary.tasks.interrupted += 1;
-            "was interrupted"
-        }
-        _ => return summary.tasks.cancelled += 1,
-    };
-    let error = recorded.error.clone();
-    let error = error.or_else(|| finished.output.lock().last_error.clone());
-    let error = cut(&error.unwrap_or_default(), MAX_ERROR);
-    let failure = Failure {
-        task: finished.task.id,
-        method: &finished.task.method,
-        attempt: finished.task.attempt,
-        level: finished.task.attachment.zip(recorded.level_attempts),
-        again_at: recorded.again_at,
-        how: format!("{how}: {error}"),
-    };
-    failure
-        .issue(ctx)
-        .into_iter()
-        .for_each(|issue| summary.report(issue));
 }

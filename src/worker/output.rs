@@ -1,8 +1,8 @@
-//! What an attempt has said so far: bounded, and shown at once to whoever watches.
+//! The output of an attempt so far: bounded, and shown at once to whoever watches.
 //!
 //! The thread that reads a handler's output, or runs a function, puts it here; the worker takes what is not in the
 //! database yet whenever it commits. Of a log the head and the tail are kept, so that this stays small while the database
-//! takes nothing, however much the handler says.
+//! takes nothing, however much the handler prints.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -26,17 +26,17 @@ const MAX_ENTRIES: usize = 1000;
 const MAX_BYTES: usize = 512 * 1024;
 
 /// Something that a person who watches a task wants to see at once.
-pub(crate) enum Said<'a> {
+pub(crate) enum LiveEvent<'a> {
     Log(&'a LogEntry),
     /// A debug message, which is kept nowhere.
     Debug(&'a str),
     Progress(&'a Progress),
 }
 
-/// Who is shown what a task says, on the thread that hears it.
-pub(crate) type Watch = Arc<dyn Fn(Said<'_>) + Send + Sync>;
+/// Shows output at once, on the thread that reads it.
+pub(crate) type Watch = Arc<dyn Fn(LiveEvent<'_>) + Send + Sync>;
 
-/// The output of an attempt, shared by the thread that hears it and the worker that stores it.
+/// The output of an attempt, shared by the thread that reads it and the worker that stores it.
 #[derive(Clone)]
 pub(super) struct SharedOutput(Arc<Mutex<TaskOutput>>);
 
@@ -65,7 +65,7 @@ impl SharedOutput {
     }
 }
 
-/// What an attempt has said. Nothing hidden is in it: what is added is masked before.
+/// The output of an attempt. Nothing hidden is in it: what is added is masked before.
 pub(super) struct TaskOutput {
     clock: Clock,
     pub(super) watch: Option<Watch>,
@@ -95,7 +95,7 @@ impl Unwritten {
 }
 
 impl TaskOutput {
-    /// Takes what the handler said.
+    /// Takes a message of the handler's.
     pub(super) fn add(&mut self, message: HandlerMessage) {
         match message {
             HandlerMessage::Log {
@@ -104,11 +104,11 @@ impl TaskOutput {
                 details,
             } => self.log(level, message, details),
             HandlerMessage::Progress(progress) => {
-                self.show(Said::Progress(&progress));
+                self.show(LiveEvent::Progress(&progress));
                 self.is_progress_written &= self.progress.as_ref() == Some(&progress);
                 self.progress = Some(progress);
             }
-            HandlerMessage::Debug(text) => self.show(Said::Debug(&text)),
+            HandlerMessage::Debug(text) => self.show(LiveEvent::Debug(&text)),
             HandlerMessage::Result(value) => self.result = Some(value),
             HandlerMessage::File(path) => self.file = Some(path),
             HandlerMessage::Done { .. } => {}
@@ -131,16 +131,16 @@ impl TaskOutput {
             message: bounded(message),
             details: details.map(bounded_json),
         };
-        self.show(Said::Log(&entry));
+        self.show(LiveEvent::Log(&entry));
         if level == Severity::Error {
             self.last_error = Some(entry.message.clone());
         }
         self.log.add(entry);
     }
 
-    fn show(&self, said: Said<'_>) {
+    fn show(&self, event: LiveEvent<'_>) {
         if let Some(watch) = &self.watch {
-            watch(said);
+            watch(event);
         }
     }
 

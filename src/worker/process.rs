@@ -21,7 +21,7 @@ use rustix::process::{
     pidfd_open, waitid,
 };
 
-use super::execution::{End, Execution};
+use super::execution::{Execution, Outcome};
 use super::handler::Obstacle;
 use super::mask::Mask;
 use super::output::{Line, Lines, SharedOutput};
@@ -56,7 +56,7 @@ pub(super) struct Process {
     written: u64,
     /// Whether that is the last of it.
     is_input_complete: bool,
-    /// What it has said of a line that is not complete.
+    /// Output that is no complete line yet.
     out: Lines,
     err: Lines,
 }
@@ -115,16 +115,16 @@ impl Process {
         self.stdout.is_none()
     }
 
-    /// Waits until it says something, takes more input or has ended, or until `wake` is readable or the time is over; hands
-    /// on what it said. Whether it has ended.
+    /// Waits until it prints something, takes more input or has ended, or until `wake` is readable or the time is over, and
+    /// passes each line that it printed to `receive`. Whether it has ended.
     pub(super) fn wait(
         &mut self,
         wake: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
-        hear: &mut dyn FnMut(Stream, Line),
+        receive: &mut dyn FnMut(Stream, Line),
     ) -> bool {
         let writable = if self.input.is_empty() {
-            // That it has closed its input is told in any case.
+            // That it has closed its input shows in any case.
             PollFlags::empty()
         } else {
             PollFlags::OUT
@@ -156,9 +156,9 @@ impl Process {
         // What it has written on standard error before this, such as the reason of a failure, comes first.
         let mut buffer = [0; 32 * 1024];
         let read = self.read(Stream::Out, &mut buffer);
-        self.hear(Stream::Err, hear);
+        self.read_lines(Stream::Err, receive);
         self.out
-            .feed(&buffer[..read], |line| hear(Stream::Out, line));
+            .feed(&buffer[..read], |line| receive(Stream::Out, line));
         self.has_ended()
     }
 
@@ -196,15 +196,15 @@ impl Process {
         0
     }
 
-    /// Reads what is there, once, and hands on its lines; how much.
-    fn hear(&mut self, stream: Stream, hear: &mut dyn FnMut(Stream, Line)) -> usize {
+    /// Reads what is there, once, and passes its lines on; how many bytes.
+    fn read_lines(&mut self, stream: Stream, receive: &mut dyn FnMut(Stream, Line)) -> usize {
         let mut buffer = [0; 32 * 1024];
         let read = self.read(stream, &mut buffer);
         let lines = match stream {
             Stream::Out => &mut self.out,
             Stream::Err => &mut self.err,
         };
-        lines.feed(&buffer[..read], |line| hear(stream, line));
+        lines.feed(&buffer[..read], |line| receive(stream, line));
         read
     }
 
@@ -219,7 +219,7 @@ impl Process {
     pub(super) fn end(
         mut self,
         group: &ProcessGroup,
-        hear: &mut dyn FnMut(Stream, Line),
+        receive: &mut dyn FnMut(Stream, Line),
     ) -> ExitStatus {
         group.end();
         for stream in [Stream::Err, Stream::Out] {
@@ -230,15 +230,15 @@ impl Process {
             // More than fits into the pipe is not its own: somebody else holds it open and writes.
             let mut left = pipe.map_or(0, |pipe| fcntl_getpipe_size(pipe).unwrap_or(0));
             while left > 0 {
-                match self.hear(stream, hear) {
+                match self.read_lines(stream, receive) {
                     0 => break,
                     read => left = left.saturating_sub(read),
                 }
             }
         }
         let (out, err) = (self.out.end(), self.err.end());
-        err.into_iter().for_each(|line| hear(Stream::Err, line));
-        out.into_iter().for_each(|line| hear(Stream::Out, line));
+        err.into_iter().for_each(|line| receive(Stream::Err, line));
+        out.into_iter().for_each(|line| receive(Stream::Out, line));
         // Of a child that somebody else has reaped nobody knows how it ended.
         self.child
             .wait()
@@ -267,7 +267,7 @@ impl TaskProcess {
     }
 
     /// Runs the process from its start to its end.
-    pub(super) fn run(mut self, group: &ProcessGroup) -> Result<End, Obstacle> {
+    pub(super) fn run(mut self, group: &ProcessGroup) -> Result<Outcome, Obstacle> {
         let input = whole_input(&self.input);
         let input = input.map_err(|error| Obstacle::starting(&self.program.name, &error))?;
         self.program.command.stdin(input);
@@ -276,9 +276,9 @@ impl TaskProcess {
         group.begin(process.pid);
         // Without this it is still known by its environment.
         let _ = self.note.write(ProcessId::of(process.pid));
-        let mut hear = |stream, line: Line| hear(stream, &line, &self.output, &self.mask);
-        while !process.wait(None, None, &mut hear) {}
-        let exit = process.end(group, &mut hear);
+        let mut receive = |stream, line: Line| receive(stream, &line, &self.output, &self.mask);
+        while !process.wait(None, None, &mut receive) {}
+        let exit = process.end(group, &mut receive);
         Ok(end(exit, &self.output))
     }
 }
@@ -291,7 +291,7 @@ fn whole_input(input: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn hear(stream: Stream, line: &Line, output: &SharedOutput, mask: &Mask) {
+fn receive(stream: Stream, line: &Line, output: &SharedOutput, mask: &Mask) {
     if stream == Stream::Err {
         output.lock().add_stderr(mask.line(line));
         return;
@@ -304,7 +304,7 @@ fn hear(stream: Stream, line: &Line, output: &SharedOutput, mask: &Mask) {
     output.lock().add(message);
 }
 
-fn end(exit: ExitStatus, output: &SharedOutput) -> End {
+fn end(exit: ExitStatus, output: &SharedOutput) -> Outcome {
     let suffix = output.lock().stderr_suffix();
     let (status, reason) = match exit.code() {
         Some(0) => (Status::Completed, None),
@@ -314,7 +314,7 @@ fn end(exit: ExitStatus, output: &SharedOutput) -> End {
             Some(format!("{}{suffix}", killed_by(exit))),
         ),
     };
-    End {
+    Outcome {
         status,
         exit_code: exit.code(),
         reason,

@@ -13,7 +13,7 @@ use crate::model::task::{Progress, Severity};
 /// JSON that is nested deeper is kept as text: few programs could read it, and SQLite takes no more than 1000 levels.
 const MAX_DEPTH: usize = 128;
 
-/// Reads a line of standard output: the task that it names, if it names one, and what it says. Whatever is no line of the
+/// Reads a line of standard output: the task that it names, if it names one, and its message. Whatever is no line of the
 /// protocol is an entry for the log.
 pub(super) fn parse(line: &str) -> (Option<i64>, HandlerMessage) {
     parse_fields(line).unwrap_or_else(|| (None, HandlerMessage::log(Severity::Info, line)))

@@ -19,7 +19,7 @@ pub(super) struct Queue {
     /// Whether there may be more to claim.
     pub(super) may_be_more: bool,
     /// These go back with the next commit.
-    pub(super) released: Vec<i64>,
+    pub(super) returned: Vec<i64>,
     /// Not to be started by this worker.
     suspended: Vec<i64>,
     /// By their methods, how often in a row resident handlers died before they were done with a task.
@@ -28,7 +28,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.released.is_empty()
+        self.tasks.is_empty() && self.returned.is_empty()
     }
 
     /// Whether nothing more is claimed.
@@ -50,25 +50,25 @@ impl Queue {
     }
 
     /// Gives back what waits.
-    pub(super) fn release_all(&mut self) {
+    pub(super) fn return_all(&mut self) {
         let ids = self.tasks.drain(..).map(|task| task.id);
-        self.released.extend(ids);
+        self.returned.extend(ids);
     }
 
     /// Gives back the one of these that waits.
-    pub(super) fn release(&mut self, id: i64) {
+    pub(super) fn return_task(&mut self, id: i64) {
         let (waiting, suspended) = (self.tasks.len(), self.suspended.len());
         self.tasks.retain(|task| task.id != id);
         self.suspended.retain(|task| *task != id);
         if (self.tasks.len(), self.suspended.len()) != (waiting, suspended) {
-            self.released.push(id);
+            self.returned.push(id);
         }
     }
 
     /// All tasks that are claimed and were not started.
     pub(super) fn unstarted(&self) -> Vec<i64> {
         let waiting = self.tasks.iter().map(|task| task.id);
-        let others = self.released.iter().chain(&self.suspended).copied();
+        let others = self.returned.iter().chain(&self.suspended).copied();
         waiting.chain(others).collect()
     }
 
@@ -82,7 +82,7 @@ impl Queue {
         suspends
     }
 
-    /// A resident handler has died. What is to be told when it was once too often.
+    /// A resident handler has died; what to report when that was once too often.
     pub(super) fn note_death(&mut self, method: &str, was_of_use: bool) -> Option<String> {
         if was_of_use {
             self.deaths.remove(method);

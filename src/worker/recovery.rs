@@ -9,7 +9,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
 };
 
-use super::execution::Failure;
+use super::record::Failure;
 use super::starter::WORKER_ENV;
 use crate::context::Context;
 use crate::error::Result;
@@ -17,7 +17,8 @@ use crate::lock::{self, Life, Remains};
 use crate::model::issue::Issue;
 use crate::model::method::Methods;
 use crate::model::summary::Summary;
-use crate::model::task::{LogEntry, Stop, next_attempt};
+use crate::model::task::{LogEntry, Stop};
+use crate::store::Store;
 
 /// How often orphans are killed until none is found, and how long they have in between.
 const MAX_ROUNDS: u32 = 100;
@@ -35,7 +36,7 @@ pub(crate) fn recover_dead_workers(ctx: &Context<'_>, summary: &mut Summary) -> 
     }
     if !store.orphaned_tasks()?.is_empty() {
         let interrupted = store.transact(|store| interrupt(ctx, &store.orphaned_tasks()?))?;
-        interrupted.report(summary);
+        summary.add(interrupted);
     }
     if store.has_orphaned_mail()? {
         store.transact(|store| store.requeue_orphaned_mails())?;
@@ -70,101 +71,61 @@ fn recover_worker(
         let claimed = store.tasks_of_worker(worker)?;
         let (lost, unstarted): (Vec<_>, Vec<_>) = claimed.into_iter().partition(was_started);
         for (task, _) in unstarted {
-            store.release_task(task, worker, ctx.clock.now())?;
+            store.unclaim_task(task, worker, ctx.clock.now())?;
         }
         let interrupted = interrupt(ctx, &lost)?;
         store.delete_worker(worker)?;
         store.requeue_orphaned_mails()?;
         Ok(interrupted)
     })?;
-    interrupted.report(summary);
+    summary.add(interrupted);
     remove_folders(&lock::folder_prefix(store, worker));
     // Whoever comes next finds no row that asks for this file.
     let _ = fs::remove_file(path);
     Ok(())
 }
 
-/// What is told once it is committed.
-#[derive(Default)]
-struct Interrupted {
-    count: u64,
-    issues: Vec<Issue>,
-}
-
-impl Interrupted {
-    fn report(self, summary: &mut Summary) {
-        summary.interrupted += self.count;
-        self.issues
-            .into_iter()
-            .for_each(|issue| summary.report(issue));
-    }
-}
-
 /// Ends attempts that were running when their worker died. Where one cannot be recorded, because an application's trigger
 /// refuses it say, the others are all the same.
-fn interrupt(ctx: &Context<'_>, tasks: &[(i64, u32)]) -> Result<Interrupted> {
-    let mut interrupted = Interrupted::default();
-    let methods = match tasks {
-        [] => return Ok(interrupted),
-        _ => ctx.methods()?,
-    };
+fn interrupt(ctx: &Context<'_>, tasks: &[(i64, u32)]) -> Result<Summary> {
+    let mut summary = Summary::default();
+    if tasks.is_empty() {
+        return Ok(summary);
+    }
+    let methods = ctx.methods()?;
     for &(task, attempt) in tasks {
-        match ctx
-            .store
-            .attempt(|_| interrupt_task(ctx, &methods, task, attempt))
-        {
-            Ok((is_interrupted, issue)) => {
-                interrupted.count += u64::from(is_interrupted);
-                interrupted.issues.extend(issue);
-            }
-            Err(error) if error.is_about_the_database() => return Err(error),
-            Err(error) => {
-                let message =
-                    format!("task {task}: its runner died, and that cannot be recorded: {error}");
-                interrupted.issues.push(Issue::of_run(message));
-            }
+        let interrupt = |_: &Store<'_>| interrupt_task(ctx, &methods, task, attempt);
+        match ctx.store.attempt_alone(interrupt)? {
+            Ok(interrupted) => summary.add(interrupted),
+            Err(error) => summary.report(Issue::of_run(format!(
+                "task {task}: its runner died, and that cannot be recorded: {error}"
+            ))),
         }
     }
-    Ok(interrupted)
+    Ok(summary)
 }
 
-/// Whether the attempt was interrupted and not cancelled, and what to tell of it.
-fn interrupt_task(
-    ctx: &Context<'_>,
-    methods: &Methods,
-    id: i64,
-    attempt: u32,
-) -> Result<(bool, Option<Issue>)> {
+fn interrupt_task(ctx: &Context<'_>, methods: &Methods, id: i64, attempt: u32) -> Result<Summary> {
     let (store, now) = (ctx.store, ctx.clock.now());
     let task = store.task(id)?;
-    let entry = LogEntry::error(
-        now,
-        "the runner that ran this task died, or the machine did".to_owned(),
-    );
-    store.append_log(id, attempt, &entry)?;
+    let message = "the runner that ran this task died, or the machine did";
+    store.append_log(id, attempt, &LogEntry::error(now, message.to_owned()))?;
     let requested = store.stop_request(id)?;
     let of_method = || methods.find(&task.method).map(|method| method.retries);
-    let retries = task.retries.or_else(of_method).unwrap_or(0);
-    let level_attempts = match task.attachment {
-        Some(attachment) => store.attempts_at_level_of(attachment, id)?,
-        None => None,
-    };
-    // What somebody wanted to end has ended; and no level may wait for it any more.
-    let is_wanted = requested.is_none() && task.attachment.is_some() == level_attempts.is_some();
-    let again_at = next_attempt(attempt, retries, now).filter(|_| is_wanted);
-    store.interrupt_task(id, now, again_at)?;
-    if requested == Some(Stop::Cancel) {
-        return Ok((false, None));
+    let mut retries = task.retries.or_else(of_method).unwrap_or(0);
+    if requested.is_some() {
+        // What somebody wanted to end has ended.
+        retries = 0;
     }
-    let failure = Failure {
-        task: id,
-        method: &task.method,
-        attempt,
-        level: task.attachment.zip(level_attempts),
-        again_at,
-        how: "was interrupted: its runner died".to_owned(),
-    };
-    Ok((true, failure.issue(ctx)))
+    let mut failure = Failure::new(id, &task.method, attempt);
+    failure.plan_retry(store, task.attachment, retries, now)?;
+    store.interrupt_task(id, now, failure.again_at)?;
+    let mut summary = Summary::default();
+    if requested != Some(Stop::Cancel) {
+        summary.interrupted = 1;
+        failure.report(ctx, "was interrupted: its runner died", &mut summary);
+    }
+    Ok(summary)
 }
 
 /// Kills what a task's handler has left, wherever it went.

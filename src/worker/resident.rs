@@ -1,4 +1,4 @@
-//! A resident handler: one process that is given many tasks, a line each, and says of each when it is done with it.
+//! A resident handler: one process that is given many tasks, a line each, and reports each when it is done with it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::execution::{End, Execution};
+use super::execution::{Execution, Outcome};
 use super::handler::{Obstacle, Reporter, What};
 use super::mask::ResidentMask;
 use super::output::{Line, SharedOutput};
@@ -22,7 +22,7 @@ use crate::model::message::HandlerMessage;
 use crate::model::task::{Severity, Status};
 
 /// How long a process that has closed its output may take to end by itself.
-const LEAVE_TIME: Duration = Duration::from_millis(250);
+const EXIT_TIME: Duration = Duration::from_millis(250);
 
 /// A task on its way to a resident handler.
 pub(super) struct Delivery {
@@ -80,7 +80,7 @@ impl Inbox {
         true
     }
 
-    /// Tells the process, by the end of its input, that nothing more comes.
+    /// Closes the input of the process: nothing more comes.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.wake();
@@ -136,7 +136,7 @@ impl<'r> Resident<'r> {
     }
 
     /// Starts the process, and gives it what comes until it ends.
-    pub(super) fn run(mut self, program: Program) -> Result<End, Obstacle> {
+    pub(super) fn run(mut self, program: Program) -> Result<Outcome, Obstacle> {
         let mut process =
             Process::start(program).inspect_err(|_| self.inbox.lock().is_dead = true)?;
         let (inbox, group) = (Arc::clone(&self.inbox), Arc::clone(&self.group));
@@ -146,22 +146,22 @@ impl<'r> Resident<'r> {
         let (mut silent_since, mut is_useless) = (None, false);
         loop {
             self.deliver(&mut process);
-            let is_leaving = process.is_stdout_closed() && !is_useless;
-            let timeout = is_leaving.then_some(LEAVE_TIME);
-            let mut hear = |stream, line: Line| self.hear(stream, &line);
-            if process.wait(Some(inbox.wake.as_fd()), timeout, &mut hear) {
+            let is_ending = process.is_stdout_closed() && !is_useless;
+            let timeout = is_ending.then_some(EXIT_TIME);
+            let mut receive = |stream, line: Line| self.receive(stream, &line);
+            if process.wait(Some(inbox.wake.as_fd()), timeout, &mut receive) {
                 break;
             }
             let since = *silent_since.get_or_insert(clock.elapsed());
             if !process.is_stdout_closed() {
                 silent_since = None;
-            } else if is_leaving && clock.elapsed() >= since + LEAVE_TIME {
+            } else if is_ending && clock.elapsed() >= since + EXIT_TIME {
                 is_useless = true;
                 self.reporter.send(What::OutputClosed);
             }
         }
         let written = process.written();
-        let exit = process.end(&group, &mut |stream, line| self.hear(stream, &line));
+        let exit = process.end(&group, &mut |stream, line| self.receive(stream, &line));
         self.release_all_unread(written);
         Ok(self.end(exit, is_useless))
     }
@@ -207,15 +207,15 @@ impl<'r> Resident<'r> {
         }
     }
 
-    fn hear(&mut self, stream: Stream, line: &Line) {
+    fn receive(&mut self, stream: Stream, line: &Line) {
         match stream {
-            Stream::Out => self.hear_stdout(line),
-            Stream::Err => self.hear_stderr(line),
+            Stream::Out => self.receive_stdout(line),
+            Stream::Err => self.receive_stderr(line),
         }
     }
 
     /// A line is about the task that it names, if the process has that, else about the one that it was given first.
-    fn hear_stdout(&mut self, line: &Line) {
+    fn receive_stdout(&mut self, line: &Line) {
         let (task, message) = if line.is_too_long() {
             let text = self.mask.mask().line(line);
             (None, HandlerMessage::log(Severity::Info, text))
@@ -245,15 +245,15 @@ impl<'r> Resident<'r> {
         let held = self.held.remove(place);
         self.mask.remove(held.task);
         let end = if ok {
-            End::completed()
+            Outcome::completed()
         } else {
             let suffix = held.output.lock().stderr_suffix();
-            End::failed(format!("the handler said that it could not{suffix}"))
+            Outcome::failed(format!("the handler said that it could not{suffix}"))
         };
         self.reporter.send(What::Over(held.task, end));
     }
 
-    fn hear_stderr(&mut self, line: &Line) {
+    fn receive_stderr(&mut self, line: &Line) {
         let text = self.mask.mask().line(line);
         if !text.trim().is_empty() {
             self.stderr_tail = Some(text.clone());
@@ -277,7 +277,7 @@ impl<'r> Resident<'r> {
     }
 
     /// How what it holds ends with the process.
-    fn end(self, exit: ExitStatus, is_useless: bool) -> End {
+    fn end(self, exit: ExitStatus, is_useless: bool) -> Outcome {
         let how = match exit.code() {
             _ if is_useless => "since it had closed its output".to_owned(),
             Some(code) => format!("with exit status {code}"),
@@ -287,7 +287,7 @@ impl<'r> Resident<'r> {
             .stderr_tail
             .map(|line| format!(": {line}"))
             .unwrap_or_default();
-        End {
+        Outcome {
             status: Status::Interrupted,
             exit_code: exit.code(),
             reason: Some(format!(

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::lock::WorkerLock;
+use crate::lock::Registration;
 use crate::model::method::{Method, Methods};
 use crate::store::Store;
 use crate::store::task_claim::ClaimedTask;
@@ -77,17 +77,17 @@ impl<'a> Starter<'a> {
         task: ClaimedTask,
         handlers: &mut Vec<Handler>,
         place: Place,
-        lock: &mut WorkerLock,
+        registration: &mut Registration,
     ) -> Result<(), Box<(Execution, Obstacle)>> {
         let methods = self.methods();
         let method = methods.get(&task.method);
         let retries = method.as_ref().map_or(0, |method| method.retries);
-        let mut execution = Execution::new(self.ctx.clock, lock, retries, task);
+        let mut execution = Execution::new(self.ctx.clock, registration, retries, task);
         let begun = method.map_err(Obstacle::from).and_then(|method| {
-            execution.prepare(&self.ctx, lock.id, method)?;
+            execution.prepare(&self.ctx, registration.id, method)?;
             execution.output.lock().watch.clone_from(&self.watch);
             if place == Place::New {
-                handlers.push(self.start_handler(method, &execution, lock)?);
+                handlers.push(self.start_handler(method, &execution, registration)?);
             }
             let index = match place {
                 Place::Resident(index) => index,
@@ -112,7 +112,7 @@ impl<'a> Starter<'a> {
         &mut self,
         method: &Method,
         execution: &Execution,
-        lock: &WorkerLock,
+        registration: &Registration,
     ) -> Result<Handler, Obstacle> {
         self.last_number += 1;
         let reporter = Reporter {
@@ -123,7 +123,7 @@ impl<'a> Starter<'a> {
         if execution.function.is_some() {
             return Handler::start_function(self.calls.clone(), reporter);
         }
-        let mut variables: Vec<(&str, OsString)> = vec![(WORKER_ENV, lock.mark().into())];
+        let mut variables: Vec<(&str, OsString)> = vec![(WORKER_ENV, registration.mark().into())];
         if method.resident {
             let program = self.launcher.program(&method.command, &variables)?;
             return Handler::start_resident(method, program, reporter);
@@ -159,7 +159,7 @@ pub(super) fn place(method: &Method, handlers: &[Handler], is_free: bool) -> Opt
         .enumerate()
         .filter(|(_, handler)| serves(handler));
     let least_busy = serving.min_by_key(|(_, handler)| handler.held.len());
-    let calls = || method.native && handlers.iter().any(|handler| !handler.is_process());
+    let calls = || method.is_function && handlers.iter().any(|handler| !handler.is_process());
     match least_busy {
         Some((index, _)) => Some(Place::Resident(index)),
         None if is_free => Some(Place::New),

@@ -109,7 +109,7 @@ fn what_the_database_refuses_of_a_task_fails_that_task_alone() {
         (
             "INSERT ON task_log WHEN NEW.message = 'bad'",
             "echo bad; sleep 1",
-            "task 1 (m) failed: what it said cannot be stored: the database: not this",
+            "task 1 (m) failed: what it printed cannot be stored: the database: not this",
         ),
     ] {
         let home = Home::new();
