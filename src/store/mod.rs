@@ -1,4 +1,4 @@
-//! The only place that speaks SQL: one file a noun, and here opening, transactions and migrations.
+//! The only place that speaks SQL: one file a noun, and here transactions and the ways of reading rows.
 //!
 //! Every write happens inside [`Store::transact`], which takes the write lock at its start (`BEGIN IMMEDIATE`): a
 //! transaction that reads first and writes later could be refused half-way, whatever the busy timeout. No transaction

@@ -26,7 +26,7 @@ fn wanted(table: &str) -> &'static str {
         "task" => {
             "status IN ('WAITING', 'TO_RUN', 'RUNNING') OR id IN (SELECT task_id FROM attachment)"
         }
-        "mail" => "status IN ('queued', 'sending') OR attachment_id > 0",
+        "mail" => "status IN ('queued', 'sending') OR attachment_id IN (SELECT id FROM attachment)",
         _ => "1",
     }
 }
