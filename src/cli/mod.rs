@@ -14,6 +14,7 @@ mod method;
 mod output;
 mod protocol;
 mod rehearse;
+mod session;
 mod status;
 mod task;
 mod task_add;
@@ -31,21 +32,14 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use serde_json::json;
 
-use crate::clock::Clock;
-use crate::context::{Context, When};
 use crate::error::{Error, Result, one_line};
 use crate::functions::Functions;
-use crate::model::settings::Settings;
 use crate::model::summary::Summary;
-use crate::shutdown::Shutdown;
-use crate::store::Store;
-use crate::store::file::Files;
-use crate::store::trust;
-use crate::time::{Timestamp, Zone};
+use crate::time::Zone;
 use deferred::Deferred;
 use output::Output;
+use session::{Invocation, Session};
 
 /// Under what the help lists the options that every command takes.
 const GLOBAL: &str = "Global options";
@@ -142,162 +136,6 @@ impl Exit {
         } else {
             Self::Failed
         }
-    }
-}
-
-/// The options that go with every command.
-struct Invocation {
-    db: PathBuf,
-    now: Option<String>,
-    trusted: bool,
-    quiet: bool,
-    out: Output,
-    functions: Functions,
-}
-
-/// An open database, and what a command works with on it.
-struct Session<'a> {
-    store: Store<'static>,
-    settings: Settings,
-    zone: Zone,
-    clock: Clock,
-    functions: &'a Functions,
-    shutdown: Shutdown,
-}
-
-impl Session<'_> {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn when(&self) -> When {
-        When {
-            zone: self.zone,
-            now: self.now(),
-        }
-    }
-
-    /// What effects work with.
-    fn context(&self) -> Context<'_> {
-        Context {
-            store: &self.store,
-            clock: &self.clock,
-            settings: &self.settings,
-            functions: self.functions,
-            shutdown: &self.shutdown,
-        }
-    }
-
-    /// A time that was given for an option.
-    fn time(&self, option: &str, given: Option<&str>) -> Result<Option<Timestamp>> {
-        let time = given.map(|text| self.when().time(text)).transpose();
-        time.map_err(|error| Error::usage(option, error))
-    }
-}
-
-impl Invocation {
-    fn store(&self) -> Result<Store<'static>> {
-        self.check_side_files()?;
-        Store::open(&self.db)
-    }
-
-    fn store_to_read(&self) -> Result<Store<'static>> {
-        self.check_side_files()?;
-        Store::open_to_read(&self.db)
-    }
-
-    fn open(&self) -> Result<Session<'_>> {
-        self.session(self.store()?)
-    }
-
-    fn open_to_read(&self) -> Result<Session<'_>> {
-        self.session(self.store_to_read()?)
-    }
-
-    /// For commands that run what is in the database.
-    fn open_to_run(&self) -> Result<Session<'_>> {
-        self.files_to_run()?;
-        self.session(Store::open(&self.db)?)
-    }
-
-    fn session(&self, store: Store<'static>) -> Result<Session<'_>> {
-        let settings = store.settings()?;
-        let zone = settings.zone()?;
-        self.session_in(zone, store, settings)
-    }
-
-    fn session_in(
-        &self,
-        zone: Zone,
-        store: Store<'static>,
-        settings: Settings,
-    ) -> Result<Session<'_>> {
-        Ok(Session {
-            clock: self.clock(&zone)?,
-            store,
-            settings,
-            zone,
-            functions: &self.functions,
-            shutdown: Shutdown::default(),
-        })
-    }
-
-    /// The files of a database whose commands may be run.
-    fn files_to_run(&self) -> Result<Files> {
-        let files = Files::of(&self.db);
-        files.check_names()?;
-        if !self.trusted {
-            trust::check(&files)?;
-        }
-        Ok(files)
-    }
-
-    fn check_side_files(&self) -> Result<()> {
-        if self.trusted {
-            return Ok(());
-        }
-        trust::check_side_files(&Files::of(&self.db))
-    }
-
-    /// Prints on a terminal what was done, and what to type next.
-    fn suggest(&self, done: &str, next: &str) -> Result<()> {
-        if self.out.json || self.quiet || !self.out.is_terminal() {
-            return Ok(());
-        }
-        let program = std::env::args().next().unwrap_or_default();
-        let db = self.db.display();
-        self.out
-            .line(format!("{done}; next: {program} --db {db} {next}"))
-    }
-
-    /// Prints the id of what was made.
-    fn id(&self, id: i64) -> Result<()> {
-        self.out.show(&json!({"id": id}), || self.out.line(id))
-    }
-
-    /// Prints the ids of all that was made, a line each.
-    fn ids(&self, ids: &[i64]) -> Result<()> {
-        self.out.show(&json!({"ids": ids}), || {
-            ids.iter()
-                .try_for_each(|id| self.out.text(&format!("{id}\n")))
-        })
-    }
-
-    /// Prints how many there were of what was done.
-    fn count(&self, done: &str, count: u64) -> Result<()> {
-        self.out
-            .show(&json!({done: count}), || self.out.line(count))
-    }
-
-    fn clock(&self, zone: &Zone) -> Result<Clock> {
-        let system = Clock::system();
-        let Some(text) = &self.now else {
-            return Ok(system);
-        };
-        let time = zone.parse_words(text, system.start());
-        Ok(Clock::fixed(
-            time.map_err(|error| Error::usage("--now", error))?,
-        ))
     }
 }
 

@@ -71,7 +71,8 @@ impl Subject {
             Self::Task(_) => Some(Kind::Task),
             Self::Mail(_) => Some(Kind::Mail),
             Self::Level { .. } => Some(Kind::Level),
-            Self::Transport | Self::More(..) | Self::Run => None,
+            Self::More(kind, _) => Some(*kind),
+            Self::Transport | Self::Run => None,
         }
     }
 }

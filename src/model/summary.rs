@@ -50,23 +50,21 @@ impl TaskCounts {
 impl Summary {
     /// Adds something that went wrong.
     pub fn report(&mut self, issue: Issue) {
-        match (issue.subject, issue.subject.kind()) {
-            (Subject::More(kind, count), _) => self.report_more(kind, count, issue.is_news),
-            (_, Some(kind)) if self.is_full_of(kind) => self.report_more(kind, 1, issue.is_news),
-            _ => self.errors.push(issue),
-        }
-    }
-
-    fn is_full_of(&self, kind: Kind) -> bool {
+        let Some(kind) = issue.subject.kind() else {
+            return self.errors.push(issue);
+        };
         let of_kind = |issue: &&Issue| issue.subject.kind() == Some(kind);
-        self.errors.iter().filter(of_kind).count() >= MAX_ISSUES
-    }
-
-    fn report_more(&mut self, kind: Kind, count: u64, is_news: bool) {
-        let is_sum = |issue: &Issue| matches!(issue.subject, Subject::More(of, _) if of == kind);
-        match self.errors.iter_mut().find(|issue| is_sum(issue)) {
-            Some(sum) => *sum = more(kind, sum.count() + count, sum.is_news || is_news),
-            None => self.errors.push(more(kind, count, is_news)),
+        if self.errors.iter().filter(of_kind).count() < MAX_ISSUES {
+            return self.errors.push(issue);
+        }
+        let is_sum =
+            |issue: &&mut Issue| matches!(issue.subject, Subject::More(of, _) if of == kind);
+        match self.errors.iter_mut().find(is_sum) {
+            Some(sum) => {
+                let is_news = sum.is_news || issue.is_news;
+                *sum = more(kind, sum.count() + issue.count(), is_news);
+            }
+            None => self.errors.push(more(kind, issue.count(), issue.is_news)),
         }
     }
 

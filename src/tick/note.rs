@@ -51,17 +51,8 @@ struct Quiet {
 }
 
 /// What the system knows of a database's file: while that is the same, nobody has written to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
-    /// A machine that lost its power may have lost the times of files, and not what was written to them.
-    boot: String,
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    /// Whoever puts a copy in its place may give it the time of the other one, but not this.
-    changed: (i64, i64),
-}
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp(String);
 
 /// Whether a tick has to open the database.
 pub(crate) enum Look {
@@ -91,14 +82,19 @@ impl Stamp {
         if clock.since(file.modified().ok()?)? <= MTIME_STEP {
             return None;
         }
-        Some(Self {
-            boot: boot::id()?,
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        })
+        // The boot: a machine that lost its power may have lost the times of files, and not what was written to them.
+        // The change: whoever puts a copy in its place may give it the time of the other one, but not this.
+        Some(Self(format!(
+            "{} {} {} {} {} {} {} {}",
+            boot::id()?,
+            file.dev(),
+            file.ino(),
+            file.size(),
+            file.mtime(),
+            file.mtime_nsec(),
+            file.ctime(),
+            file.ctime_nsec()
+        )))
     }
 }
 
