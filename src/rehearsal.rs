@@ -22,7 +22,7 @@ use crate::store::retention::Kept;
 use crate::store::task_claim::{Attempt, ClaimedTask, TaskEnd};
 use crate::time::Timestamp;
 
-/// How much is told at most.
+/// How many entries a story has at most.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Who does in a rehearsal what workers do.
@@ -64,7 +64,7 @@ pub(crate) fn rehearse(
     };
     let mut now = from;
     rehearsal.tick(now)?;
-    rehearsal.tell_pruning(ctx, now)?;
+    rehearsal.add_pruning(ctx, now)?;
     while rehearsal.story.entries.len() <= MAX_ENTRIES {
         show(now, rehearsal.story.entries.len());
         match rehearsal.next_due(now)? {
@@ -91,7 +91,7 @@ struct Rehearsal<'a> {
     settings: &'a Settings,
     functions: &'a Functions,
     methods: Methods,
-    /// The last entry of the history that was told.
+    /// The last entry of the copy's history that is in the story.
     last_history: i64,
     story: Story,
 }
@@ -111,7 +111,7 @@ impl Rehearsal<'_> {
         loop {
             let before = self.story.summary.progress();
             fire_due(ctx, turn, &mut self.story.summary)?;
-            self.tell_history(now)?;
+            self.add_history(now)?;
             self.send_mails(now)?;
             self.complete_tasks(now)?;
             if self.story.summary.progress() == before {
@@ -143,21 +143,21 @@ impl Rehearsal<'_> {
         Ok(ends.into_iter().filter(|end| *end > now).min())
     }
 
-    fn tell_history(&mut self, now: Timestamp) -> Result<()> {
-        for told in self.store.history_after(self.last_history)? {
-            self.last_history = told.id;
-            let Some(kind) = Kind::of_history(&told.entry) else {
+    fn add_history(&mut self, now: Timestamp) -> Result<()> {
+        for found in self.store.history_after(self.last_history)? {
+            self.last_history = found.id;
+            let Some(kind) = Kind::of_history(&found.entry) else {
                 continue;
             };
-            let text = told.entry.message;
+            let text = found.entry.message;
             let entry = StoryEntry {
-                document: Some(told.document),
-                title: told.title,
-                timer: told.entry.timer,
-                level: told.entry.timer_level,
+                document: Some(found.document),
+                title: found.title,
+                timer: found.entry.timer,
+                level: found.entry.timer_level,
                 ..StoryEntry::new(kind, now, now, text)
             };
-            self.tell(entry)?;
+            self.add(entry)?;
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl Rehearsal<'_> {
                     (Kind::Error, format!("{what}: {reason}"))
                 }
             };
-            self.tell(StoryEntry {
+            self.add(StoryEntry {
                 document: email.document,
                 title: self.title_of(email.document)?,
                 timer: email.timer,
@@ -242,7 +242,7 @@ impl Rehearsal<'_> {
             }
             Ok(())
         })?;
-        self.tell(StoryEntry {
+        self.add(StoryEntry {
             document: task.document,
             title: self.title_of(task.document)?,
             timer: level.as_ref().map(|level| level.timer.clone()),
@@ -253,7 +253,7 @@ impl Rehearsal<'_> {
     }
 
     /// Adds an entry, with the date at which its level was due, if it is about one.
-    fn tell(&mut self, mut entry: StoryEntry) -> Result<()> {
+    fn add(&mut self, mut entry: StoryEntry) -> Result<()> {
         if let (Some(document), Some(timer), Some(level)) =
             (entry.document, &entry.timer, entry.level)
             && let Some(due) = self.store.due_at_of_level(document, timer, level)?
@@ -272,7 +272,7 @@ impl Rehearsal<'_> {
     }
 
     /// What the first of the ticks would drop from the database itself.
-    fn tell_pruning(&mut self, ctx: Context<'_>, now: Timestamp) -> Result<()> {
+    fn add_pruning(&mut self, ctx: Context<'_>, now: Timestamp) -> Result<()> {
         for (kept, count) in count_old(ctx)? {
             let what = match kept {
                 Kept::Tasks => "tasks that ended longer ago than keep.tasks",
@@ -282,7 +282,7 @@ impl Rehearsal<'_> {
             };
             if count > 0 {
                 let text = format!("drop {count} {what}");
-                self.tell(StoryEntry::new(Kind::Prune, now, now, text))?;
+                self.add(StoryEntry::new(Kind::Prune, now, now, text))?;
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The mail that tells of a run's errors (`docs/mail.md`, “Error mail”): one a run, with the detail of what is new. An
-//! error that persists is told when it starts and when it is given up.
+//! The mail that reports a run's errors (`docs/mail.md`, “Error mail”): one a run, with the detail of what is new. An
+//! error that persists is reported when it starts and when it is given up.
 
 use super::outbox::Outbox;
 use super::{default_sender, parse_list};
@@ -10,9 +10,9 @@ use crate::model::settings::{ERRORS_TO, Settings};
 use crate::store::Store;
 use crate::time::Zone;
 
-/// How many lines of a task's log are told.
+/// How many lines of a task's log are reported.
 const MAX_LOG_LINES: u32 = 20;
-/// How much of one line is told, in characters.
+/// How much of one line is reported, in characters.
 const MAX_LINE: usize = 2000;
 /// How long a subject may be, in characters.
 const MAX_SUBJECT: usize = 150;
@@ -20,13 +20,13 @@ const MAX_SUBJECT: usize = 150;
 /// What became of a run's errors.
 #[derive(Debug)]
 pub(crate) enum Alert {
-    /// There is nothing that was not told before.
+    /// There is nothing that was not reported before.
     NoNews,
     Sent,
     /// The mail could not go out.
     Failed {
         why: String,
-        /// What it would have said.
+        /// What it would have contained.
         detail: String,
     },
 }
@@ -86,7 +86,7 @@ fn detail(outbox: &Outbox<'_>, news: &[&Issue]) -> String {
     for issue in news {
         lines.push(String::new());
         lines.push(issue.message.clone());
-        // What the database cannot tell is left out: the error itself matters more.
+        // What cannot be read from the database is left out: the error itself matters more.
         lines.extend(more_about(outbox.store, issue.subject, &zone).unwrap_or_default());
     }
     let lines = lines

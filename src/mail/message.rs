@@ -149,7 +149,7 @@ fn with_crlf(text: &str) -> String {
     lines.replace('\n', "\r\n")
 }
 
-/// Folds what lettre leaves on one line: a list of addresses, and an address after an encoded name.
+/// Folds what lettre writes on one line: a list of addresses, and an address after an encoded name.
 fn fold_headers(message: &[u8]) -> Result<Vec<u8>, String> {
     let end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let (head, body) = message.split_at(end.unwrap_or(message.len()));

@@ -1,8 +1,7 @@
 //! The outbox: a mail is a row, written in the transaction of what causes it and sent after it.
 //!
 //! Claim one, send it, record what became of it: no transaction is open while a mail is sent. A mail is sent at least
-//! once: when a worker dies before it has recorded that, the next tick sends it again, and its Message-ID tells a receiver
-//! so.
+//! once: when a worker dies before it has recorded that, the next tick sends it again, with the same Message-ID.
 //!
 //! A mail of a timer is tried again as its level is, by each tick. Any other is tried again after a growing pause, and
 //! given up after some attempts, or at once when the server refuses it for good.
@@ -105,7 +104,7 @@ impl<'a> Outbox<'a> {
         Ok(())
     }
 
-    /// Sends this mail at once, and keeps it in the outbox when it has gone out. When it has not, whoever asked is told the
+    /// Sends this mail at once, and keeps it in the outbox when it has gone out. When it has not, whoever asked gets the
     /// reason, and nothing is kept: a row each time would pile up. A database that is out of reach keeps no mail back.
     pub(crate) fn send_now(&mut self, content: &Content) -> Result<Sent, String> {
         let (now, process) = (self.clock.now(), std::process::id());
@@ -272,7 +271,7 @@ impl Attempt {
         }
     }
 
-    /// What went wrong, unless others tell it: a level does of its mails, and a server that is not there is one issue, not
+    /// What went wrong, unless it is reported elsewhere: a level reports its mails, and a server that is not there is one issue, not
     /// one for each mail that waits for it.
     fn issue(&self) -> Option<Issue> {
         let email = &self.claim.email;
@@ -321,7 +320,7 @@ impl Attempt {
                     None => Ok(()),
                 }
             }
-            // Its level tells it.
+            // Its level reports it.
             Err(_) if self.claim.attachment.is_some() => Ok(()),
             Err(error) => record(Severity::Error, format!("{name}: {error}")),
         }

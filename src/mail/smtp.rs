@@ -38,7 +38,7 @@ const IS_AUTHORITY: &str =
 
 const NOT_TRUSTED: &str = "the server's certificate is signed by no authority that is trusted";
 
-/// What to say for words of the libraries that tell a user nothing.
+/// Plain words for those of the libraries that mean nothing to a user.
 const PLAIN_WORDS: [(&str, &str); 8] = [
     ("temporarily unavailable", "no answer in time"),
     ("timed out", "no answer in time"),

@@ -127,7 +127,7 @@ impl Server {
         Ok(())
     }
 
-    /// The text without the password, as it is or as it was sent: a server may repeat what it was told.
+    /// The text without the password, as it is or as it was sent: a server may repeat what it was sent.
     pub(super) fn hide_password(&self, text: &str) -> String {
         let Some(Login { user, password }) = &self.login else {
             return text.to_owned();

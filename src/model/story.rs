@@ -1,4 +1,4 @@
-//! What is to come, as a rehearsal tells it (`docs/timers.md`, "Rehearsal").
+//! What is to come, as a rehearsal reports it (`docs/timers.md`, "Rehearsal").
 
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Detached,
     Skipped,
     Error,
-    /// Anything else that history says.
+    /// Anything else from the history.
     Note,
     /// Old rows are dropped.
     Prune,
@@ -81,8 +81,8 @@ impl StoryEntry {
 }
 
 impl Kind {
-    /// What an entry of the history tells, by its first words, which triggers of the schema write too; none where the mail
-    /// or the task that it is about tells it better.
+    /// The kind of an entry of the history, by its first words, since triggers of the schema write some too. None where the
+    /// mail or the task that it is about has an entry of its own.
     pub(crate) fn of_history(entry: &HistoryEntry) -> Option<Self> {
         let begins_with = |words: &str| entry.message.starts_with(words);
         Some(match &entry.message {

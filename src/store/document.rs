@@ -110,7 +110,7 @@ impl Store<'_> {
         )
     }
 
-    /// Gives a document another state, and tells that in its history.
+    /// Gives a document another state, and records that in its history.
     pub(crate) fn change_state(&self, document: i64, state: &str, now: Timestamp) -> Result<()> {
         let before = self.state(document)?;
         if self.set_state(document, state, now)? {

@@ -17,7 +17,7 @@ pub(crate) struct Files {
     path: PathBuf,
     /// The same by no link, as it was when it was looked at.
     real_path: PathBuf,
-    /// What the system said of it then.
+    /// Its metadata then.
     found: Option<Metadata>,
 }
 
@@ -37,7 +37,7 @@ impl Files {
         &self.path
     }
 
-    /// What the system said of the database when it was looked at.
+    /// The database's metadata when it was looked at.
     pub(super) fn found(&self) -> Option<&Metadata> {
         self.found.as_ref()
     }
@@ -111,7 +111,7 @@ impl Files {
                 );
                 Err(Error::invalid(self.path.display().to_string(), reason))
             }
-            // What is wrong with it otherwise is told when it is opened.
+            // What is wrong with it otherwise is reported when it is opened.
             _ => Ok(()),
         }
     }

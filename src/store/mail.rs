@@ -143,7 +143,7 @@ impl Store<'_> {
     }
 
     /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
-    /// count for it any more, and are not sent again when that breaks off. What a server said of them before is kept.
+    /// count for it any more, and are not sent again when that breaks off. A server's last answer is kept.
     pub(crate) fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
         self.execute(
             "UPDATE mail SET status = 'failed', attachment_id = ?3,

@@ -2,7 +2,7 @@
 //!
 //! Every write happens inside [`Store::transact`], which takes the write lock at its start (`BEGIN IMMEDIATE`): a
 //! transaction that reads first and writes later could be refused half-way, whatever the busy timeout. No transaction
-//! waits for a handler or for a mail to be sent: handlers go on beside the short ones that note what they say.
+//! waits for a handler or for a mail to be sent: handlers go on beside the short ones that record their output.
 
 pub(crate) mod attachment;
 pub(crate) mod attachment_list;
@@ -125,7 +125,7 @@ impl Store<'_> {
         !self.connection.is_autocommit()
     }
 
-    /// A number that tells this run of the program from all others.
+    /// A number of this run of the program, unlike those of all others.
     pub(crate) fn run(&self) -> i64 {
         self.run.get()
     }

@@ -19,7 +19,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// What `user_version` is in a database with this schema.
 const SCHEMA_VERSION: i64 = 1;
 
-/// "RNNR": what tells a runner database from any other SQLite file.
+/// "RNNR": the mark of a runner database among SQLite files.
 const APPLICATION_ID: i64 = 0x524e_4e52;
 
 /// The example: the schema as plain SQL can build it, and after this line its content.
@@ -196,7 +196,7 @@ pub(crate) fn connect_again(path: &Path) -> Result<Connection> {
     connection.map_err(|error| error.of_database(path))
 }
 
-/// Connects to a database by what SQLite is to be told of it.
+/// Connects to a database, and sets up the connection.
 fn connect(name: &Path, access: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

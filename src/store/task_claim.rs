@@ -20,9 +20,9 @@ pub(crate) struct ClaimedTask {
     pub(crate) hidden_params: Option<Json>,
     /// Which attempt this claim is: 1 the first time, and after a restart again.
     pub(crate) attempt: u32,
-    /// How often it may be tried again; none leaves that to its method.
+    /// How often it may be tried again, if that is not up to its method.
     pub(crate) retries: Option<u32>,
-    /// How long it may take, a duration; none leaves that to its method, and then to the setting.
+    /// How long it may take, a duration, if that is not up to its method, and then to the setting.
     pub(crate) timeout: Option<String>,
     pub(crate) document: Option<i64>,
     /// The attachment whose level it is the method of.
@@ -63,7 +63,7 @@ pub(crate) struct TaskEnd {
 }
 
 impl TaskEnd {
-    /// An end with nothing more to tell.
+    /// An end without anything from a handler.
     pub(crate) fn new(status: Status, attachment: Option<i64>, at: Timestamp) -> Self {
         Self {
             status,

@@ -18,7 +18,7 @@ pub(crate) struct LogBatch {
 /// What was cut out of the middle of a log.
 #[derive(Debug)]
 pub(crate) struct Cut {
-    /// The number of the entry that says so.
+    /// The number of the entry that stands for it.
     pub(crate) seq: i64,
     /// The number of the first entry that is kept after it.
     pub(crate) first_kept: i64,

@@ -112,6 +112,6 @@ fn user() -> u32 {
 fn refused(thing: &Path, reason: &str) -> Error {
     Error::invalid(
         thing.display().to_string(),
-        format!("{reason}, or say --trust-database"),
+        format!("{reason}, or give --trust-database"),
     )
 }
