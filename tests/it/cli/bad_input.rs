@@ -3,6 +3,7 @@ use std::fs;
 
 use crate::kit::database::dump;
 use crate::kit::runner::Home;
+use crate::kit::table::{lines, rows, words};
 
 const INIT: &[u8] = b"not a database, but long enough to be looked at as if it were one of SQLite's: ........................";
 
@@ -43,217 +44,67 @@ fn home() -> Home {
 }
 
 /// The commands, and what the one sentence must say.
-const REFUSED: &[(&[&str], &str)] = &[
-    (
-        &["task", "add", "TIFService:extractALL"],
-        "no method 'TIFService:extractALL': did you mean TIFService:extractAll?",
-    ),
-    (
-        &["task", "add", "zzz"],
-        "no method 'zzz': 'runner method list' shows them",
-    ),
-    (&["task", "add", ""], "no method ''"),
-    (
-        &[
-            "task",
-            "add",
-            "TIFService:extractAll",
-            "--params",
-            "{broken",
-        ],
-        "--params: this is not JSON",
-    ),
-    (
-        &[
-            "task",
-            "add",
-            "TIFService:extractAll",
-            "--params",
-            "{\"a\":1}x",
-        ],
-        "--params: this is not JSON",
-    ),
-    (
-        &[
-            "task",
-            "add",
-            "TIFService:extractAll",
-            "--params",
-            "[1]",
-            "-p",
-            "a=1",
-        ],
-        "--params: with -p it must be a JSON object",
-    ),
-    (
-        &[
-            "task",
-            "add",
-            "TIFService:extractAll",
-            "--params",
-            "@missing.json",
-        ],
-        "missing.json: no such file",
-    ),
-    (
-        &["task", "add", "TIFService:extractAll", "-p", "a:=tru"],
-        "-p a:=tru: this is not JSON",
-    ),
-    (
-        &[
-            "task",
-            "add",
-            "TIFService:extractAll",
-            "--hidden-params",
-            "s3cret",
-        ],
-        "--hidden-params: this is not JSON",
-    ),
-    (
-        &[
-            "task",
-            "add",
-            "TIFService:extractAll",
-            "--file",
-            "missing.csv",
-        ],
-        "missing.csv: no such file",
-    ),
-    (
-        &["task", "add", "TIFService:extractAll", "--file", "folder"],
-        "folder: only the content of a plain file",
-    ),
-    (
-        &["task", "add", "TIFService:extractAll", "--file", ".."],
-        "..: the name of a task's file is text",
-    ),
-    (
-        &["task", "add", "TIFService:extractAll", "--after", "99"],
-        "no task 99: 'runner task list' shows them",
-    ),
-    (
-        &["task", "add", "TIFService:extractAll", "--document", "none"],
-        "no document none",
-    ),
-    (
-        &[
-            "task",
-            "add",
-            "TIFService:extractAll",
-            "--signature",
-            "s",
-            "--unique",
-        ],
-        "signature 's': task 1",
-    ),
-    (
-        &["task", "add", "--batch", "missing.jsonl"],
-        "missing.jsonl: no such file",
-    ),
-    (&["task", "add", "--batch", "folder"], "folder"),
-    (
-        &["task", "add", "--batch", "broken.jsonl"],
-        "broken.jsonl line 2: no task: ",
-    ),
-    (
-        &["task", "add", "--batch", "extra.jsonl"],
-        "extra.jsonl line 1: no task: unknown field `colour`, expected one of `method`, `params`",
-    ),
-    (
-        &["task", "add", "--batch", "list.jsonl"],
-        "list.jsonl line 1: no task: it should be a JSON object",
-    ),
-    (
-        &["task", "add", "--batch", "wrong.jsonl"],
-        "wrong.jsonl line 1: no task: retries: invalid type: string \"3\", expected u32 at column 50",
-    ),
-    (
-        &["task", "add", "--batch", "limit.jsonl"],
-        "limit.jsonl line 1: timeout: '-5m' must be longer than nothing",
-    ),
-    (
-        &["task", "add", "--batch", "about.jsonl"],
-        "about.jsonl line 1: no task: document should be the id of a document or its key",
-    ),
-    (&["task", "run", "99"], "no task 99"),
-    (&["task", "show", "99"], "no task 99"),
-    (&["task", "logs", "99"], "no task 99"),
-    (&["task", "stop", "99"], "no task 99"),
-    (&["task", "cancel", "99"], "no task 99"),
-    (&["task", "restart", "99"], "no task 99"),
-    (&["task", "delete", "99"], "no task 99"),
-    (&["task", "file", "99"], "no task 99"),
-    (&["task", "restart", "1"], "task 1: it is not over (TO_RUN)"),
-    (
-        &["task", "file", "1", "--set", "missing.csv"],
-        "missing.csv: no such file",
-    ),
-    (
-        &["task", "file", "1", "--output", "out"],
-        "task 1: its handler gave no file back",
-    ),
-    (
-        &["task", "file", "1", "--input", "out"],
-        "task 1: no file was given with it",
-    ),
-    (
-        &["config", "set", "task.max_running", "0"],
-        "setting task.max_running: '0' is not a whole number from 1 to 1024",
-    ),
-    (
-        &["config", "set", "task.max_running", "-1"],
-        "setting task.max_running: '-1'",
-    ),
-    (
-        &["config", "set", "task.timeout", "5 parsecs"],
-        "setting task.timeout: ",
-    ),
-    (
-        &["config", "set", "timer.hour_limit", "two"],
-        "setting timer.hour_limit: 'two'",
-    ),
-    (
-        &["config", "set", "time.zone", "Mars/Olympus"],
-        "setting time.zone: ",
-    ),
-    (
-        &["config", "set", "mail.transport", "gopher://x"],
-        "setting mail.transport: ",
-    ),
-    (
-        &["config", "set", "mail.from", "nobody"],
-        "setting mail.from: ",
-    ),
-    (
-        &["config", "set", "keep.tasks", "-1d"],
-        "setting keep.tasks: ",
-    ),
-    (
-        &["config", "set", "colour", "red"],
-        "no setting colour: 'runner config list' shows them",
-    ),
-    (&["config", "get", "colour"], "no setting colour"),
-    (&["config", "unset", "colour"], "no setting colour"),
-    (&["method", "set", "", "--", "true"], "method ''"),
-    (&["method", "set", "a*b", "--", "true"], "method 'a*b'"),
-    (
-        &["method", "set", "m", "--", ""],
-        "method 'm': its command is empty",
-    ),
-    (&["method", "remove", "none"], "no method none"),
-    (
-        &["log", "info", "message", "--details", "{"],
-        "--details: this is not JSON",
-    ),
-    (&["init"], "this file exists already"),
-];
+const REFUSED: &str = r#"
+    task add TIFService:extractALL | no method 'TIFService:extractALL': did you mean TIFService:extractAll?
+    task add zzz | no method 'zzz': 'runner method list' shows them
+    task add '' | no method ''
+    task add TIFService:extractAll --params {broken | --params: this is not JSON
+    task add TIFService:extractAll --params {"a":1}x | --params: this is not JSON
+    task add TIFService:extractAll --params [1] -p a=1 | --params: with -p it must be a JSON object
+    task add TIFService:extractAll --params @missing.json | missing.json: no such file
+    task add TIFService:extractAll -p a:=tru | -p a:=tru: this is not JSON
+    task add TIFService:extractAll --hidden-params s3cret | --hidden-params: this is not JSON
+    task add TIFService:extractAll --file missing.csv | missing.csv: no such file
+    task add TIFService:extractAll --file folder | folder: only the content of a plain file
+    task add TIFService:extractAll --file .. | ..: the name of a task's file is text
+    task add TIFService:extractAll --after 99 | no task 99: 'runner task list' shows them
+    task add TIFService:extractAll --document none | no document none
+    task add TIFService:extractAll --signature s --unique | signature 's': task 1
+    task add --batch missing.jsonl | missing.jsonl: no such file
+    task add --batch folder | folder
+    task add --batch broken.jsonl | broken.jsonl line 2: no task:
+    task add --batch extra.jsonl | extra.jsonl line 1: no task: unknown field `colour`, expected one of `method`, `params`
+    task add --batch list.jsonl | list.jsonl line 1: no task: it should be a JSON object
+    task add --batch wrong.jsonl | wrong.jsonl line 1: no task: retries: invalid type: string "3", expected u32 at column 50
+    task add --batch limit.jsonl | limit.jsonl line 1: timeout: '-5m' must be longer than nothing
+    task add --batch about.jsonl | about.jsonl line 1: no task: document should be the id of a document or its key
+    task run 99 | no task 99
+    task show 99 | no task 99
+    task logs 99 | no task 99
+    task stop 99 | no task 99
+    task cancel 99 | no task 99
+    task restart 99 | no task 99
+    task delete 99 | no task 99
+    task file 99 | no task 99
+    task restart 1 | task 1: it is not over (TO_RUN)
+    task file 1 --set missing.csv | missing.csv: no such file
+    task file 1 --output out | task 1: its handler gave no file back
+    task file 1 --input out | task 1: no file was given with it
+    config set task.max_running 0 | setting task.max_running: '0' is not a whole number from 1 to 1024
+    config set task.max_running -1 | setting task.max_running: '-1'
+    config set task.timeout '5 parsecs' | setting task.timeout:
+    config set timer.hour_limit two | setting timer.hour_limit: 'two'
+    config set time.zone Mars/Olympus | setting time.zone:
+    config set mail.transport gopher://x | setting mail.transport:
+    config set mail.from nobody | setting mail.from:
+    config set keep.tasks -1d | setting keep.tasks:
+    config set colour red | no setting colour: 'runner config list' shows them
+    config get colour | no setting colour
+    config unset colour | no setting colour
+    method set '' -- true | method ''
+    method set a*b -- true | method 'a*b'
+    method set m -- '' | method 'm': its command is empty
+    method remove none | no method none
+    log info message --details { | --details: this is not JSON
+    init | this file exists already
+"#;
 
 #[test]
 fn what_cannot_be_done_is_told_in_one_sentence_and_changes_nothing() {
     let home = home();
     let before = dump(&home.db());
-    for (arguments, expected) in REFUSED {
-        let told = home.refused(*arguments);
+    for (arguments, expected) in rows(REFUSED) {
+        let told = home.refused(&arguments);
         assert!(
             told.contains(expected),
             "{arguments:?}: '{expected}' is not in\n{told}"
@@ -272,59 +123,55 @@ fn without_any_method_the_way_to_one_is_told() {
     );
 }
 
+/// Commands that cannot be understood.
+const MISUSED: &str = "
+    tack
+    task ad
+    task run
+    task run one
+    task run 1 2
+    task show 99999999999999999999
+    task add
+    task add TIFService:extractAll --colour red
+    task add TIFService:extractAll --priority high
+    task add TIFService:extractAll --retries -1
+    task add TIFService:extractAll --at yesterday
+    task add TIFService:extractAll --at 2026-02-30
+    task add TIFService:extractAll --timeout 0
+    task add TIFService:extractAll --timeout -5m
+    task add TIFService:extractAll --timeout soon
+    method set m --timeout no -- true
+    task add TIFService:extractAll --batch x
+    task list --limit many
+    task file 1 --set a --output b
+    method set m
+    task show -1
+    progress -1
+    completions tcsh
+    config set task.timeout
+    --now noon status
+    --now 2026-02-30 method list
+    timer attach t 1 --reference tomorrow
+    timer attach t 1 --reference 0000-01-01T00:00+14:00
+    timer purge --older-than -1d
+    status --max-age soon
+    status --max-age 0
+    doc set contract
+    doc set contract novalue
+    doc add -a novalue
+    task add TIFService:extractAll -p novalue
+    task add TIFService:extractAll -p =1
+    task add TIFService:extractAll --unique
+    task list --status DONE
+    mail list --status lost
+    log loud hello
+";
+
 #[test]
 fn what_is_called_wrongly_exits_with_2_and_one_line() {
     let home = home();
-    for arguments in [
-        &["tack"][..],
-        &["task", "ad"],
-        &["task", "run"],
-        &["task", "run", "one"],
-        &["task", "run", "1", "2"],
-        &["task", "show", "99999999999999999999"],
-        &["task", "add"],
-        &["task", "add", "TIFService:extractAll", "--colour", "red"],
-        &["task", "add", "TIFService:extractAll", "--priority", "high"],
-        &["task", "add", "TIFService:extractAll", "--retries", "-1"],
-        &["task", "add", "TIFService:extractAll", "--at", "yesterday"],
-        &["task", "add", "TIFService:extractAll", "--at", "2026-02-30"],
-        &["task", "add", "TIFService:extractAll", "--timeout", "0"],
-        &["task", "add", "TIFService:extractAll", "--timeout", "-5m"],
-        &["task", "add", "TIFService:extractAll", "--timeout", "soon"],
-        &["method", "set", "m", "--timeout", "no", "--", "true"],
-        &["task", "add", "TIFService:extractAll", "--batch", "x"],
-        &["task", "list", "--limit", "many"],
-        &["task", "file", "1", "--set", "a", "--output", "b"],
-        &["method", "set", "m"],
-        &["task", "show", "-1"],
-        &["progress", "-1"],
-        &["completions", "tcsh"],
-        &["config", "set", "task.timeout"],
-        &["--now", "noon", "status"],
-        &["--now", "2026-02-30", "method", "list"],
-        &["timer", "attach", "t", "1", "--reference", "tomorrow"],
-        &[
-            "timer",
-            "attach",
-            "t",
-            "1",
-            "--reference",
-            "0000-01-01T00:00+14:00",
-        ],
-        &["timer", "purge", "--older-than", "-1d"],
-        &["status", "--max-age", "soon"],
-        &["status", "--max-age", "0"],
-        &["doc", "set", "contract"],
-        &["doc", "set", "contract", "novalue"],
-        &["doc", "add", "-a", "novalue"],
-        &["task", "add", "TIFService:extractAll", "-p", "novalue"],
-        &["task", "add", "TIFService:extractAll", "-p", "=1"],
-        &["task", "add", "TIFService:extractAll", "--unique"],
-        &["task", "list", "--status", "DONE"],
-        &["mail", "list", "--status", "lost"],
-        &["log", "loud", "hello"],
-    ] {
-        let answer = home.run(arguments);
+    for arguments in lines(MISUSED) {
+        let answer = home.run(words(arguments));
         assert_eq!(answer.code(), 2, "{arguments:?}");
         assert_eq!(
             answer.err().lines().count(),

@@ -9,4 +9,5 @@ pub mod process;
 pub mod programs;
 pub mod runner;
 pub mod smtp;
+pub mod table;
 pub mod trace;
