@@ -61,6 +61,7 @@ impl<'a> Enqueue<'a> {
             owner: task.owner,
             signature: task.signature,
             after: task.after,
+            held: task.hold,
             priority: task.priority,
             retries: task.retries,
             attachment: None,

@@ -32,6 +32,11 @@ pub(super) enum Command {
     Stop { id: i64 },
     /// Take one out before it runs, or end it; it is then CANCELLED
     Cancel { id: i64 },
+    /// Let held ones run
+    Release {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
     /// Take an ended one back to TO_RUN
     Restart { id: i64 },
     /// Delete one with its logs and files
@@ -80,6 +85,7 @@ impl Command {
             Self::List(list) => list.run(invocation)?,
             Self::Show { id } => show(invocation, id)?,
             Self::Logs { id } => logs(invocation, id)?,
+            Self::Release { ids } => release(invocation, &ids)?,
             Self::Restart { id } => restart(invocation, id)?,
             Self::Delete { id } => delete(invocation, id)?,
             Self::File(args) => args.run(invocation)?,
@@ -130,7 +136,8 @@ fn show(invocation: &Invocation, id: i64) -> Result<()> {
     if out.json {
         return out.json(&shown);
     }
-    out.fields(&shown.task, &[], &session.zone)?;
+    let without: &[&str] = if shown.task.held { &[] } else { &["held"] };
+    out.fields(&shown.task, without, &session.zone)?;
     if !shown.logs.is_empty() {
         out.line("")?;
     }
@@ -232,6 +239,19 @@ fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
         "task {id}: it was asked to end, and has not yet; see 'runner task show {id}'"
     ));
     Ok(Exit::Failed)
+}
+
+/// Releases all of them or none.
+fn release(invocation: &Invocation, ids: &[i64]) -> Result<()> {
+    invocation.open()?.store.transact(|store| {
+        for &id in ids {
+            let task = store.task(id)?;
+            if !store.release_task(id)? {
+                return Err(task.refuse(format!("it is not held ({})", task.status)));
+            }
+        }
+        Ok(())
+    })
 }
 
 fn restart(invocation: &Invocation, id: i64) -> Result<()> {

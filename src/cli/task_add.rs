@@ -51,6 +51,9 @@ struct TaskArgs {
     /// Run it when this task is completed
     #[arg(long, value_name = "ID")]
     after: Option<i64>,
+    /// Hold it until 'task release ID'
+    #[arg(long)]
+    hold: bool,
     /// Not before
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -96,6 +99,7 @@ impl TaskArgs {
             signature: self.signature,
             unique: self.unique,
             after: self.after,
+            hold: self.hold,
             run_at: self.at,
             priority: self.priority,
             retries: self.retries,

@@ -27,6 +27,8 @@ pub struct NewTask {
     #[serde(default)]
     pub(crate) unique: bool,
     pub(crate) after: Option<i64>,
+    #[serde(default)]
+    pub(crate) hold: bool,
     #[serde(alias = "at")]
     pub(crate) run_at: Option<String>,
     #[serde(default)]
@@ -103,6 +105,13 @@ impl NewTask {
     #[must_use]
     pub fn after(mut self, task: i64) -> Self {
         self.after = Some(task);
+        self
+    }
+
+    /// Holds it until it is released: `runner task release ID`.
+    #[must_use]
+    pub fn hold(mut self) -> Self {
+        self.hold = true;
         self
     }
 

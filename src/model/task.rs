@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[value(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Status {
-    /// It follows another task that is not completed yet.
+    /// It follows another task that is not completed yet, or is held.
     Waiting,
     /// It runs as soon as its time has come and a slot is free.
     ToRun,
@@ -124,6 +124,8 @@ pub(crate) struct Task {
     pub priority: i64,
     pub run_at: Option<Timestamp>,
     pub after: Option<i64>,
+    /// Whether it waits until somebody releases it.
+    pub held: bool,
     pub attempt: u32,
     pub retries: Option<u32>,
     pub timeout: Option<String>,

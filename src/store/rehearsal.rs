@@ -33,7 +33,7 @@ fn wanted(table: &str) -> &'static str {
 
 /// What others are doing right now is done, as far as a rehearsal is concerned; and levels are found by what they are of.
 const PREPARE: &str = "
-    UPDATE task SET status = 'TO_RUN' WHERE status = 'WAITING'
+    UPDATE task SET status = 'TO_RUN' WHERE status = 'WAITING' AND held = 0
        AND after_id IN (SELECT id FROM task WHERE status = 'RUNNING');
     UPDATE task SET status = 'COMPLETED', worker_id = NULL WHERE status = 'RUNNING';
     UPDATE mail SET status = 'sent', worker_id = NULL WHERE status = 'sending';

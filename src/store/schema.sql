@@ -135,6 +135,7 @@ CREATE TABLE task (
     run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at, '+0 days')),  -- not before
     deferred      INTEGER NOT NULL DEFAULT 0,      -- 1 until run_at has come
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
+    held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),      -- 1: WAITING until it is released
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
     timeout       TEXT    CHECK (timeout IS NULL OR                       -- as in method
                     timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
@@ -224,23 +225,34 @@ CREATE INDEX mail_over ON mail (created_at) WHERE status = 'sent' OR status = 'f
 CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed';
 CREATE INDEX mail_attachment ON mail (attachment_id) WHERE attachment_id IS NOT NULL;
 
--- Completes a task that any program inserts: it waits for the task before it, or for its time. What it follows and what it
--- is about must be there, also for programs that leave foreign keys off.
+-- Completes a task that any program inserts: it waits for the task before it, for its release or for its time. What it
+-- follows and what it is about must be there, also for programs that leave foreign keys off.
 CREATE TRIGGER task_inserted AFTER INSERT ON task
-WHEN NEW.after_id IS NOT NULL OR NEW.run_at IS NOT NULL OR NEW.document_id IS NOT NULL
+WHEN NEW.after_id IS NOT NULL OR NEW.held = 1 OR NEW.run_at IS NOT NULL OR NEW.document_id IS NOT NULL
 BEGIN
     SELECT RAISE(ABORT, 'there is no such task to follow or no such document')
      WHERE NEW.after_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM task WHERE id = NEW.after_id AND id <> NEW.id)
         OR NEW.document_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM document WHERE id = NEW.document_id);
     UPDATE task
        SET deferred = NEW.run_at IS NOT NULL,
-           status = CASE WHEN NEW.after_id IS NULL
-                           OR (SELECT status FROM task WHERE id = NEW.after_id) = 'COMPLETED'
+           status = CASE WHEN NEW.held = 0 AND (NEW.after_id IS NULL
+                           OR (SELECT status FROM task WHERE id = NEW.after_id) = 'COMPLETED')
                          THEN 'TO_RUN' ELSE 'WAITING' END
-     WHERE id = NEW.id AND NEW.status = 'TO_RUN' AND (NEW.after_id IS NOT NULL OR NEW.run_at IS NOT NULL);
+     WHERE id = NEW.id AND NEW.status = 'TO_RUN'
+       AND (NEW.after_id IS NOT NULL OR NEW.held = 1 OR NEW.run_at IS NOT NULL);
+END;
+
+CREATE TRIGGER task_held AFTER UPDATE OF held ON task
+WHEN NEW.held <> OLD.held
+BEGIN
+    UPDATE task SET status = 'WAITING' WHERE id = NEW.id AND held = 1 AND status = 'TO_RUN';
+    UPDATE task SET status = 'TO_RUN'
+     WHERE id = NEW.id AND held = 0 AND status = 'WAITING'
+       AND (after_id IS NULL OR (SELECT status FROM task WHERE id = NEW.after_id) = 'COMPLETED');
 END;
 
 CREATE TRIGGER task_deleted BEFORE DELETE ON task
+WHEN OLD.status <> 'COMPLETED'
 BEGIN
     UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = datetime('now')
      WHERE after_id = OLD.id AND status = 'WAITING';

@@ -20,6 +20,7 @@ pub(crate) struct TaskRow {
     pub owner: Option<String>,
     pub signature: Option<String>,
     pub after: Option<i64>,
+    pub held: bool,
     pub run_at: Option<Timestamp>,
     pub priority: i64,
     pub retries: Option<u32>,
@@ -56,22 +57,23 @@ impl Store<'_> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
         let mut statement = self.sql(&format!(
-            "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, run_at, priority,
+            "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, held, run_at, priority,
                                retries, timeout, document_id, attachment_id, created_at)
              VALUES {rows} RETURNING id"
         ))?;
         let now = now.to_sql();
         let mut place = 0;
         for task in tasks {
-            let values: [&dyn ToSql; 13] = [
+            let values: [&dyn ToSql; 14] = [
                 &task.method,
                 &task.params.as_ref().map_or("{}", Json::text),
                 &task.hidden_params,
                 &task.owner,
                 &task.signature,
                 &task.after,
+                &task.held,
                 &task.run_at,
                 &task.priority,
                 &task.retries,
@@ -154,10 +156,19 @@ impl Store<'_> {
         Ok(is_cancelled)
     }
 
-    /// Cancels the tasks that wait for this one, which will never be completed.
+    /// Releases a held task, which still waits for the task before it and for its time. Whether it was held.
+    pub(crate) fn release_task(&self, id: i64) -> Result<bool> {
+        self.changes(
+            "UPDATE task SET held = 0 WHERE id = ?1 AND held = 1 AND status = 'WAITING'",
+            [id],
+        )
+    }
+
+    /// Cancels the tasks that wait for this one, which will never be completed if it is not by now.
     pub(crate) fn cancel_followers(&self, id: i64, now: Timestamp) -> Result<()> {
         self.execute(
-            "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2 WHERE after_id = ?1 AND status = 'WAITING'",
+            "UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = ?2
+              WHERE after_id = ?1 AND status = 'WAITING' AND (SELECT status FROM task WHERE id = ?1) <> 'COMPLETED'",
             params![id, now],
         )
     }
@@ -165,7 +176,7 @@ impl Store<'_> {
     /// Takes an ended task back to `TO_RUN`, as if it had never run. Whether it was ended.
     pub(crate) fn restart_task(&self, id: i64) -> Result<bool> {
         self.changes(
-            "UPDATE task SET status = 'TO_RUN', deferred = 0, run_at = NULL, attempt = 0, started_at = NULL,
+            "UPDATE task SET status = 'TO_RUN', deferred = 0, held = 0, run_at = NULL, attempt = 0, started_at = NULL,
                              ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
               WHERE id = ?1 AND status IN ('COMPLETED', 'FAILED', 'INTERRUPTED', 'CANCELLED')",
             [id],
@@ -203,6 +214,7 @@ fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
         priority: row.get("priority")?,
         run_at: row.get("run_at")?,
         after: row.get("after_id")?,
+        held: row.get("held")?,
         attempt: row.get("attempt")?,
         retries: row.get("retries")?,
         timeout: text_or_null(row, "timeout")?,

@@ -125,7 +125,7 @@ impl Store<'_> {
         let claimed = self.list(&select, [bound], claimed_task)?;
         let now = now.to_sql();
         let mut mark = self.sql(
-            "UPDATE task SET status = 'RUNNING', deferred = 0, worker_id = ?2, attempt = ?4, started_at = ?3,
+            "UPDATE task SET status = 'RUNNING', deferred = 0, held = 0, worker_id = ?2, attempt = ?4, started_at = ?3,
                              ended_at = NULL, duration_ms = NULL, exit_code = NULL, progress = NULL, result = NULL
               WHERE id = ?1",
         )?;
@@ -195,7 +195,7 @@ impl Store<'_> {
     /// Makes the tasks ready that waited for this one.
     pub(crate) fn unblock_followers(&self, id: i64) -> Result<()> {
         self.execute(
-            "UPDATE task SET status = 'TO_RUN' WHERE after_id = ?1 AND status = 'WAITING'",
+            "UPDATE task SET status = 'TO_RUN' WHERE after_id = ?1 AND status = 'WAITING' AND held = 0",
             [id],
         )
     }

@@ -1,6 +1,7 @@
 //! Tasks: their life, what their handlers say, and how they are ended.
 
 mod control;
+mod held;
 mod life;
 mod output;
 mod requirements;
