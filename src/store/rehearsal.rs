@@ -1,7 +1,7 @@
 //! A copy of a database in memory, on which what is to come can be played.
 
 use rusqlite::config::DbConfig;
-use rusqlite::types::Value;
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params, params_from_iter};
 
 use crate::error::Result;
@@ -101,8 +101,10 @@ impl Store<'_> {
         let mut rows = rows.query([])?;
         let insert = format!("INSERT INTO {table} ({names}) VALUES ({places})");
         while let Some(row) = rows.next()? {
-            let values = (0..columns.len()).map(|column| row.get(column));
-            let values = values.collect::<rusqlite::Result<Vec<Value>>>()?;
+            // As they are, whatever the bytes of a text.
+            let values = (0..columns.len()).map(|column| row.get_ref(column));
+            let values = values.map(|value| value.map(ToSqlOutput::Borrowed));
+            let values = values.collect::<rusqlite::Result<Vec<_>>>()?;
             self.execute(&insert, params_from_iter(values))?;
         }
         Ok(())
