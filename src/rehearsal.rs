@@ -6,7 +6,7 @@
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::Result;
-use crate::firing::fire::{Turn, fire_due};
+use crate::firing::fire::Levels;
 use crate::functions::Functions;
 use crate::mail::outbox;
 use crate::model::method::Methods;
@@ -107,17 +107,16 @@ impl Rehearsal<'_> {
             shutdown: &shutdown,
         };
         self.store.begin_run();
-        let mut turn = Turn::First;
+        let mut levels = Levels::new(ctx)?;
         loop {
             let before = self.story.summary.progress();
-            fire_due(ctx, turn, &mut self.story.summary)?;
+            levels.fire_due(&mut self.story.summary)?;
             self.add_history(now)?;
             self.send_mails(now)?;
             self.complete_tasks(now)?;
             if self.story.summary.progress() == before {
                 return Ok(());
             }
-            turn = Turn::Later;
         }
     }
 

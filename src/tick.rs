@@ -4,7 +4,7 @@ pub(crate) mod note;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::firing::fire::{Turn, fire_due};
+use crate::firing::fire::Levels;
 use crate::mail::alerts::{self, Alert};
 use crate::mail::outbox::Outbox;
 use crate::model::issue::Issue;
@@ -94,17 +94,16 @@ fn take_turns(ctx: Context<'_>, outbox: &mut Outbox<'_>, summary: &mut Summary) 
     ctx.shutdown.listen()?;
     recover_dead_workers(&ctx, summary)?;
     let mut worker = Worker::new(ctx, Selection::Ready, None);
-    let mut turn = Turn::First;
+    let mut levels = Levels::new(ctx)?;
     loop {
         let before = summary.progress();
-        fire_due(ctx, turn, summary)?;
+        levels.fire_due(summary)?;
         outbox.send_queued(ctx.shutdown, summary)?;
         worker.run_ready(summary)?;
         let goes_on = worker.is_at_work() || summary.progress() != before;
         if !goes_on || ctx.shutdown.is_requested() {
             return worker.finish(summary);
         }
-        turn = Turn::Later;
     }
 }
 

@@ -16,6 +16,9 @@ use crate::store::mail::BEFORE_ALL;
 use crate::tick::note::last_tick;
 use crate::time::{Duration, Timestamp, Zone};
 
+/// How many timers that are put off are named.
+const MAX_PUT_OFF: usize = 10;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Exit with 1 when the last finished tick is older than this, or there was none
@@ -72,6 +75,7 @@ impl Report {
             attention: Vec::new(),
         };
         report.attention = report.attention();
+        report.attention.extend(put_off(store)?);
         Ok(report)
     }
 
@@ -153,6 +157,21 @@ impl Report {
         }
         Exit::Failed
     }
+}
+
+/// What goes from state to state in a circle, and would else never end.
+fn put_off(store: &Store) -> Result<Vec<String>> {
+    let put_off = store.put_off_attachments()?;
+    let named = put_off.iter().take(MAX_PUT_OFF).map(|row| {
+        let (timer, document) = (&row.timer, row.document);
+        format!(
+            "timer {timer} on document {document} is put off to the next tick: states lead back to its own within one"
+        )
+    });
+    let more = put_off.len().saturating_sub(MAX_PUT_OFF) as i64;
+    let more = counted(more, ["more timer is put off", "more timers are put off"]);
+    let more = more.map(|more| format!("{more}: 'runner timer next'"));
+    Ok(named.chain(more).collect())
 }
 
 fn count_tasks(store: &Store) -> Result<Counts> {

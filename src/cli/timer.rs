@@ -67,6 +67,20 @@ pub(super) struct Set {
         conflicts_with = "from"
     )]
     delta: Option<String>,
+    /// Attach it to documents of this family alone
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "while_state",
+        conflicts_with = "from"
+    )]
+    family: Option<String>,
+    /// Attach it to documents that enter this state, and detach it from those that leave it; may repeat
+    #[arg(long, value_name = "S", conflicts_with = "from")]
+    while_state: Vec<String>,
+    /// Attach it to the documents that are in its states already, too; prints to how many
+    #[arg(long)]
+    existing: bool,
     /// 'delay=5d, iterations=3, limit=1d, state=S, mail=T, method=M'; mail= may repeat, and a value with a comma in it
     /// stands in double quotes
     #[arg(long, value_name = "ACTION", required_unless_present = "from")]
@@ -97,16 +111,20 @@ impl Command {
 
 impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
+        let existing = self.existing;
         let definition = match &self.from {
             Some(path) => from_file(path, self.name)?,
             None => self.definition()?,
         };
         let timer = Timer::new(definition)?;
         let session = invocation.open()?;
-        session.store.transact(|store| {
-            let methods = invocation.functions.and_registered(store)?;
-            define(store, &timer, &methods, session.now())
-        })
+        let attached = session
+            .store
+            .transact(|store| define(session.context(), store, &timer, existing))?;
+        match attached {
+            Some(count) => invocation.count("attached", count),
+            None => Ok(()),
+        }
     }
 
     fn definition(self) -> Result<Definition> {
@@ -116,6 +134,8 @@ impl Set {
             name: self.name.unwrap_or_default(),
             title: self.title.unwrap_or_default(),
             reference: self.reference,
+            family: self.family,
+            while_state: self.while_state,
             delta: delta
                 .parse()
                 .map_err(|reason: String| Error::usage("--delta", reason))?,

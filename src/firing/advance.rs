@@ -6,7 +6,7 @@ use super::steps::{Begun, Steps};
 use super::{Timers, issue_of, record};
 use crate::context::{Context, When};
 use crate::error::{Error, Result};
-use crate::model::attachment::Attachment;
+use crate::model::attachment::{Attachment, PUT_OFF};
 use crate::model::email::Email;
 use crate::model::issue::{Issue, Subject, cut};
 use crate::model::method::Methods;
@@ -194,6 +194,15 @@ impl<'a> Advance<'a> {
                 Err(error) => return self.fail(row, &Failure::of(&error), batch).map(|_| None),
             }
         }
+    }
+
+    /// Leaves an attachment to the next tick.
+    pub(super) fn put_off(&self, row: Attachment) -> Result<()> {
+        self.store.update_attachment(&Attachment {
+            waiting: true,
+            last_error: Some(PUT_OFF.to_owned()),
+            ..row
+        })
     }
 
     fn step(&self, steps: &Steps<'_>, row: &Attachment) -> Result<Progress> {

@@ -6,6 +6,7 @@ use crate::context::When;
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, AttachmentRow};
 use crate::model::task::Severity;
+use crate::model::timer::Timer;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -17,6 +18,7 @@ pub(crate) fn attach(
     reset: bool,
     when: When,
 ) -> Result<i64> {
+    refuse_other_states(store, new)?;
     let mut origin = new.origin.map(str::to_owned);
     if let Some(attached) = store.find_attachment(new.timer, new.document)? {
         if !reset {
@@ -42,6 +44,25 @@ pub(crate) fn attach(
         }
         _ => Ok(id),
     }
+}
+
+/// A timer that is bound to states is on no document in another one.
+fn refuse_other_states(store: &Store, new: &AttachmentRow<'_>) -> Result<()> {
+    let Ok(Timer { definition, .. }) = store.timer(new.timer) else {
+        return Ok(());
+    };
+    if store.admits(&definition, new.document)? {
+        return Ok(());
+    }
+    let family = definition.family.as_ref();
+    let family = family.map_or_else(String::new, |family| format!(" of the family '{family}'"));
+    Err(Error::invalid(
+        format!("timer '{}' on document {}", definition.name, new.document),
+        format!(
+            "it is bound to documents{family} in the state {}, and this is none",
+            definition.while_state.join(" or ")
+        ),
+    ))
 }
 
 /// Takes a timer off a document, inside the caller's transaction, with what is pending for its level. History says why, if

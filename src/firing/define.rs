@@ -1,7 +1,9 @@
 //! Defining timers (`docs/timers.md`, "Changing a definition").
 
+use super::attach::detach;
 use super::reschedule::cancel_pending;
 use super::{BATCH, in_batches, record};
+use crate::context::Context;
 use crate::error::{OrNotFound, Result};
 use crate::model::attachment::Attachment;
 use crate::model::method::Methods;
@@ -12,18 +14,67 @@ use crate::time::Timestamp;
 
 /// Writes a definition in place of what has its name, inside the caller's transaction. Of a level that is begun, what
 /// is done stays done as far as the new definition says the same; from the first step that differs it is done anew,
-/// and what is pending for such a step is cancelled.
-pub(crate) fn define(store: &Store, new: &Timer, methods: &Methods, now: Timestamp) -> Result<()> {
-    check_names(store, &new.definition, methods)?;
-    if let Some(id) = store.find_timer(&new.definition.name)? {
-        match store.timer(id) {
-            Ok(old) => go_back_all(store, id, (&old, new), now)?,
+/// and what is pending for such a step is cancelled. It is detached from documents that it is not for any more.
+///
+/// With `existing` it is attached to the documents that are in its states already; to how many.
+pub(crate) fn define(
+    ctx: Context<'_>,
+    store: &Store,
+    new: &Timer,
+    existing: bool,
+) -> Result<Option<u64>> {
+    let (name, now) = (&new.definition.name, ctx.clock.now());
+    check_names(
+        store,
+        &new.definition,
+        &ctx.functions.and_registered(store)?,
+    )?;
+    let mut old = None;
+    if let Some(id) = store.find_timer(name)? {
+        old = match store.timer(id) {
+            Ok(old) => Some(old),
             Err(error) if store.is_fatal(&error) => return Err(error),
             // What a definition that cannot be read has begun is not known.
-            Err(_) => {}
+            Err(_) => None,
+        };
+        if let Some(old) = &old {
+            go_back_all(store, id, (old, new), now)?;
         }
+        let old = old.as_ref().map(|old| &old.definition);
+        detach_all_others(store, id, (old, &new.definition), now)?;
     }
-    store.set_timer(&new.definition)
+    store.set_timer(&new.definition)?;
+    let old = old.as_ref().map(|old| &old.definition);
+    let attach = || store.attach_to_existing(name, old, now);
+    existing.then(attach).transpose()
+}
+
+/// Detaches a timer from the documents that it was for, and is not for any more. One whose own level has taken it out of
+/// the old states stays for that level.
+fn detach_all_others(
+    store: &Store,
+    id: i64,
+    (old, new): (Option<&Definition>, &Definition),
+    now: Timestamp,
+) -> Result<()> {
+    let is_same =
+        |old: &Definition| (&old.family, &old.while_state) == (&new.family, &new.while_state);
+    if !new.is_bound() || old.is_some_and(is_same) {
+        return Ok(());
+    }
+    let attached = |after| store.attachments_of_timer(id, after, BATCH);
+    in_batches(attached, |row| {
+        let was_for = match old {
+            Some(old) => store.admits(old, row.document)?,
+            None => true,
+        };
+        if !was_for || store.admits(new, row.document)? {
+            return Ok(());
+        }
+        let why = "it is bound to other states now";
+        detach(store, row, Some(why), now)
+    })?;
+    Ok(())
 }
 
 /// What an action names must be there.

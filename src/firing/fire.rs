@@ -1,5 +1,7 @@
 //! Firing what is due: which levels are looked at, and in which batches (`docs/timers.md`, "Firing").
 
+use std::collections::HashMap;
+
 use super::advance::Advance;
 use super::reschedule::{reschedule, reschedule_all};
 use super::steps::{Begun, Steps};
@@ -17,9 +19,20 @@ const BATCH: u64 = 1000;
 /// How many documents are read at once, however many are due: a bounded part of the memory.
 const MAX_DOCUMENTS: u32 = 100_000;
 
+/// Firing what is due in a run, turn by turn. Documents are gone through by id, since neighbours share pages of the
+/// database; what is due on one document is fired by due date.
+pub(crate) struct Levels<'a> {
+    ctx: Context<'a>,
+    turn: Turn,
+    /// The last attachment that was made before this run.
+    last_known: i64,
+    /// The first attachment of each timer to a document that was made, and fired, during this run.
+    new: HashMap<(i64, i64), i64>,
+}
+
 /// When in a run levels are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(super) enum Turn {
     /// In the first turn of a tick: all that is due, also what other runs have left or others have ended.
     First,
     /// In a later one: what has become due or was woken since. What fails is left for the next tick.
@@ -28,20 +41,95 @@ pub(crate) enum Turn {
     Command,
 }
 
-/// Reschedules what needs it, skips what is too late and fires what is due. A level that fails holds up no other.
-pub(crate) fn fire_due(ctx: Context<'_>, turn: Turn, summary: &mut Summary) -> Result<()> {
-    let now = ctx.clock.now();
-    reschedule_all(ctx.store, ctx.when()?, |issue| summary.report(issue))?;
-    let mut fire = Fire {
-        ctx,
-        now,
-        with_waiting: turn == Turn::First,
-        advance: Advance::new(ctx, turn, summary)?,
-    };
-    ctx.store.keep_undo_in_memory(true)?;
-    let fired = fire.fire_all(summary);
-    ctx.store.keep_undo_in_memory(false)?;
-    fired
+impl<'a> Levels<'a> {
+    pub(crate) fn new(ctx: Context<'a>) -> Result<Self> {
+        Ok(Self {
+            ctx,
+            turn: Turn::First,
+            last_known: ctx.store.last_attachment()?,
+            new: HashMap::new(),
+        })
+    }
+
+    /// Reschedules what needs it, skips what is too late and fires what is due. A level that fails holds up no other.
+    pub(crate) fn fire_due(&mut self, summary: &mut Summary) -> Result<()> {
+        let store = self.ctx.store;
+        reschedule_all(store, self.ctx.when()?, |issue| summary.report(issue))?;
+        let mut advance = Advance::new(self.ctx, self.turn, summary)?;
+        store.keep_undo_in_memory(true)?;
+        let fired = self.fire_all(&mut advance, summary);
+        store.keep_undo_in_memory(false)?;
+        self.turn = Turn::Later;
+        fired
+    }
+
+    fn fire_all(&mut self, advance: &mut Advance<'a>, summary: &mut Summary) -> Result<()> {
+        let (store, now, with_waiting) =
+            (self.ctx.store, self.ctx.clock.now(), self.with_waiting());
+        let mut after = i64::MIN;
+        loop {
+            let documents = store.due_documents(now, after, with_waiting, MAX_DOCUMENTS)?;
+            let Some(&last) = documents.last() else {
+                return Ok(());
+            };
+            after = last;
+            let mut left = documents.as_slice();
+            while !left.is_empty() {
+                if self.ctx.shutdown.is_requested() {
+                    return Ok(());
+                }
+                let (batch, done) = store.transact(|_| self.fire_batch(left, advance))?;
+                summary.add(batch);
+                left = &left[done..];
+            }
+        }
+    }
+
+    fn with_waiting(&self) -> bool {
+        self.turn == Turn::First
+    }
+
+    /// Fires what is due on some documents; on how many of them nothing is left to be done.
+    fn fire_batch(
+        &mut self,
+        documents: &[i64],
+        advance: &mut Advance<'a>,
+    ) -> Result<(Summary, usize)> {
+        advance.begin_batch()?;
+        let (store, now) = (self.ctx.store, self.ctx.clock.now());
+        let (mut batch, mut levels) = (Summary::default(), 0);
+        for (done, &document) in documents.iter().enumerate() {
+            if levels >= BATCH {
+                return Ok((batch, done));
+            }
+            let mut due = store.due_on(document, now, self.with_waiting())?;
+            while let Some(row) = take_soonest(&mut due, now) {
+                if batch.fired + batch.skipped >= BATCH {
+                    return Ok((batch, done));
+                }
+                levels += 1;
+                if self.is_put_off(&row) {
+                    advance.put_off(row)?;
+                    continue;
+                }
+                let next = advance.advance(row, &mut batch)?;
+                // A change of the state may have detached the others.
+                for place in (0..due.len()).rev() {
+                    if !store.is_attached(due[place].id)? {
+                        due.swap_remove(place);
+                    }
+                }
+                due.extend(next);
+            }
+        }
+        Ok((batch, documents.len()))
+    }
+
+    /// A timer enters a document once in a run: else timers that lead from state to state in a circle would never end.
+    fn is_put_off(&mut self, row: &Attachment) -> bool {
+        let key = (row.timer, row.document);
+        row.id > self.last_known && *self.new.entry(key).or_insert(row.id) != row.id
+    }
 }
 
 /// Goes on with the level that waits for a task, which a command has ended, if one still does.
@@ -103,62 +191,6 @@ pub(crate) fn fire_by_hand(ctx: Context<'_>, id: i64) -> Result<()> {
     store.finish_firing(id, &result, when.now)
 }
 
-/// One turn. Documents are gone through by id, since neighbours share pages of the database; what is due on one document
-/// is fired by due date.
-struct Fire<'a> {
-    ctx: Context<'a>,
-    now: Timestamp,
-    with_waiting: bool,
-    advance: Advance<'a>,
-}
-
-impl Fire<'_> {
-    fn fire_all(&mut self, summary: &mut Summary) -> Result<()> {
-        let store = self.ctx.store;
-        let mut after = i64::MIN;
-        loop {
-            let documents =
-                store.due_documents(self.now, after, self.with_waiting, MAX_DOCUMENTS)?;
-            let Some(&last) = documents.last() else {
-                return Ok(());
-            };
-            after = last;
-            let mut left = documents.as_slice();
-            while !left.is_empty() {
-                if self.ctx.shutdown.is_requested() {
-                    return Ok(());
-                }
-                let (batch, done) = store.transact(|_| self.fire_batch(left))?;
-                summary.add(batch);
-                left = &left[done..];
-            }
-        }
-    }
-
-    /// Fires what is due on some documents; on how many of them nothing is left to be done.
-    fn fire_batch(&mut self, documents: &[i64]) -> Result<(Summary, usize)> {
-        self.advance.begin_batch()?;
-        let (mut batch, mut levels) = (Summary::default(), 0);
-        for (done, &document) in documents.iter().enumerate() {
-            if levels >= BATCH {
-                return Ok((batch, done));
-            }
-            let mut due = self
-                .ctx
-                .store
-                .due_on(document, self.now, self.with_waiting)?;
-            while let Some(row) = take_soonest(&mut due, self.now) {
-                if batch.fired + batch.skipped >= BATCH {
-                    return Ok((batch, done));
-                }
-                levels += 1;
-                due.extend(self.advance.advance(row, &mut batch)?);
-            }
-        }
-        Ok((batch, documents.len()))
-    }
-}
-
 /// Takes out the attachment that is due first, unless none is due yet.
 fn take_soonest(due: &mut Vec<Attachment>, now: Timestamp) -> Option<Attachment> {
     let dates = due
@@ -171,7 +203,7 @@ fn take_soonest(due: &mut Vec<Attachment>, now: Timestamp) -> Option<Attachment>
 
 #[cfg(test)]
 mod tests {
-    use super::{Summary, Turn, fire_by_hand, fire_due};
+    use super::{Levels, Summary, fire_by_hand};
     use crate::clock::Clock;
     use crate::context::Context;
     use crate::functions::Functions;
@@ -203,7 +235,7 @@ mod tests {
             shutdown: &shutdown,
         };
         let mut summary = Summary::default();
-        fire_due(ctx, Turn::First, &mut summary).unwrap();
+        Levels::new(ctx).unwrap().fire_due(&mut summary).unwrap();
         assert_eq!(summary.skipped, 1);
         store.transact(|_| fire_by_hand(ctx, 1)).unwrap();
         assert_eq!(store.task(1).unwrap().method, "Own:run");

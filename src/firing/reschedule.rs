@@ -100,13 +100,8 @@ fn reschedule_alone(
     issue_of(store, &row, &message).map(Some)
 }
 
-/// Detaches it when its definition has no level left for it, or its document is gone.
+/// Detaches it when its definition has no level left for it.
 fn reschedule_row(store: &Store, row: Attachment, timer: &Result<Timer>, when: When) -> Result<()> {
-    // INSERT OR REPLACE deletes a document without a word to the triggers, unless they are switched on.
-    if !store.has_document(row.document)? {
-        cancel_pending(store, &row, "its document is gone", when.now)?;
-        return store.delete_attachment(row.id);
-    }
     let mut next = row.clone();
     let due_at = match timer {
         Ok(timer) => {

@@ -62,8 +62,16 @@ impl Steps<'_> {
 
     fn change_state(&self, state: &str) -> Result<Begun> {
         let before = self.store.state(self.document)?;
-        self.store.set_state(self.document, state, self.when.now)?;
         self.record(Severity::Info, &state_words(&before, state))?;
+        // A timer that takes the document out of its own states goes with the end of this level.
+        let own = self.attachment.filter(|_| self.timer.definition.is_bound());
+        if let Some(own) = own {
+            self.store.set_changes_state(own, true)?;
+        }
+        self.store.set_state(self.document, state, self.when.now)?;
+        if let Some(own) = own {
+            self.store.set_changes_state(own, false)?;
+        }
         Ok(Begun::Done)
     }
 
@@ -179,11 +187,9 @@ impl Steps<'_> {
         let counted_from = row.counted_from.unwrap_or(self.when.now);
         let due_at = self.timer.due_at(&self.when.zone, counted_from, next.level);
         match due_at {
-            Ok(None) => {
-                let message = "timer detached: it has come to its end";
-                self.record(Severity::Info, message)?;
-                self.store.delete_attachment(row.id)?;
-                return Ok(None);
+            Ok(None) => return self.detach(row, "it has come to its end"),
+            _ if !self.store.admits(&self.timer.definition, row.document)? => {
+                return self.detach(row, "the document has left its states");
             }
             Ok(due_at) => next.due_at = due_at,
             Err(why) => {
@@ -194,6 +200,12 @@ impl Steps<'_> {
         }
         self.store.update_attachment(&next)?;
         Ok(Some(next))
+    }
+
+    fn detach(&self, row: &Attachment, why: &str) -> Result<Option<Attachment>> {
+        self.record(Severity::Info, &format!("timer detached: {why}"))?;
+        self.store.delete_attachment(row.id)?;
+        Ok(None)
     }
 
     /// Adds an entry to the document's history.

@@ -40,6 +40,10 @@ pub(crate) struct Attachment {
     pub(crate) failed_run_id: Option<i64>,
 }
 
+/// Why an attachment is left to the next tick that has entered its document a second time in one.
+pub(crate) const PUT_OFF: &str =
+    "the document has entered its states twice in one tick; it goes on with the next";
+
 /// Why the dates of an attachment are to be computed anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reschedule {

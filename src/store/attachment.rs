@@ -5,6 +5,7 @@ use rusqlite::{Params, Row, params};
 use crate::error::Result;
 use crate::model::attachment::{Attachment, AttachmentRow};
 use crate::model::task::Status;
+use crate::model::timer::Definition;
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
@@ -12,9 +13,9 @@ use crate::time::Timestamp;
 /// The columns of an attachment, in the order that [`attachment`] reads them in.
 pub(super) const COLUMNS: &str =
     "attachment.id, attachment.timer_id, attachment.document_id, attachment.reference_at, attachment.attached_at,
-     coalesce(attachment.dated_at, attachment.attached_at) AS dated, attachment.level, attachment.step, attachment.counted_from, attachment.due_at, attachment.waiting,
-     attachment.needs_reschedule, attachment.attempts, attachment.last_error, attachment.task_id,
-     attachment.mail_count, attachment.failed_run_id";
+     coalesce(attachment.dated_at, attachment.attached_at) AS dated, attachment.level, attachment.step,
+     attachment.counted_from, attachment.due_at, attachment.waiting, attachment.needs_reschedule, attachment.attempts,
+     attachment.last_error, attachment.task_id, attachment.mail_count, attachment.failed_run_id";
 
 /// The task that a level waits for.
 #[derive(Debug)]
@@ -35,6 +36,55 @@ impl Store<'_> {
             params![new.timer, new.document, new.origin, new.fixed_reference, now],
         )?;
         Ok(self.last_id())
+    }
+
+    /// Attaches a timer to all documents in its states, but for those that were in the states of its old definition and on
+    /// which it has fired; how many.
+    pub(crate) fn attach_to_existing(
+        &self,
+        name: &str,
+        old: Option<&Definition>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let old_states = old.map_or(&[][..], |old| &old.while_state);
+        let attached = self.count_changes(
+            "INSERT INTO attachment (timer_id, document_id, origin, attached_at)
+             SELECT timer.id, document.id, 'state', ?2
+               FROM timer
+               JOIN timer_state ON timer_state.timer_id = timer.id
+               JOIN document ON document.state = timer_state.state
+              WHERE timer.name = ?1 AND coalesce(timer.family, document.family) = document.family
+                AND NOT EXISTS (SELECT 1 FROM attachment WHERE document_id = document.id AND timer_id = timer.id)
+                AND NOT (document.state IN (SELECT value FROM json_each(?3))
+                         AND coalesce(?4, document.family) = document.family
+                         AND document.id IN (SELECT document_id FROM firing WHERE timer = ?1))",
+            params![
+                name,
+                now,
+                serde_json::json!(old_states).to_string(),
+                old.and_then(|old| old.family.as_ref())
+            ],
+        )?;
+        Ok(attached as u64)
+    }
+
+    /// Says whether an attachment's own level is changing the state right now, so that it is not detached by that.
+    pub(crate) fn set_changes_state(&self, id: i64, changes_state: bool) -> Result<()> {
+        self.execute(
+            "UPDATE attachment SET changes_state = ?2 WHERE id = ?1",
+            params![id, changes_state],
+        )
+    }
+
+    /// The id of the last attachment that was made, whether it is there still or not.
+    pub(crate) fn last_attachment(&self) -> Result<i64> {
+        let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'attachment'";
+        Ok(self.value(sql, [])?.unwrap_or(0))
+    }
+
+    /// Whether an attachment is there.
+    pub(crate) fn is_attached(&self, id: i64) -> Result<bool> {
+        self.exists("SELECT 1 FROM attachment WHERE id = ?1", [id])
     }
 
     fn attachments(&self, rest: &str, params: impl Params) -> Result<Vec<Attachment>> {
@@ -298,6 +348,8 @@ pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::config::DbConfig;
+
     use super::{COLUMNS, DUE_DOCUMENTS, DUE_ON, TO_RESCHEDULE};
     use crate::store::Store;
 
@@ -336,6 +388,31 @@ mod tests {
         ] {
             let found = store.plan(&sql).unwrap();
             assert!(found.contains(plan), "{sql}\n{found}");
+        }
+    }
+
+    /// However many documents and attachments there are, a change of one document's state looks at its own, and at the
+    /// timers of the two states.
+    #[test]
+    fn a_change_of_state_searches_indexes_alone() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Store::create(&folder.path().join("runner.db")).unwrap();
+        let with_triggers = DbConfig::SQLITE_DBCONFIG_TRIGGER_EQP;
+        store.connection.set_db_config(with_triggers, true).unwrap();
+        for sql in [
+            "UPDATE document SET state = 'B' WHERE id = 1",
+            "INSERT INTO document (key, state) VALUES ('k', 'B')",
+        ] {
+            let plan = store.plan(sql).unwrap();
+            assert!(plan.contains("TRIGGER document_moved"), "{plan}");
+            // Whether there is any row, and what one row has replaced.
+            let small = ["timer_state", "document_replaced", "old", "(subquery"];
+            for scan in plan.lines().filter_map(|step| step.strip_prefix("SCAN ")) {
+                assert!(
+                    small.iter().any(|table| scan.starts_with(table)),
+                    "{scan}\n{plan}"
+                );
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Row, params};
 
 use crate::error::Result;
-use crate::model::attachment::{AttachmentCounts, AttachmentView};
+use crate::model::attachment::{AttachmentCounts, AttachmentView, PUT_OFF};
 use crate::store::Store;
 use crate::store::text::{text, text_or_null};
 
@@ -48,6 +48,12 @@ impl Store<'_> {
             found.extend(find("due_at IS NULL ORDER BY attachment.id", left)?);
         }
         Ok(found)
+    }
+
+    /// The attachments that are left to the next tick, since they have entered their document twice in one.
+    pub(crate) fn put_off_attachments(&self) -> Result<Vec<AttachmentView>> {
+        let sql = format!("{SHOWN} WHERE attachment.waiting = 1 AND attachment.last_error = ?1");
+        self.list(&sql, [PUT_OFF], view)
     }
 
     pub(crate) fn count_attachments(&self) -> Result<AttachmentCounts> {

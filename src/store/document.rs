@@ -47,8 +47,9 @@ impl Store<'_> {
     /// Inserts a document; its id.
     pub(crate) fn insert_document(&self, new: &NewDocument, now: Timestamp) -> Result<i64> {
         self.execute(
-            "INSERT INTO document (key, family, title, state, attributes, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+            // The revision tells the triggers whose clock counts.
+            "INSERT INTO document (key, family, title, state, attributes, created_at, updated_at, revision)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1)",
             params![
                 new.key,
                 new.family,
@@ -102,22 +103,31 @@ impl Store<'_> {
             .collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Gives a document another state, if it has not got it. Whether it had another.
-    pub(crate) fn set_state(&self, document: i64, state: &str, now: Timestamp) -> Result<bool> {
-        self.changes(
+    /// Gives a document another state, if it has not got it.
+    pub(crate) fn set_state(&self, document: i64, state: &str, now: Timestamp) -> Result<()> {
+        self.execute(
             "UPDATE document SET state = ?2, revision = revision + 1, updated_at = ?3 WHERE id = ?1 AND state <> ?2",
             params![document, state, now],
         )
     }
 
-    /// Gives a document another state, and records that in its history.
+    /// Gives a document another state, and records that in its history, before what follows from it.
     pub(crate) fn change_state(&self, document: i64, state: &str, now: Timestamp) -> Result<()> {
         let before = self.state(document)?;
-        if self.set_state(document, state, now)? {
+        if before != state {
             let message = state_words(&before, state);
             self.insert_history(document, now, Severity::Info, &message, None)?;
+            self.set_state(document, state, now)?;
         }
         Ok(())
+    }
+
+    /// The family and the state of a document, if it is there.
+    pub(crate) fn family_and_state(&self, document: i64) -> Result<Option<(String, String)>> {
+        let sql = "SELECT family, state FROM document WHERE id = ?1";
+        self.find(sql, [document], |row| {
+            Ok((text(row, "family")?, text(row, "state")?))
+        })
     }
 
     /// The state of a document.

@@ -46,7 +46,7 @@ CREATE TABLE document (
 -- What happened to a document.
 CREATE TABLE history (
     id          INTEGER PRIMARY KEY,
-    document_id INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
+    document_id INTEGER NOT NULL REFERENCES document (id),
     at          TEXT    NOT NULL DEFAULT (datetime('now')),
     level       TEXT    NOT NULL DEFAULT 'info',
     message     TEXT    NOT NULL,
@@ -61,8 +61,18 @@ CREATE TABLE timer (
     name      TEXT    NOT NULL UNIQUE CHECK (name <> ''),
     title     TEXT    NOT NULL DEFAULT '',
     reference TEXT    CHECK (reference <> '' AND instr(reference, '"') = 0),  -- the document's attribute to count from
-    delta     TEXT    NOT NULL DEFAULT '0'          -- a duration added to the reference date
+    delta     TEXT    NOT NULL DEFAULT '0',         -- a duration added to the reference date
+    family    TEXT                                  -- of a timer with states: only documents of this family; null is any
 ) STRICT;
+
+-- The states that a timer is bound to. It is attached to a document that enters one of them from elsewhere, and detached
+-- from a document that leaves them.
+CREATE TABLE timer_state (
+    state    TEXT    NOT NULL,
+    timer_id INTEGER NOT NULL REFERENCES timer (id) ON DELETE CASCADE,
+    PRIMARY KEY (state, timer_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX timer_state_timer ON timer_state (timer_id, state);
 
 CREATE TABLE timer_action (
     timer_id   INTEGER NOT NULL REFERENCES timer (id) ON DELETE CASCADE,
@@ -81,7 +91,7 @@ CREATE TABLE timer_action (
 CREATE TABLE attachment (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     timer_id     INTEGER NOT NULL REFERENCES timer (id),
-    document_id  INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
+    document_id  INTEGER NOT NULL REFERENCES document (id),
     origin       TEXT,
     reference_at TEXT    CHECK (reference_at IS NULL OR reference_at > '0' AND reference_at IS datetime(reference_at, '+0 days')),  -- given when attaching
     attached_at  TEXT    NOT NULL DEFAULT (datetime('now')),
@@ -98,6 +108,7 @@ CREATE TABLE attachment (
     task_id      INTEGER,                            -- the last task of the level's method step
     mail_count   INTEGER NOT NULL DEFAULT 0,         -- how many mails the level's mails step has queued
     failed_run_id INTEGER,                           -- the tick in which the step failed last, until it is begun again
+    changes_state INTEGER NOT NULL DEFAULT 0,        -- 1 while its own level changes the state: it stays for that level
     detached     INTEGER NOT NULL DEFAULT 0,         -- 1: the history of its end is written
     UNIQUE (document_id, timer_id)
 ) STRICT;
@@ -258,27 +269,27 @@ BEGIN
      WHERE after_id = OLD.id AND status = 'WAITING';
 END;
 
-CREATE TRIGGER document_updated AFTER UPDATE OF key, family, title, state, attributes ON document
-WHEN NEW.revision = OLD.revision
-BEGIN
-    UPDATE document SET revision = revision + 1, updated_at = datetime('now') WHERE id = NEW.id;
-    INSERT INTO history (document_id, message)
-    SELECT NEW.id, 'state: ' || OLD.state || ' → ' || NEW.state WHERE NEW.state <> OLD.state;
-END;
-
--- The same as the foreign keys, for programs that leave foreign keys off.
+-- Deletes what belongs to a document, also for programs that leave foreign keys off. It is no part of the foreign keys,
+-- since INSERT OR REPLACE would then delete it too.
 CREATE TRIGGER document_deleted AFTER DELETE ON document
 BEGIN
+    DELETE FROM document_replaced WHERE id = OLD.id;
     DELETE FROM attachment WHERE document_id = OLD.id;
     DELETE FROM history WHERE document_id = OLD.id;
     UPDATE task SET document_id = NULL WHERE document_id = OLD.id;
 END;
 
 CREATE TRIGGER attachment_checked BEFORE INSERT ON attachment
-WHEN NOT EXISTS (SELECT 1 FROM document WHERE id = NEW.document_id)
-  OR NOT EXISTS (SELECT 1 FROM timer WHERE id = NEW.timer_id)
 BEGIN
-    SELECT RAISE(ABORT, 'there is no such document or no such timer');
+    SELECT RAISE(ABORT, 'there is no such document or no such timer')
+     WHERE NOT EXISTS (SELECT 1 FROM document WHERE document.id = NEW.document_id)
+        OR NOT EXISTS (SELECT 1 FROM timer WHERE timer.id = NEW.timer_id);
+    SELECT RAISE(ABORT, 'the document is in none of the states of the timer, or not of its family')
+     WHERE EXISTS (SELECT 1 FROM timer_state WHERE timer_state.timer_id = NEW.timer_id)
+       AND NOT EXISTS (SELECT 1 FROM document
+                         JOIN timer ON timer.id = NEW.timer_id
+                         JOIN timer_state ON timer_state.timer_id = timer.id AND timer_state.state = document.state
+                        WHERE document.id = NEW.document_id AND coalesce(timer.family, document.family) = document.family);
 END;
 
 CREATE TRIGGER timer_deleted BEFORE DELETE ON timer
@@ -302,17 +313,86 @@ BEGIN
                        <> (SELECT json_group_array(value) FROM json_each(NEW.attributes) WHERE key = reference));
 END;
 
--- INSERT OR REPLACE deletes the row that it replaces without running the triggers on deletion, unless recursive triggers
--- are on.
-CREATE TRIGGER document_replaced AFTER INSERT ON document
+-- Attaches timers to a document that has entered their states, and detaches those whose states it has left. A row is written
+-- here for each document that may have; the old family and state are null for one that was not there before.
+CREATE VIEW document_move (id, at, old_family, old_state, family, state) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL;
+CREATE TRIGGER document_moved INSTEAD OF INSERT ON document_move
 BEGIN
-    UPDATE attachment SET needs_reschedule = 1 WHERE document_id = NEW.id AND reference_at IS NULL;
+    UPDATE attachment SET detached = 1
+     WHERE attachment.document_id = NEW.id AND attachment.changes_state = 0
+       AND EXISTS (SELECT 1 FROM timer_state WHERE timer_state.timer_id = attachment.timer_id)
+       AND NOT EXISTS (SELECT 1 FROM timer_state JOIN timer ON timer.id = timer_state.timer_id
+                        WHERE timer_state.timer_id = attachment.timer_id AND timer_state.state = NEW.state
+                          AND coalesce(timer.family, NEW.family) = NEW.family);
+    INSERT INTO history (document_id, at, message, timer, timer_level)
+    SELECT NEW.id, NEW.at, 'timer detached: the document has left its states', timer.name, attachment.level
+      FROM attachment JOIN timer ON timer.id = attachment.timer_id
+     WHERE attachment.document_id = NEW.id AND attachment.detached = 1;
+    DELETE FROM attachment WHERE attachment.document_id = NEW.id AND attachment.detached = 1;
+    INSERT INTO attachment (timer_id, document_id, origin, attached_at)
+    SELECT timer.id, NEW.id, 'state', NEW.at
+      FROM timer_state JOIN timer ON timer.id = timer_state.timer_id
+     WHERE timer_state.state = NEW.state AND coalesce(timer.family, NEW.family) = NEW.family
+       AND (NEW.old_state IS NULL OR coalesce(timer.family, NEW.old_family) <> NEW.old_family
+            OR NOT EXISTS (SELECT 1 FROM timer_state AS old WHERE old.state = NEW.old_state AND old.timer_id = timer.id))
+       AND NOT EXISTS (SELECT 1 FROM attachment WHERE attachment.document_id = NEW.id AND attachment.timer_id = timer.id);
 END;
-CREATE TRIGGER document_displaced BEFORE INSERT ON document
-WHEN NEW.key IS NOT NULL
+
+-- A change by the runner itself has raised the revision, and took place when the runner's clock says.
+CREATE TRIGGER document_state_changed AFTER UPDATE OF family, state ON document
+WHEN (NEW.state <> OLD.state OR NEW.family <> OLD.family) AND EXISTS (SELECT 1 FROM timer_state)
 BEGIN
-    UPDATE attachment SET needs_reschedule = 2
-     WHERE document_id = (SELECT id FROM document WHERE key = NEW.key) AND needs_reschedule = 0;
+    INSERT INTO document_move
+    VALUES (NEW.id, iif(NEW.revision <> OLD.revision, NEW.updated_at, datetime('now')),
+            OLD.family, OLD.state, NEW.family, NEW.state);
+END;
+
+CREATE TRIGGER document_updated AFTER UPDATE OF key, family, title, state, attributes ON document
+WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE document SET revision = revision + 1, updated_at = datetime('now') WHERE id = NEW.id;
+    INSERT INTO history (document_id, message)
+    SELECT NEW.id, 'state: ' || OLD.state || ' → ' || NEW.state WHERE NEW.state <> OLD.state;
+END;
+
+-- INSERT OR REPLACE deletes what it replaces, by its id or its key, without running the triggers on deletion (unless
+-- recursive triggers are on). It counts as an update: what was there is noted before, and what belonged to it is taken over.
+CREATE TABLE document_replaced (
+    id         INTEGER PRIMARY KEY,
+    family     TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    attributes TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER document_replacing BEFORE INSERT ON document
+BEGIN
+    DELETE FROM document_replaced;
+    INSERT INTO document_replaced (id, family, state, attributes)
+    SELECT document.id, document.family, document.state, document.attributes
+      FROM document WHERE document.id = NEW.id OR document.key = NEW.key;
+END;
+CREATE TRIGGER document_taken_over AFTER INSERT ON document
+WHEN EXISTS (SELECT 1 FROM document_replaced)
+BEGIN
+    UPDATE history SET document_id = NEW.id
+     WHERE history.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
+    UPDATE attachment SET document_id = NEW.id
+     WHERE attachment.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
+    UPDATE task SET document_id = NEW.id
+     WHERE task.id IN (SELECT attachment.task_id FROM attachment WHERE attachment.document_id = NEW.id);
+    UPDATE attachment
+       SET needs_reschedule = 1,
+           dated_at = iif(NEW.attributes IN (SELECT old.attributes FROM document_replaced AS old), dated_at, datetime('now'))
+     WHERE attachment.document_id = NEW.id AND attachment.reference_at IS NULL;
+    INSERT INTO document_move
+    SELECT NEW.id, datetime('now'), old.family, old.state, NEW.family, NEW.state
+      FROM document_replaced AS old ORDER BY old.id = NEW.id DESC LIMIT 1;
+END;
+
+CREATE TRIGGER document_inserted AFTER INSERT ON document
+WHEN EXISTS (SELECT 1 FROM timer_state) AND NOT EXISTS (SELECT 1 FROM document_replaced)
+BEGIN
+    INSERT INTO document_move
+    VALUES (NEW.id, iif(NEW.revision > 0, NEW.created_at, datetime('now')), NULL, NULL, NEW.family, NEW.state);
 END;
 
 CREATE TRIGGER attachment_inserted AFTER INSERT ON attachment

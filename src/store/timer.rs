@@ -94,6 +94,12 @@ impl Store<'_> {
             name: stored.name,
             title: stored.title,
             reference: stored.reference,
+            family: stored.family,
+            while_state: self.list(
+                "SELECT state FROM timer_state WHERE timer_id = ?1 ORDER BY state",
+                [stored.id],
+                |row| text(row, "state"),
+            )?,
             actions,
         })
     }
@@ -101,17 +107,23 @@ impl Store<'_> {
     /// Writes a definition in place of what has its name; what is attached to it is to be computed anew.
     pub(crate) fn set_timer(&self, definition: &Definition) -> Result<()> {
         self.execute(
-            "INSERT INTO timer (name, title, reference, delta) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO timer (name, title, reference, delta, family) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (name) DO UPDATE
-             SET title = excluded.title, reference = excluded.reference, delta = excluded.delta",
+             SET title = excluded.title, reference = excluded.reference, delta = excluded.delta, family = excluded.family",
             params![
                 definition.name,
                 definition.title,
                 definition.reference,
-                definition.delta.to_string()
+                definition.delta.to_string(),
+                definition.family,
             ],
         )?;
         let id = self.timer_id(&definition.name)?;
+        self.execute("DELETE FROM timer_state WHERE timer_id = ?1", [id])?;
+        for state in &definition.while_state {
+            let sql = "INSERT OR IGNORE INTO timer_state (timer_id, state) VALUES (?1, ?2)";
+            self.execute(sql, params![id, state])?;
+        }
         self.execute("DELETE FROM timer_action WHERE timer_id = ?1", [id])?;
         for (position, action) in definition.actions.iter().enumerate() {
             self.insert_action(id, position, action)?;
@@ -139,6 +151,15 @@ impl Store<'_> {
             ],
         )?;
         Ok(())
+    }
+
+    /// Whether a timer may be attached to a document, as it is now.
+    pub(crate) fn admits(&self, timer: &Definition, document: i64) -> Result<bool> {
+        if !timer.is_bound() {
+            return Ok(true);
+        }
+        let found = self.family_and_state(document)?;
+        Ok(found.is_none_or(|(family, state)| timer.admits(&family, &state)))
     }
 
     /// Removes a timer that is attached to nothing.
@@ -172,6 +193,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<TimerRow> {
         title: text(row, "title")?,
         reference: text_or_null(row, "reference")?,
         delta: text(row, "delta")?,
+        family: text_or_null(row, "family")?,
     })
 }
 

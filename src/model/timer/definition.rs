@@ -24,6 +24,12 @@ pub(crate) struct Definition {
     /// Added to the reference date.
     #[serde(default)]
     pub delta: Duration,
+    /// With states: only documents of this family; none is any.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// The states that it is bound to: it is attached while a document is in one of them. Without any it is attached by hand.
+    #[serde(default)]
+    pub while_state: Vec<String>,
     /// What it does, in order.
     pub actions: Vec<Action>,
 }
@@ -37,6 +43,7 @@ pub(crate) struct TimerRow {
     pub(crate) title: String,
     pub(crate) reference: Option<String>,
     pub(crate) delta: String,
+    pub(crate) family: Option<String>,
 }
 
 /// A timer and how many documents it is attached to.
@@ -58,6 +65,19 @@ pub(crate) struct Timer {
     sequence: Sequence,
 }
 
+impl Definition {
+    /// Whether it is bound to states, so that it comes and goes with them.
+    pub(crate) fn is_bound(&self) -> bool {
+        !self.while_state.is_empty()
+    }
+
+    /// Whether it may be attached to a document of this family in this state.
+    pub(crate) fn admits(&self, family: &str, state: &str) -> bool {
+        let is_of_family = self.family.as_ref().is_none_or(|of| of == family);
+        !self.is_bound() || is_of_family && self.while_state.iter().any(|of| of == state)
+    }
+}
+
 impl Timer {
     /// Lays out the levels.
     pub(crate) fn new(definition: Definition) -> Result<Self> {
@@ -67,6 +87,10 @@ impl Timer {
         check_name(&definition.name).map_err(wrong)?;
         if let Some(reference) = &definition.reference {
             check_attribute(reference).map_err(wrong)?;
+        }
+        if definition.family.is_some() && !definition.is_bound() {
+            let reason = "a family needs states that the timer is bound to; give it --while-state";
+            return Err(wrong(reason.to_owned()));
         }
         for (index, action) in definition.actions.iter().enumerate() {
             let wrong = |reason| wrong(format!("action {}: {reason}", index + 1));

@@ -8,4 +8,5 @@ mod mail;
 mod redefined;
 mod refused;
 mod requirements;
+mod states;
 mod strange;

@@ -241,22 +241,33 @@ fn a_document_that_is_replaced_has_its_dates_computed_anew() {
 }
 
 #[test]
-fn what_is_attached_to_a_document_whose_place_another_took_is_detached() {
-    let mut home = hung();
-    home.method("Doc:note", "echo x >> noted");
-    home.timer("m", &["method=Doc:note"]);
-    home.ok(["timer", "attach", "m", "1", "--reference", "2026-04-25"]);
-    replaced(
-        &home,
-        "INSERT INTO task (method, attachment_id, run_at) VALUES ('Doc:note', 3, '2026-05-01 00:00:00');
-         UPDATE attachment SET task_id = 1, step = 2 WHERE id = 3;
-         INSERT OR REPLACE INTO document (key, attributes) VALUES ('k', '{\"deadline\": \"2026-04-25\"}')",
-    );
-    home.set_now("2026-04-25");
-    home.ok(["tick"]);
-    let left = "SELECT group_concat(document_id) FROM attachment";
-    assert_eq!(home.sql_value::<String>(left), "2");
-    assert_eq!(home.status("1"), "CANCELLED");
+fn a_document_that_is_replaced_by_its_key_takes_over_what_belonged_to_the_old_one() {
+    for foreign_keys in ["OFF", "ON"] {
+        let mut home = hung();
+        home.method("Doc:note", "cat >> noted");
+        home.timer("m", &["method=Doc:note", "delay=1d, state=noted"]);
+        home.ok(["timer", "attach", "m", "1", "--reference", "2026-04-25"]);
+        home.sql(
+            "INSERT INTO task (method, document_id, attachment_id, run_at) VALUES ('Doc:note', 1, 3, '2026-04-25 00:00:00');
+             UPDATE attachment SET task_id = 1, step = 2 WHERE id = 3",
+        );
+        let entries = home.messages("1").len();
+        home.sql(&format!(
+            "PRAGMA foreign_keys = {foreign_keys};
+             REPLACE INTO document (key, attributes) VALUES ('k', '{{\"deadline\": \"2026-04-25\"}}')",
+        ));
+        let id = home.shown("k")["id"].to_string();
+        assert_ne!(id, "1");
+        assert_eq!(home.shown("k")["timers"].as_array().unwrap().len(), 2);
+        assert_eq!(home.messages("k").len(), entries);
+        home.set_now("2026-04-25");
+        home.ok(["tick"]);
+        let seen: Value = serde_json::from_str(&home.read("noted")).unwrap();
+        assert_eq!(seen["document"]["id"].to_string(), id);
+        let levels =
+            "SELECT group_concat(level) FROM attachment WHERE document_id <> 2 ORDER BY id";
+        assert_eq!(home.sql_value::<String>(levels), "1,1");
+    }
 }
 
 #[test]

@@ -73,6 +73,8 @@ fn definitions() -> impl Strategy<Value = Definition> {
             title,
             reference,
             delta: Duration::new(0, days, 0),
+            family: None,
+            while_state: Vec::new(),
             actions,
         })
 }
