@@ -272,3 +272,46 @@ fn each_action_has_the_limit_of_its_own() {
     let text = home.run(["rehearse", "--until", "2026-05-30"]).out();
     assert!(text.contains("\n2026-04-04\n  00:00  document 1"), "{text}");
 }
+
+#[test]
+fn timers_that_are_bound_to_states_come_and_go_in_the_story() {
+    let home = home();
+    home.timer_with(
+        "open-too-long",
+        &["--while-state", "open"],
+        &["delay=10d, state=late"],
+    );
+    home.timer_with(
+        "late",
+        &["--while-state", "late"],
+        &["delay=1d, method=Doc:archive", "delay=5d, state=closed"],
+    );
+    home.document("Annual report", "");
+    let told = home.json(["rehearse", "--until", "2026-05-01"]);
+    let entries = told.as_array().unwrap().iter();
+    let story: Vec<_> = entries
+        .map(|entry| {
+            (
+                entry["at"].as_str().unwrap(),
+                entry["text"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        story,
+        [
+            ("2026-04-10T22:00:00Z", "state: open → late"),
+            ("2026-04-10T22:00:00Z", "timer attached by state"),
+            (
+                "2026-04-10T22:00:00Z",
+                "timer detached: it has come to its end"
+            ),
+            ("2026-04-11T22:00:00Z", "method Doc:archive runs as task 1"),
+            ("2026-04-16T22:00:00Z", "state: late → closed"),
+            (
+                "2026-04-16T22:00:00Z",
+                "timer detached: it has come to its end"
+            ),
+        ]
+    );
+}
