@@ -3,11 +3,13 @@
 //! A [`Timestamp`] is a moment in UTC. A [`Zone`] turns it into local time and back, and adds a [`Duration`] to it by
 //! the calendar. The time now comes from the clock.
 
+pub(crate) mod cron;
 pub(crate) mod duration;
 pub(crate) mod timestamp;
 mod words;
 pub(crate) mod zone;
 
+pub(crate) use cron::CronExpression;
 pub(crate) use duration::Duration;
 pub(crate) use timestamp::Timestamp;
 pub(crate) use zone::Zone;

@@ -17,6 +17,9 @@ const SQL_FORM: &str = "%Y-%m-%d %H:%M:%S";
 pub(crate) struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
+    /// The beginning of 1970.
+    pub(crate) const EPOCH: Self = Timestamp(DateTime::UNIX_EPOCH);
+
     /// The moment that many seconds after 1970 began; none outside the years 0000 to 9999.
     pub(crate) fn from_unix(seconds: i64) -> Option<Self> {
         Self::from_utc(DateTime::from_timestamp(seconds, 0)?.naive_utc())
