@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction};
 use serde_json::Value;
 
 use crate::clock::Clock;
-use crate::context::{Context, When};
+use crate::context::Context;
 use crate::enqueue::Enqueue;
 use crate::error::{Error, Result};
 use crate::firing;
@@ -20,6 +20,7 @@ use crate::shutdown::{Shutdown, unblock_signals};
 use crate::store::file::Files;
 use crate::store::{Store, connect_again, trust};
 use crate::tick::tick;
+use crate::time::When;
 
 /// A program that has the whole command line of `runner`, with functions of its own as methods.
 ///

@@ -7,7 +7,7 @@ use crate::model::method::Methods;
 use crate::model::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::time::{Timestamp, Zone};
+use crate::time::When;
 
 /// One run of the program: its database, its time, its settings, and how it is asked to end.
 #[derive(Clone, Copy)]
@@ -36,21 +36,5 @@ impl Context<'_> {
             zone: self.settings.zone()?,
             now: self.clock.now(),
         })
-    }
-}
-
-/// The time now, and the zone that it is shown and counted in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct When {
-    /// The zone.
-    pub zone: Zone,
-    /// The time.
-    pub now: Timestamp,
-}
-
-impl When {
-    /// Reads a time, also one of today or from now: `2026-04-10`, `2026-04-10T09:00`, `09:00`, `+15d`.
-    pub(crate) fn time(&self, text: &str) -> Result<Timestamp, String> {
-        self.zone.parse_words(text, self.now)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::context::When;
 use crate::error::{Error, OrNotFound, Result};
 use crate::functions::Functions;
 use crate::model::method::Methods;
@@ -10,6 +9,7 @@ use crate::model::new_task::NewTask;
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
+use crate::time::When;
 use crate::time::{Duration, Timestamp};
 
 /// What tasks are checked against, read once.
@@ -64,8 +64,13 @@ impl<'a> Enqueue<'a> {
             held: task.hold,
             priority: task.priority,
             retries: task.retries,
-            attachment: None,
+            ..TaskRow::default()
         })
+    }
+
+    /// Refuses a method that nobody has registered.
+    pub(crate) fn check_method(&self, name: &str) -> Result<()> {
+        self.methods.get(name).map(drop)
     }
 
     fn check_after(&self, task: &NewTask) -> Result<()> {
@@ -110,14 +115,14 @@ fn timeout(text: &str) -> Result<String> {
 
 /// Keeps a file's content with a task.
 pub(crate) fn give_file(store: &Store, task: i64, path: &Path) -> Result<()> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(|| {
-            Error::invalid(
-                path.display().to_string(),
-                "the name of a task's file is text, and not '..'",
-            )
-        })?;
-    store.put_task_file(task, FileKind::Input, name, path)
+    store.put_task_file(task, FileKind::Input, file_name(path)?, path)
+}
+
+/// The name that a task's file is kept by.
+pub(crate) fn file_name(path: &Path) -> Result<&str> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.ok_or_else(|| {
+        let reason = "the name of a task's file is text, and not '..'";
+        Error::invalid(path.display().to_string(), reason)
+    })
 }

@@ -75,6 +75,7 @@ mod mail;
 mod model;
 mod rehearsal;
 mod retention;
+mod schedule;
 mod shutdown;
 mod store;
 mod tick;

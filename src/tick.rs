@@ -10,6 +10,7 @@ use crate::mail::outbox::Outbox;
 use crate::model::issue::Issue;
 use crate::model::summary::Summary;
 use crate::retention::prune;
+use crate::schedule::Schedules;
 use crate::time::Timestamp;
 use crate::worker::{Selection, Worker, recover_dead_workers};
 use note::{Note, Stamp, quiet_until};
@@ -94,9 +95,10 @@ fn take_turns(ctx: Context<'_>, outbox: &mut Outbox<'_>, summary: &mut Summary) 
     ctx.shutdown.listen()?;
     recover_dead_workers(&ctx, summary)?;
     let mut worker = Worker::new(ctx, Selection::Ready, None);
-    let mut levels = Levels::new(ctx)?;
+    let (mut schedules, mut levels) = (Schedules::new(ctx), Levels::new(ctx)?);
     loop {
         let before = summary.progress();
+        schedules.enqueue_due(summary)?;
         levels.fire_due(summary)?;
         outbox.send_queued(ctx.shutdown, summary)?;
         worker.run_ready(summary)?;

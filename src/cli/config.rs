@@ -64,6 +64,7 @@ fn change(store: &Store, key: &str, work: impl FnOnce(&Store) -> Result<()>) -> 
         work(store)?;
         if key == settings::ZONE && store.settings()?.text(key)? != before.text(key)? {
             store.mark_all_for_reschedule()?;
+            store.redate_schedules()?;
         }
         Ok(())
     })

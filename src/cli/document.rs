@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::batch::Batch;
 use super::output::or_dash;
 use super::{Invocation, Session, attachment, values};
-use crate::context::When;
 use crate::error::{Error, Result};
 use crate::firing::{attach, reschedule};
 use crate::json::Json;
@@ -18,6 +17,7 @@ use crate::model::document::{
 };
 use crate::model::timer::definition::check_attribute;
 use crate::store::Store;
+use crate::time::When;
 use crate::time::{Timestamp, Zone};
 
 #[derive(Debug, clap::Subcommand)]

@@ -2,12 +2,12 @@
 
 use super::Invocation;
 use super::output::{confirm, or_dash};
-use crate::context::When;
 use crate::error::Result;
 use crate::firing::fire::fire_by_hand;
 use crate::model::firing::{FiringFilter, FiringStatus};
 use crate::store::retention::Kept;
 use crate::time::Duration;
+use crate::time::When;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Filter {

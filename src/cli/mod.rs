@@ -14,6 +14,7 @@ mod method;
 mod output;
 mod protocol;
 mod rehearse;
+mod schedule;
 mod session;
 mod status;
 mod task;
@@ -98,6 +99,9 @@ enum Command {
     /// The tasks
     #[command(subcommand)]
     Task(Deferred<task::Command>),
+    /// Tasks that recur
+    #[command(subcommand)]
+    Schedule(Deferred<schedule::Command>),
     /// The mail templates
     #[command(subcommand)]
     Template(Deferred<template::Command>),
@@ -190,6 +194,7 @@ impl Invocation {
             Command::Crontab(Deferred(args)) => args.run(self)?,
             Command::Config(Deferred(command)) => command.run(self)?,
             Command::Method(Deferred(command)) => command.run(self)?,
+            Command::Schedule(Deferred(command)) => command.run(self)?,
             Command::Template(Deferred(command)) => command.run(self)?,
             Command::Mail(Deferred(command)) => command.run(self)?,
             Command::Doc(Deferred(command)) => command.run(self)?,

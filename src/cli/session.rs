@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::output::Output;
 use crate::clock::Clock;
-use crate::context::{Context, When};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::functions::Functions;
 use crate::model::settings::Settings;
@@ -14,6 +14,7 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::file::Files;
 use crate::store::trust;
+use crate::time::When;
 use crate::time::{Timestamp, Zone};
 
 /// The options that go with every command.

@@ -10,11 +10,12 @@ use crate::error::Result;
 use crate::firing::reschedule::reschedule_all;
 use crate::model::attachment::AttachmentCounts;
 use crate::model::email::EmailStatus;
+use crate::model::schedule::Schedule;
 use crate::model::task::Status;
 use crate::store::Store;
 use crate::store::mail::BEFORE_ALL;
 use crate::tick::note::last_tick;
-use crate::time::{Duration, Timestamp, Zone};
+use crate::time::{Duration, Timestamp, When, Zone};
 
 /// How many timers that are put off are named.
 const MAX_PUT_OFF: usize = 10;
@@ -35,8 +36,17 @@ struct Report {
     tasks: Counts,
     mails: Counts,
     timers: AttachmentCounts,
+    schedules: ScheduleCounts,
     next_due: Option<Timestamp>,
     attention: Vec<String>,
+}
+
+/// How many schedules there are, are paused, and cannot add their tasks.
+#[derive(Serialize)]
+struct ScheduleCounts {
+    defined: usize,
+    paused: usize,
+    failing: usize,
 }
 
 /// How many there are of each status.
@@ -46,7 +56,7 @@ impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let session = invocation.open_to_read()?;
         reschedule_all(&session.store, session.when(), drop)?;
-        let report = Report::new(&session.store, session.now())?;
+        let report = Report::new(&session.store, session.when())?;
         let out = &invocation.out;
         out.show(&report, || report.print(out, &session.zone))?;
         Ok(match self.max_age {
@@ -57,7 +67,15 @@ impl Args {
 }
 
 impl Report {
-    fn new(store: &Store, now: Timestamp) -> Result<Self> {
+    fn new(store: &Store, when: When) -> Result<Self> {
+        let now = when.now;
+        let schedules = store.schedules()?;
+        let count = |is_meant: fn(&Schedule) -> bool| {
+            schedules
+                .iter()
+                .filter(|schedule| is_meant(schedule))
+                .count()
+        };
         let last_tick = last_tick(store.files())?;
         let mut report = Self {
             database: store.files().beside("").display().to_string(),
@@ -67,6 +85,11 @@ impl Report {
             tasks: count_tasks(store)?,
             mails: count_mails(store)?,
             timers: store.count_attachments()?,
+            schedules: ScheduleCounts {
+                defined: schedules.len(),
+                paused: count(|schedule| schedule.paused),
+                failing: count(|schedule| schedule.error.is_some()),
+            },
             next_due: if store.has_ready_task(now)? || store.has_queued_mail(BEFORE_ALL, now)? {
                 Some(now)
             } else {
@@ -76,6 +99,13 @@ impl Report {
         };
         report.attention = report.attention();
         report.attention.extend(put_off(store)?);
+        let late = schedules
+            .iter()
+            .filter(|schedule| schedule.is_set_back(when));
+        report.attention.extend(late.map(|schedule| {
+            let name = &schedule.name;
+            format!("the clock was ahead when the next date of schedule '{name}' was worked out: 'runner schedule set' it again")
+        }));
         Ok(report)
     }
 
@@ -110,6 +140,11 @@ impl Report {
                 ["level was skipped", "levels were skipped"],
                 "timer skipped",
             ),
+            (
+                self.schedules.failing as i64,
+                ["schedule fails", "schedules fail"],
+                "schedule list",
+            ),
         ];
         let found = counts.into_iter().filter_map(|(count, what, command)| {
             Some(format!("{}: 'runner {command}'", counted(count, what)?))
@@ -137,6 +172,14 @@ impl Report {
         let levels = if skipped == 1 { "level" } else { "levels" };
         out.line(format!(
             "timers     {attached} attached, {undated} waiting for a date, {failing} failing, {skipped} {levels} skipped"
+        ))?;
+        let ScheduleCounts {
+            defined,
+            paused,
+            failing,
+        } = self.schedules;
+        out.line(format!(
+            "schedules  {defined} defined, {paused} paused, {failing} failing"
         ))?;
         let mut attention = self.attention.iter();
         attention.try_for_each(|sentence| out.line(format!("attention  {sentence}")))

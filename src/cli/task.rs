@@ -55,6 +55,9 @@ pub(super) struct List {
     /// Those of this method
     #[arg(long, value_name = "M")]
     method: Option<String>,
+    /// Those that this schedule has added
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<String>,
     /// So many at most, the newest
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
@@ -101,6 +104,7 @@ impl List {
             status: self.status,
             signature: self.signature.as_deref(),
             method: self.method.as_deref(),
+            schedule: self.schedule.as_deref(),
             limit: self.limit,
         })?;
         if invocation.out.json {

@@ -18,7 +18,7 @@ pub(super) struct Args {
     #[command(flatten)]
     task: TaskArgs,
     /// Add many: a JSON object a line with the same fields; all of them or none
-    #[arg(long, value_name = "FILE", conflicts_with = "TaskArgs")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["TaskArgs", "WorkArgs"])]
     batch: Option<PathBuf>,
 }
 
@@ -27,6 +27,22 @@ struct TaskArgs {
     /// The method that does it
     #[arg(required_unless_present = "batch")]
     method: Option<String>,
+    #[command(flatten)]
+    work: WorkArgs,
+    /// Run it when this task is completed
+    #[arg(long, value_name = "ID")]
+    after: Option<i64>,
+    /// Hold it until 'task release ID'
+    #[arg(long, conflicts_with = "batch")]
+    hold: bool,
+    /// Not before
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+}
+
+/// What a task is given, whether it is added now or by a schedule.
+#[derive(Debug, clap::Args)]
+pub(super) struct WorkArgs {
     /// A param: key=text or key:=json
     #[arg(short, value_name = "KEY=VALUE")]
     param: Vec<String>,
@@ -48,15 +64,6 @@ struct TaskArgs {
     /// Whose task it is
     #[arg(long, value_name = "MAIL")]
     owner: Option<String>,
-    /// Run it when this task is completed
-    #[arg(long, value_name = "ID")]
-    after: Option<i64>,
-    /// Hold it until 'task release ID'
-    #[arg(long)]
-    hold: bool,
-    /// Not before
-    #[arg(long, value_name = "TIME")]
-    at: Option<String>,
     /// The higher, the sooner
     #[arg(
         long,
@@ -87,24 +94,35 @@ impl Args {
 
 impl TaskArgs {
     fn read(self) -> Result<NewTask> {
+        let method = self.method.unwrap_or_default();
+        Ok(NewTask {
+            after: self.after,
+            hold: self.hold,
+            run_at: self.at,
+            ..self.work.read(method)?
+        })
+    }
+}
+
+impl WorkArgs {
+    /// The task of a method.
+    pub(super) fn read(self, method: String) -> Result<NewTask> {
         let hidden = self.hidden_params.as_deref();
         Ok(NewTask {
             params: self.params()?,
             hidden_params: hidden
                 .map(|given| values::json("--hidden-params", given))
                 .transpose()?,
-            method: self.method.unwrap_or_default(),
+            method,
             file: self.file,
             owner: self.owner,
             signature: self.signature,
             unique: self.unique,
-            after: self.after,
-            hold: self.hold,
-            run_at: self.at,
             priority: self.priority,
             retries: self.retries,
             timeout: self.timeout.map(|limit| limit.to_string()),
             document: self.document.map(DocumentRef::Key),
+            ..NewTask::default()
         })
     }
 

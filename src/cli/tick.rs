@@ -111,6 +111,7 @@ fn open<'a>(invocation: &'a Invocation, files: &Files) -> Result<Session<'a>> {
 fn print_summary(invocation: &Invocation, summary: &Summary) -> Result<()> {
     let tasks = &summary.tasks;
     let done = [
+        counted(summary.scheduled, ["task added", "tasks added"]),
         counted(summary.fired, ["level fired", "levels fired"]),
         counted(summary.skipped, ["level skipped", "levels skipped"]),
         counted(summary.mails_sent, ["mail sent", "mails sent"]),

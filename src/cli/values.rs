@@ -5,10 +5,10 @@ use std::io::{self, Read};
 
 use serde_json::{Map, Value};
 
-use crate::context::When;
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::model::document::AttributeValue;
+use crate::time::When;
 
 /// A text body: itself, a file's content (`@FILE`), or standard input (`-`).
 pub(super) fn body(given: &str) -> Result<String> {

@@ -4,7 +4,7 @@
 use super::fire::Turn;
 use super::steps::{Begun, Steps};
 use super::{Timers, issue_of, record};
-use crate::context::{Context, When};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, PUT_OFF};
 use crate::model::email::Email;
@@ -16,6 +16,7 @@ use crate::model::timer::Step;
 use crate::store::Store;
 use crate::store::attachment::LevelTask;
 use crate::time::Duration;
+use crate::time::When;
 
 /// How much of a task's error is told, in characters: all of it is in its log.
 const MAX_ERROR: usize = 500;

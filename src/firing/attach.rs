@@ -2,13 +2,13 @@
 
 use super::reschedule::{self, cancel_pending};
 use super::{BATCH, in_batches, record};
-use crate::context::When;
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, AttachmentRow};
 use crate::model::task::Severity;
 use crate::model::timer::Timer;
 use crate::store::Store;
 use crate::time::Timestamp;
+use crate::time::When;
 
 /// Attaches a timer to a document, inside the caller's transaction; the attachment's id. With `reset` one that is
 /// attached already starts over, and keeps its origin unless another is given.

@@ -3,7 +3,6 @@
 
 use super::attach::detach;
 use super::{BATCH, Timers, issue_of, record};
-use crate::context::When;
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, Reschedule};
 use crate::model::issue::Issue;
@@ -11,6 +10,7 @@ use crate::model::task::Severity;
 use crate::model::timer::Timer;
 use crate::store::Store;
 use crate::store::document::DateAttribute;
+use crate::time::When;
 use crate::time::{Timestamp, Zone};
 
 /// Computes anew whatever needs it, some in each transaction. What a check or a trigger of an application refuses is

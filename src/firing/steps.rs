@@ -1,7 +1,6 @@
 //! The steps of a level: the state change, the mails, the method; and its end (`docs/timers.md`, "Levels").
 
 use super::reschedule::cancel_pending;
-use crate::context::When;
 use crate::error::Result;
 use crate::mail;
 use crate::model::attachment::Attachment;
@@ -13,6 +12,7 @@ use crate::model::task::Severity;
 use crate::model::timer::{Action, Step, Timer};
 use crate::store::Store;
 use crate::store::task::TaskRow;
+use crate::time::When;
 use crate::time::{Duration, Timestamp};
 
 /// What doing the steps of a level takes. All of it is done inside the caller's transaction.

@@ -12,6 +12,8 @@ const MAX_ISSUES: usize = 100;
 pub struct Summary {
     /// How many tasks of dead workers were interrupted.
     pub interrupted: u64,
+    /// How many tasks were added by schedules.
+    pub scheduled: u64,
     /// How many levels of timers were done.
     pub fired: u64,
     /// How many levels were too late and were skipped.
@@ -71,6 +73,7 @@ impl Summary {
     /// Adds what a part of the run came to.
     pub(crate) fn add(&mut self, part: Self) {
         self.interrupted += part.interrupted;
+        self.scheduled += part.scheduled;
         self.fired += part.fired;
         self.skipped += part.skipped;
         self.mails_sent += part.mails_sent;
@@ -84,7 +87,12 @@ impl Summary {
 
     /// How much was done: a turn of a tick that leaves this as it was had nothing to do.
     pub(crate) fn progress(&self) -> u64 {
-        self.fired + self.skipped + self.mails_sent + self.mails_failed + self.tasks.ended()
+        self.scheduled
+            + self.fired
+            + self.skipped
+            + self.mails_sent
+            + self.mails_failed
+            + self.tasks.ended()
     }
 }
 

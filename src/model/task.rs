@@ -132,6 +132,8 @@ pub(crate) struct Task {
     pub document: Option<i64>,
     /// The attachment whose level it is the method of.
     pub attachment: Option<i64>,
+    /// The schedule that added it.
+    pub schedule: Option<String>,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -211,7 +213,10 @@ pub(crate) fn hide(hidden: &Value) -> Value {
     }
 }
 
-fn keys_only<S: Serializer>(hidden: &Option<Json>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn keys_only<S: Serializer>(
+    hidden: &Option<Json>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     hidden
         .as_ref()
         .map(|hidden| hide(&hidden.value()))

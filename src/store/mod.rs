@@ -16,6 +16,7 @@ pub(crate) mod method;
 mod open;
 pub(crate) mod rehearsal;
 pub(crate) mod retention;
+pub(crate) mod schedule;
 pub(crate) mod setting;
 pub(crate) mod task;
 pub(crate) mod task_claim;

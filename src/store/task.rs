@@ -3,9 +3,11 @@
 use std::slice;
 
 use rusqlite::{Row, ToSql, params};
+use serde_json::json;
 
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
+use crate::model::schedule::{Missed, Overlap, Schedule};
 use crate::model::task::{Progress, Status, Stop, Task};
 use crate::store::text::{readable, text, text_or_null};
 use crate::store::{Filter, Store};
@@ -27,6 +29,7 @@ pub(crate) struct TaskRow {
     pub timeout: Option<String>,
     pub document: Option<i64>,
     pub attachment: Option<i64>,
+    pub schedule: Option<String>,
 }
 
 /// Which tasks to list.
@@ -38,8 +41,65 @@ pub(crate) struct TaskFilter<'a> {
     pub signature: Option<&'a str>,
     /// Those of this method.
     pub method: Option<&'a str>,
+    /// Those that this schedule has added.
+    pub schedule: Option<&'a str>,
     /// So many at most, the newest.
     pub limit: Option<u32>,
+}
+
+impl TaskRow {
+    /// A schedule that adds such tasks, but for when: its dates count from `now`.
+    pub(crate) fn into_schedule(self, name: String, now: Timestamp) -> Schedule {
+        Schedule {
+            id: 0,
+            name,
+            cron: None,
+            every: None,
+            first_at: None,
+            zone: None,
+            missed: Missed::default(),
+            limit: None,
+            overlap: Overlap::default(),
+            method: self.method,
+            params: self.params.unwrap_or_else(|| Json::from(&json!({}))),
+            hidden_params: self.hidden_params,
+            file: None,
+            owner: self.owner,
+            signature: self.signature,
+            unique: false,
+            priority: self.priority,
+            retries: self.retries,
+            timeout: self.timeout,
+            document: self.document,
+            paused: false,
+            next_at: None,
+            last_at: None,
+            last_task: None,
+            skipped_at: None,
+            skipped_reason: None,
+            error: None,
+            since_at: now,
+        }
+    }
+
+    /// The task of an occurrence of a schedule.
+    pub(crate) fn of_schedule(schedule: &Schedule, run_at: Option<Timestamp>) -> Self {
+        let schedule = schedule.clone();
+        Self {
+            method: schedule.method,
+            params: Some(schedule.params),
+            hidden_params: schedule.hidden_params,
+            owner: schedule.owner,
+            signature: schedule.signature,
+            run_at,
+            priority: schedule.priority,
+            retries: schedule.retries,
+            timeout: schedule.timeout,
+            document: schedule.document,
+            schedule: Some(schedule.name),
+            ..Self::default()
+        }
+    }
 }
 
 const COLUMNS: &str =
@@ -57,16 +117,16 @@ impl Store<'_> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
         let mut statement = self.sql(&format!(
             "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, held, run_at, priority,
-                               retries, timeout, document_id, attachment_id, created_at)
+                               retries, timeout, document_id, attachment_id, schedule, created_at)
              VALUES {rows} RETURNING id"
         ))?;
         let now = now.to_sql();
         let mut place = 0;
         for task in tasks {
-            let values: [&dyn ToSql; 14] = [
+            let values: [&dyn ToSql; 15] = [
                 &task.method,
                 &task.params.as_ref().map_or("{}", Json::text),
                 &task.hidden_params,
@@ -80,6 +140,7 @@ impl Store<'_> {
                 &task.timeout,
                 &task.document,
                 &task.attachment,
+                &task.schedule,
                 &now,
             ];
             for value in values {
@@ -106,7 +167,8 @@ impl Store<'_> {
         let wanted = Filter::default()
             .and("status = ?", filter.status)
             .and("signature = ?", filter.signature)
-            .and("method = ?", filter.method);
+            .and("method = ?", filter.method)
+            .and("schedule = ?", filter.schedule);
         let sql = format!("SELECT {COLUMNS} FROM task");
         self.list_last(&sql, wanted, filter.limit, task)
     }
@@ -220,6 +282,7 @@ fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
         timeout: text_or_null(row, "timeout")?,
         document: row.get("document_id")?,
         attachment: row.get("attachment_id")?,
+        schedule: text_or_null(row, "schedule")?,
         created_at: row.get("created_at")?,
         started_at: row.get("started_at")?,
         ended_at: row.get("ended_at")?,

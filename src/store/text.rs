@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, RowIndex, ToSql};
 
 use crate::model::email::EmailStatus;
 use crate::model::firing::FiringStatus;
+use crate::model::schedule::{Missed, Overlap};
 use crate::model::task::{Severity, Status, Stop};
 
 /// A text of which bytes that are no UTF-8, Latin-1 say, are read as U+FFFD: SQLite takes any bytes for a text, and one
@@ -79,4 +80,12 @@ macro_rules! store_as_text {
     )+ };
 }
 
-store_as_text!(Status, Severity, Stop, EmailStatus, FiringStatus);
+store_as_text!(
+    Status,
+    Severity,
+    Stop,
+    EmailStatus,
+    FiringStatus,
+    Missed,
+    Overlap
+);

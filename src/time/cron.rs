@@ -8,7 +8,7 @@ use super::{Timestamp, Zone, quote};
 
 /// An expression of five fields, or a name for one, such as `@daily`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CronExpression(Cron);
+pub(crate) struct CronExpression(Box<Cron>);
 
 impl CronExpression {
     /// Reads an expression. One that names no moment at all, such as the 30th of February, is refused.
@@ -26,7 +26,7 @@ impl CronExpression {
                 "{error}; write five fields such as '30 2 * * mon-fri', or @daily"
             ))
         })?;
-        let expression = Self(cron);
+        let expression = Self(Box::new(cron));
         match expression.next_after(&Zone::Named(chrono_tz::UTC), Timestamp::EPOCH) {
             Some(_) => Ok(expression),
             None => Err(wrong("there is no such day".to_owned())),

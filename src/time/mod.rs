@@ -6,12 +6,14 @@
 pub(crate) mod cron;
 pub(crate) mod duration;
 pub(crate) mod timestamp;
+mod when;
 mod words;
 pub(crate) mod zone;
 
 pub(crate) use cron::CronExpression;
 pub(crate) use duration::Duration;
 pub(crate) use timestamp::Timestamp;
+pub(crate) use when::When;
 pub(crate) use zone::Zone;
 
 /// How many characters of a refused text an error message quotes.

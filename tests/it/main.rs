@@ -10,6 +10,7 @@ mod kit;
 mod mail;
 mod readme;
 mod rehearsal;
+mod schedule;
 mod sql;
 mod task;
 mod timer;

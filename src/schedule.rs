@@ -1,0 +1,135 @@
+//! Adding the tasks of schedules whose time has come (`docs/schedules.md`).
+
+use crate::context::Context;
+use crate::enqueue::Enqueue;
+use crate::error::{Error, Result};
+use crate::model::issue::Issue;
+use crate::model::schedule::{Overlap, Schedule};
+use crate::model::summary::Summary;
+use crate::store::Store;
+use crate::store::task::TaskRow;
+use crate::time::Timestamp;
+use crate::time::When;
+
+/// The schedules, in one tick.
+pub(crate) struct Schedules<'a> {
+    ctx: Context<'a>,
+    is_first_turn: bool,
+}
+
+impl<'a> Schedules<'a> {
+    pub(crate) fn new(ctx: Context<'a>) -> Self {
+        Self {
+            ctx,
+            is_first_turn: true,
+        }
+    }
+
+    /// Adds the tasks of all occurrences that have come, and sets the next dates, in one transaction: each occurrence
+    /// counts once, however many ticks there are. What is wrong with one schedule holds up no other; it is tried again by
+    /// the next tick.
+    pub(crate) fn enqueue_due(&mut self, summary: &mut Summary) -> Result<()> {
+        let (ctx, when) = (self.ctx, self.ctx.when()?);
+        let with_failed = std::mem::replace(&mut self.is_first_turn, false);
+        if ctx.store.due_schedules(when.now, with_failed)?.is_empty() {
+            return Ok(());
+        }
+        let (added, issues) = ctx.store.transact(|store| {
+            let enqueue = Enqueue::new(store, ctx.functions, when)?;
+            let (mut added, mut issues) = (0, Vec::new());
+            for mut schedule in store.due_schedules(when.now, with_failed)? {
+                let mut advanced = schedule.clone();
+                let advance = |store: &Store| advance(store, &enqueue, when, &mut advanced);
+                match store.attempt_alone(advance)? {
+                    Ok(tasks) => added += tasks,
+                    Err(error) => {
+                        let issue = format!("schedule '{}': {error}", schedule.name);
+                        issues.push(Issue::of_run(issue));
+                        schedule.error = Some(error.to_string());
+                        store.update_schedule(&schedule)?;
+                    }
+                }
+            }
+            Ok((added, issues))
+        })?;
+        summary.scheduled += added;
+        issues.into_iter().for_each(|issue| summary.report(issue));
+        Ok(())
+    }
+}
+
+/// Adds one task of a schedule now, besides those of its occurrences; its id.
+pub(crate) fn run_now(store: &Store, enqueue: &Enqueue<'_>, schedule: &Schedule) -> Result<i64> {
+    enqueue.check_method(&schedule.method)?;
+    add_task(store, enqueue, schedule, None)
+}
+
+/// Adds the tasks of the occurrences of one schedule that have come, and sets its next date; how many there were.
+fn advance(
+    store: &Store,
+    enqueue: &Enqueue<'_>,
+    when: When,
+    schedule: &mut Schedule,
+) -> Result<u64> {
+    let wrong = |reason| Error::invalid("its dates cannot be worked out", reason);
+    let next_at = match schedule.next_at {
+        Some(next_at) => next_at,
+        None => schedule.first_date(when.zone).map_err(wrong)?,
+    };
+    schedule.next_at = Some(next_at);
+    let mut added = 0;
+    if next_at <= when.now {
+        enqueue.check_method(&schedule.method)?;
+        let due = schedule.due(next_at, when).map_err(wrong)?;
+        // Those that are added together are not held against each other.
+        let obstacle = obstacle(store, schedule)?;
+        for occurrence in due.occurrences {
+            let reason = match &obstacle {
+                _ if schedule.is_too_late(occurrence, when).map_err(wrong)? => {
+                    Some("it was later than its limit".to_owned())
+                }
+                obstacle => obstacle.clone(),
+            };
+            if let Some(reason) = reason {
+                schedule.skipped_at = Some(occurrence);
+                schedule.skipped_reason = Some(reason);
+                continue;
+            }
+            let task = add_task(store, enqueue, schedule, Some(occurrence))?;
+            schedule.last_at = Some(occurrence);
+            schedule.last_task = Some(task);
+            added += 1;
+        }
+        schedule.next_at = Some(due.next);
+    }
+    schedule.error = None;
+    store.update_schedule(schedule)?;
+    Ok(added)
+}
+
+/// Why no task is added now, if that is so.
+fn obstacle(store: &Store, schedule: &Schedule) -> Result<Option<String>> {
+    if schedule.overlap == Overlap::Skip
+        && let Some(task) = store.live_task_of_schedule(&schedule.name)?
+    {
+        return Ok(Some(format!("task {task} was not over")));
+    }
+    match (&schedule.signature, schedule.unique) {
+        (Some(signature), true) => {
+            let live = store.live_task_of(signature)?;
+            Ok(live.map(|task| format!("task {task} of the same signature was not over")))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn add_task(
+    store: &Store,
+    enqueue: &Enqueue<'_>,
+    schedule: &Schedule,
+    run_at: Option<Timestamp>,
+) -> Result<i64> {
+    let ids = enqueue.add_all(&[TaskRow::of_schedule(schedule, run_at)])?;
+    store.copy_schedule_file(schedule.id, ids[0])?;
+    Ok(ids[0])
+}
