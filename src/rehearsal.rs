@@ -15,6 +15,7 @@ use crate::model::story::{Kind, StoryEntry};
 use crate::model::summary::Summary;
 use crate::model::task::Status;
 use crate::retention::count_old;
+use crate::schedule::Schedules;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::mail::{BEFORE_ALL, Retry};
@@ -107,9 +108,10 @@ impl Rehearsal<'_> {
             shutdown: &shutdown,
         };
         self.store.begin_run();
-        let mut levels = Levels::new(ctx)?;
+        let (mut schedules, mut levels) = (Schedules::new(ctx), Levels::new(ctx)?);
         loop {
             let before = self.story.summary.progress();
+            self.enqueue_due(&mut schedules, now)?;
             levels.fire_due(&mut self.story.summary)?;
             self.add_history(now)?;
             self.send_mails(now)?;
@@ -118,6 +120,22 @@ impl Rehearsal<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// What is wrong with a schedule no history says.
+    fn enqueue_due(&mut self, schedules: &mut Schedules<'_>, now: Timestamp) -> Result<()> {
+        let mut summary = Summary::default();
+        schedules.enqueue_due(&mut summary)?;
+        for issue in &summary.errors {
+            self.add(StoryEntry::new(
+                Kind::Error,
+                now,
+                now,
+                issue.message.clone(),
+            ))?;
+        }
+        self.story.summary.add(summary);
+        Ok(())
     }
 
     /// When something is due after this, or past its limit.
@@ -246,6 +264,7 @@ impl Rehearsal<'_> {
             title: self.title_of(task.document)?,
             timer: level.as_ref().map(|level| level.timer.clone()),
             level: level.as_ref().map(|level| level.level),
+            schedule: self.store.task(task.id)?.schedule,
             task: Some(task.id),
             ..StoryEntry::new(kind, task.due_at, now, text)
         })

@@ -178,9 +178,11 @@ impl Report {
             paused,
             failing,
         } = self.schedules;
-        out.line(format!(
-            "schedules  {defined} defined, {paused} paused, {failing} failing"
-        ))?;
+        if defined > 0 {
+            out.line(format!(
+                "schedules  {defined} defined, {paused} paused, {failing} failing"
+            ))?;
+        }
         let mut attention = self.attention.iter();
         attention.try_for_each(|sentence| out.line(format!("attention  {sentence}")))
     }

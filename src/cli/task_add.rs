@@ -18,25 +18,25 @@ pub(super) struct Args {
     #[command(flatten)]
     task: TaskArgs,
     /// Add many: a JSON object a line with the same fields; all of them or none
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["TaskArgs", "WorkArgs"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "WorkArgs")]
     batch: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 struct TaskArgs {
     /// The method that does it
-    #[arg(required_unless_present = "batch")]
+    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
     method: Option<String>,
     #[command(flatten)]
     work: WorkArgs,
     /// Run it when this task is completed
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "batch")]
     after: Option<i64>,
     /// Hold it until 'task release ID'
     #[arg(long, conflicts_with = "batch")]
     hold: bool,
     /// Not before
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "batch")]
     at: Option<String>,
 }
 

@@ -70,6 +70,9 @@ impl StoryEntry {
         let about = [
             self.document.map(|id| format!("document {id}{title}")),
             self.timer.as_ref().map(|name| format!("timer {name}")),
+            self.schedule
+                .as_ref()
+                .map(|name| format!("schedule {name}")),
             self.level.map(|level| format!("level {level}")),
         ];
         let about: Vec<String> = about.into_iter().flatten().collect();

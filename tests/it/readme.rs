@@ -28,6 +28,7 @@ pages! {
     readme: "README.md",
     handlers: "docs/handlers.md",
     timers: "docs/timers.md",
+    schedules: "docs/schedules.md",
     mail: "docs/mail.md",
     sql: "docs/sql.md",
     administration: "docs/administration.md",

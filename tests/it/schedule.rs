@@ -294,3 +294,40 @@ fn another_zone_moves_the_dates_of_those_that_have_none_of_their_own() {
         "2026-11-27T14:00:00Z"
     );
 }
+
+#[test]
+fn a_rehearsal_shows_what_is_to_come() {
+    let home = home();
+    set(&home, "nightly", &["--cron", "30 2 * * *"]);
+    let story = home.json(["rehearse", "--until", "2026-11-29T12:00"]);
+    let told = |entry: &serde_json::Value| {
+        assert_eq!(
+            (&entry["kind"], &entry["schedule"]),
+            (&json!("task"), &json!("nightly"))
+        );
+        entry["at"].as_str().unwrap().to_owned()
+    };
+    let at: Vec<String> = story.as_array().unwrap().iter().map(told).collect();
+    assert_eq!(at, ["2026-11-28T01:30:00Z", "2026-11-29T01:30:00Z"]);
+    assert_eq!(home.json(["task", "list"]), json!([]));
+}
+
+#[test]
+fn ticks_that_overlap_add_each_task_once() {
+    let mut home = home();
+    for n in 0..20 {
+        set(
+            &home,
+            &format!("s{n}"),
+            &["--cron", "@hourly", "--missed", "all"],
+        );
+    }
+    home.set_now("2026-11-27T15:00+01:00");
+    let ticks: Vec<_> = (0..4).map(|_| home.start(["tick"])).collect();
+    for tick in ticks {
+        tick.end().ok();
+    }
+    assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM task"), 60);
+    let distinct = "SELECT count(DISTINCT schedule || run_at) FROM task";
+    assert_eq!(home.sql_value::<i64>(distinct), 60);
+}

@@ -39,7 +39,7 @@ struct Scenario {
     completed: i64,
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "state",
         prepare: || with_levels(&["state=late", "delay=5m, state=end"]),
@@ -88,6 +88,14 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "chain",
         prepare: with_chain,
+        over_smtp: false,
+        firings: 0,
+        mails: 0,
+        completed: 3,
+    },
+    Scenario {
+        name: "schedules",
+        prepare: with_schedules,
         over_smtp: false,
         firings: 0,
         mails: 0,
@@ -156,6 +164,17 @@ fn with_chain() -> Home {
     let first = home.ok(["task", "add", "m"]);
     let second = home.ok(["task", "add", "m", "--after", &first]);
     home.ok(["task", "add", "m", "--after", &second]);
+    home
+}
+
+/// Three occurrences that have come, and no other before tomorrow.
+fn with_schedules() -> Home {
+    let mut home = equipped();
+    home.set_now("2026-04-10T08:00");
+    let twice = ["--cron", "40,50 8 * * *", "--missed", "all"];
+    home.ok([&["schedule", "set", "twice"][..], &twice, &["m"]].concat());
+    home.ok(["schedule", "set", "once", "--cron", "0 9 * * *", "m"]);
+    home.set_now(BEGIN);
     home
 }
 
@@ -415,6 +434,11 @@ fn killed_while_mails_go_to_a_server() {
 #[test]
 fn killed_in_a_method_step() {
     killed("method");
+}
+
+#[test]
+fn killed_in_schedules() {
+    killed("schedules");
 }
 
 #[test]
