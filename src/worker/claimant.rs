@@ -148,12 +148,11 @@ impl<'a> Claimant<'a> {
     }
 
     fn claim(&self, worker: i64, changes: &Changes<'_>, committed: &mut Committed) -> Result<()> {
-        let store = self.ctx.store;
+        let (store, now) = (self.ctx.store, self.ctx.clock.now());
         committed.slots = self.slots_now(store, worker)?.max(changes.busy);
         match (self.selection, changes.room) {
             (Selection::Ready, Some(room)) => self.claim_ready(worker, room, changes, committed)?,
             (Selection::Id(id), Some(_)) if self.registration.is_none() => {
-                let now = self.ctx.clock.now();
                 committed.claims.extend(store.claim_task(id, worker, now)?);
             }
             _ => {}
@@ -161,7 +160,7 @@ impl<'a> Claimant<'a> {
         let used = changes.busy + changes.queued + committed.claims.len();
         store.set_slots(worker, committed.slots.min(used))?;
         let (ended, claimed) = (changes.finished.len(), committed.claims.len());
-        log::debug!("{ended} ended, {claimed} claimed");
+        log::debug!("{now}: {ended} ended, {claimed} claimed");
         Ok(())
     }
 
