@@ -211,7 +211,13 @@ fn show(invocation: &Invocation, name: &str) -> Result<()> {
     }
     out.fields(&definition, &["actions"], &Zone::default())?;
     let mut actions = definition.actions.iter();
-    actions.try_for_each(|action| out.line(format!("action         {action}")))
+    actions.try_for_each(|action| {
+        out.line(format!("action         {action}"))?;
+        match &action.params {
+            Some(params) => out.line(format!("  params       {}", params.text())),
+            None => Ok(()),
+        }
+    })
 }
 
 fn remove(invocation: &Invocation, name: &str, force: bool) -> Result<()> {

@@ -99,6 +99,7 @@ impl Steps<'_> {
         self.methods.get(method)?;
         let task = TaskRow {
             method: method.to_owned(),
+            params: self.action.params.clone(),
             run_at: Some(self.due_at),
             document: Some(self.document),
             attachment: self.attachment,

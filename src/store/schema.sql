@@ -83,6 +83,7 @@ CREATE TABLE timer_action (
     state      TEXT,
     mail       TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(mail) AND json_type(mail) = 'array'),  -- template names
     method     TEXT    CHECK (method <> ''),
+    params     TEXT    CHECK (params IS NULL OR json_valid(params) AND method IS NOT NULL),  -- of the method's task
     PRIMARY KEY (timer_id, position),
     CHECK (state IS NOT NULL OR method IS NOT NULL OR json_array_length(mail) > 0)
 ) STRICT, WITHOUT ROWID;

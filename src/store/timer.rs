@@ -137,8 +137,8 @@ impl Store<'_> {
 
     fn insert_action(&self, timer: i64, position: usize, action: &Action) -> Result<()> {
         self.execute(
-            r#"INSERT INTO timer_action (timer_id, position, delay, iterations, "limit", state, mail, method)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#,
+            r#"INSERT INTO timer_action (timer_id, position, delay, iterations, "limit", state, mail, method, params)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"#,
             params![
                 timer,
                 i64::try_from(position).unwrap_or(i64::MAX),
@@ -148,6 +148,7 @@ impl Store<'_> {
                 action.state,
                 serde_json::Value::from(action.mail.clone()).to_string(),
                 action.method,
+                action.params,
             ],
         )?;
         Ok(())
@@ -226,6 +227,7 @@ fn action(row: &Row<'_>) -> rusqlite::Result<StoredAction> {
             iterations: row.get("iterations")?,
             state: text_or_null(row, "state")?,
             method: text_or_null(row, "method")?,
+            params: row.get("params")?,
             ..Action::default()
         },
     })

@@ -12,6 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result, one_line};
+use crate::json::Json;
 use crate::time::Duration;
 
 /// What a level does, in this order.
@@ -50,6 +51,8 @@ pub(crate) struct Action {
     pub mail: Vec<String>,
     /// The method that is run with the document.
     pub method: Option<String>,
+    /// The params of the method's task.
+    pub params: Option<Json>,
 }
 
 impl Default for Action {
@@ -61,6 +64,7 @@ impl Default for Action {
             state: None,
             mail: Vec::new(),
             method: None,
+            params: None,
         }
     }
 }
@@ -82,6 +86,8 @@ impl Action {
             Err("it has nothing to do; give it a state, a mail or a method".to_owned())
         } else if names.clone().any(String::is_empty) {
             Err("a mail or a method needs a name".to_owned())
+        } else if self.params.is_some() && self.method.is_none() {
+            Err("it has params and no method that they are for".to_owned())
         } else if self.iterations == 0 {
             Err(
                 "0 iterations would never happen; take 1 or more, or leave the action out"
@@ -118,7 +124,8 @@ impl Action {
     pub(crate) fn first_difference(&self, other: &Self) -> Option<Step> {
         let mut parts = self.parts().into_iter().zip(other.parts());
         let differing = parts.find(|(one, other)| one != other);
-        differing.map(|((step, ..), _)| step)
+        let in_params = (self.params != other.params).then_some(Step::Method);
+        differing.map(|((step, ..), _)| step).or(in_params)
     }
 
     /// The same without the mails to these templates, each taken away once.
@@ -156,6 +163,10 @@ impl Action {
             "state" => self.state = Some(value),
             "mail" => self.mail.push(value),
             "method" => self.method = Some(value),
+            "params" => {
+                let reason = "params= is for the JSON form: 'runner timer set --from FILE'";
+                return Err(reason.to_owned());
+            }
             _ => {
                 return Err(format!(
                     "there is no {}=; there are delay, iterations, limit, state, mail and method",
@@ -191,7 +202,7 @@ impl FromStr for Action {
 }
 
 impl fmt::Display for Action {
-    /// The form that is read back, without what is left to its default but the delay.
+    /// The form that is read back, without what is left to its default but the delay. It has no params.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "delay={}", self.delay)?;
         if self.iterations != 1 {

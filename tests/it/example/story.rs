@@ -52,8 +52,8 @@ fn the_timer_is_written_in_both_ways() {
                 "family": null,
                 "while_state": [],
                 "actions": [
-                    {"delay": delays[0], "iterations": 1, "limit": null, "state": null, "mail": ["reminder"], "method": null},
-                    {"delay": delays[1], "iterations": 1, "limit": null, "state": "Non validé", "mail": [], "method": null},
+                    {"delay": delays[0], "iterations": 1, "limit": null, "state": null, "mail": ["reminder"], "method": null, "params": null},
+                    {"delay": delays[1], "iterations": 1, "limit": null, "state": "Non validé", "mail": [], "method": null, "params": null},
                 ],
             })
         );

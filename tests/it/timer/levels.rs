@@ -444,3 +444,54 @@ fn the_tick_after_one_that_was_killed_starts_the_method_anew() {
         1
     );
 }
+
+#[test]
+fn the_params_of_an_action_are_those_of_its_task() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:note", "cat >> noted");
+    let with = |params: &str| {
+        let text = format!(
+            r#"{{"name": "t", "actions": [{{"method": "Doc:note", "iterations": 2, "params": {params}}}]}}"#
+        );
+        let file = home.write("t.json", text);
+        home.ok(["timer", "set", "--from", file.to_str().unwrap()]);
+        home.json(["timer", "show", "t"])["actions"][0]["params"].clone()
+    };
+    let params = r#"{"tone": "kind", "copies": 2, "n": 12345678901234567890123}"#;
+    assert_eq!(with(params), serde_json::from_str::<Value>(params).unwrap());
+    assert!(home.ok(["timer", "show", "t"]).contains(params));
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    home.ok(["tick"]);
+    let inputs = home.lines("noted");
+    assert_eq!(inputs.len(), 2);
+    for input in inputs {
+        assert!(
+            input.contains("12345678901234567890123"),
+            "as it was written: {input}"
+        );
+        let input: Value = serde_json::from_str(&input).unwrap();
+        assert_eq!(input["params"]["tone"], "kind");
+        assert_eq!(input["document"]["title"], "A");
+    }
+    assert_eq!(with("null"), Value::Null);
+}
+
+#[test]
+fn other_params_start_the_method_anew() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:fail", "exit 1");
+    home.timer("t", &["state=seen, method=Doc:fail"]);
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    assert_eq!(home.run(["tick"]).code(), 1);
+    home.ok(["task", "restart", "1"]);
+    let file = home.write(
+        "t.json",
+        r#"{"actions": [{"state": "seen", "method": "Doc:fail", "params": [1]}]}"#,
+    );
+    home.ok(["timer", "set", "t", "--from", file.to_str().unwrap()]);
+    assert_eq!(home.status("1"), "CANCELLED");
+    assert_eq!(home.run(["tick"]).code(), 1);
+    assert_eq!(home.task("2")["params"], json!([1]));
+}

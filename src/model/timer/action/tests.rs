@@ -19,6 +19,7 @@ fn an_action_is_written_as_keys_and_values() {
                 state: state.map(str::to_owned),
                 mail: mail.iter().map(|&name| name.to_owned()).collect(),
                 method: method.map(str::to_owned),
+                params: None,
             }
         };
     for (text, expected) in [
@@ -57,6 +58,7 @@ fn what_is_no_action_is_refused_with_a_sentence() {
         ("state=\"a\\", "a quote that is not closed"),
         ("state=\"a\" b", "after a closing quote"),
         ("colour=red", "there is no colour="),
+        ("method=M, params={}", "params= is for the JSON form"),
         ("iterations=many", "iterations=many is not a whole number"),
         ("iterations=-1", "iterations=-1 is not a whole number"),
         ("delay=soon", "duration \"soon\""),
@@ -87,6 +89,7 @@ pub(crate) fn actions() -> impl Strategy<Value = Action> {
             state,
             mail,
             method,
+            params: None,
         })
 }
 

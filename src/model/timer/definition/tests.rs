@@ -36,6 +36,10 @@ fn definitions_that_cannot_be_are_refused_with_a_sentence() {
             "action 2: a mail or a method needs a name",
         ),
         (
+            r#"{"name": "t", "actions": [{"state": "s", "params": {"a": 1}}]}"#,
+            "action 1: it has params and no method",
+        ),
+        (
             r#"{"name": "t", "reference": "a\"b", "actions": [{"state": "s"}]}"#,
             "the attribute 'a\"b' cannot be looked for",
         ),
