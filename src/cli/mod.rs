@@ -15,6 +15,7 @@ mod output;
 mod protocol;
 mod rehearse;
 mod schedule;
+mod schedule_import;
 mod session;
 mod status;
 mod task;

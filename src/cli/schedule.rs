@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::output::or_dash;
+use super::schedule_import::Import;
 use super::task_add::WorkArgs;
 use super::{Invocation, Session};
 use crate::enqueue::{Enqueue, file_name};
@@ -25,6 +26,8 @@ pub(super) enum Command {
     Show { name: String },
     /// Show what comes next
     Next(Next),
+    /// Add what is in a crontab: a method and a schedule for each line; all of it or nothing
+    Import(Import),
     /// Add one task of it now
     Run { name: String },
     /// Remove one; its tasks stay
@@ -92,6 +95,7 @@ impl Command {
             Self::List => list(invocation),
             Self::Show { name } => show(invocation, &name),
             Self::Next(next) => next.run(invocation),
+            Self::Import(import) => import.run(invocation),
             Self::Run { name } => run(invocation, &name),
             Self::Remove { name } => {
                 let store = invocation.store()?;

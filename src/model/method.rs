@@ -30,16 +30,24 @@ pub(crate) struct Method {
 }
 
 impl Method {
-    /// A method that is a function of this program.
-    fn function(name: &str) -> Self {
+    /// A method that starts this command, with the defaults of the rest.
+    pub(crate) fn new(name: impl Into<String>, command: Vec<String>) -> Self {
         Self {
-            name: name.to_owned(),
-            command: Vec::new(),
+            name: name.into(),
+            command,
             timeout: None,
             retries: 0,
             resident: false,
             pipeline: 1,
+            is_function: false,
+        }
+    }
+
+    /// A method that is a function of this program.
+    fn function(name: &str) -> Self {
+        Self {
             is_function: true,
+            ..Self::new(name, Vec::new())
         }
     }
 

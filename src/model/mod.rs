@@ -1,6 +1,7 @@
 //! The nouns and their rules: no SQL, no effects, no clock.
 
 pub(crate) mod attachment;
+pub(crate) mod crontab;
 pub(crate) mod document;
 pub(crate) mod email;
 pub(crate) mod firing;

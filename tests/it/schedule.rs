@@ -331,3 +331,68 @@ fn ticks_that_overlap_add_each_task_once() {
     let distinct = "SELECT count(DISTINCT schedule || run_at) FROM task";
     assert_eq!(home.sql_value::<i64>(distinct), 60);
 }
+
+#[test]
+fn a_crontab_is_imported_line_by_line() {
+    let mut home = home();
+    let crontab = home.write(
+        "crontab",
+        "MAILTO=ops@example.org\nGREETING=hello\n# each hour\n0 * * * * echo $GREETING > \"$DIR/out\"\n30 12 * * * cat > \"$DIR/in\"%one%two\n",
+    );
+    let dir = format!("DIR={}\n", home.folder().display());
+    let text = dir + &std::fs::read_to_string(&crontab).unwrap();
+    std::fs::write(&crontab, text).unwrap();
+    let dry = home.run(["schedule", "import", "crontab", "--dry-run"]);
+    assert!(
+        dry.err().contains("line 2: MAILTO is left out"),
+        "{}",
+        dry.all()
+    );
+    assert_eq!(home.json(["schedule", "list"]), json!([]));
+    let report = home.json(["schedule", "import", "crontab"]);
+    assert_eq!(
+        report["left_out"],
+        json!([{"line": 2, "variable": "MAILTO"}])
+    );
+    let names: Vec<_> = report["schedules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["method"])
+        .collect();
+    assert_eq!(names, ["cron:echo", "cron:cat"]);
+    home.ok(["tick"]);
+    home.set_now("2026-11-27T13:00+01:00");
+    home.ok(["tick"]);
+    assert_eq!(home.read("out"), "hello\n");
+    assert_eq!(home.read("in"), "one\ntwo\n");
+    let again = home.run(["schedule", "import", "crontab"]).refused();
+    assert!(
+        again.contains("there is a schedule 'echo' already"),
+        "{again}"
+    );
+}
+
+#[test]
+fn a_crontab_with_a_line_that_cannot_be_taken_is_refused_as_a_whole() {
+    let home = home();
+    for (line, reason) in [
+        ("@reboot echo", "@reboot is no date"),
+        ("61 * * * * echo", "line 2"),
+        ("* * * * *", "there is no command"),
+    ] {
+        home.write("crontab", format!("@daily echo good\n{line}\n"));
+        let told = home.run(["schedule", "import", "crontab"]).refused();
+        assert!(
+            told.contains(reason) && told.contains("nothing was added"),
+            "{told}"
+        );
+    }
+    home.write("crontab", "@daily nobody-at-all echo\n");
+    let told = home
+        .run(["schedule", "import", "--system", "crontab"])
+        .refused();
+    assert!(told.contains("it runs as 'nobody-at-all'"), "{told}");
+    assert_eq!(home.json(["schedule", "list"]), json!([]));
+    assert_eq!(home.json(["method", "list"]).as_array().unwrap().len(), 1);
+}
