@@ -1,8 +1,8 @@
 //! `runner crontab`: the line for cron, and its installation through crontab(1).
 
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::json;
 
@@ -89,20 +89,14 @@ fn install(entry: &Entry) -> Result<()> {
     if after == before {
         return Ok(());
     }
-    let mut child = crontab("-")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(not_there)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(after.as_bytes()).map_err(not_there)?;
+    let mut file = tempfile::tempfile().map_err(not_there)?;
+    file.write_all(after.as_bytes()).map_err(not_there)?;
+    file.rewind().map_err(not_there)?;
+    let done = crontab("-").stdin(file).output().map_err(not_there)?;
+    if done.status.success() {
+        return Ok(());
     }
-    let done = child.wait_with_output().map_err(not_there)?;
-    if !done.status.success() {
-        return Err(refused(&done));
-    }
-    Ok(())
+    Err(refused(&done))
 }
 
 fn current() -> Result<String> {

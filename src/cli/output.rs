@@ -231,12 +231,12 @@ pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// So many of something, by its words for one and for many, unless there is none.
-pub(super) fn counted(count: impl Into<i128>, [one, many]: [&str; 2]) -> Option<String> {
+/// `1 task failed`, `2 tasks failed` and so on; none when there is none.
+pub(super) fn counted(count: impl Into<i128>, noun: &str, what: &str) -> Option<String> {
     match count.into() {
         0 => None,
-        1 => Some(format!("1 {one}")),
-        count => Some(format!("{count} {many}")),
+        1 => Some(format!("1 {noun} {what}")),
+        count => Some(format!("{count} {noun}s {what}")),
     }
 }
 

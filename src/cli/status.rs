@@ -111,68 +111,64 @@ impl Report {
 
     /// What somebody should look at, with the command that shows it.
     fn attention(&self) -> Vec<String> {
-        let of = |counts: &Counts, status| counts.get(status).and_then(Value::as_i64).unwrap_or(0);
-        let failed = of(&self.tasks, Status::Failed.as_str());
-        let interrupted = of(&self.tasks, Status::Interrupted.as_str());
-        let mails = of(&self.mails, EmailStatus::Failed.as_str());
-        let AttachmentCounts {
-            failing, skipped, ..
-        } = self.timers;
-        let counts = [
+        let tasks = |status: Status| self.tasks[status.as_str()].as_i64().unwrap_or(0);
+        let mails = self.mails[EmailStatus::Failed.as_str()].as_i64();
+        let (failing, skipped) = (self.timers.failing, self.timers.skipped);
+        let found = [
             (
-                failed,
-                ["task failed", "tasks failed"],
+                counted(tasks(Status::Failed), "task", "failed"),
                 "task list --status FAILED",
             ),
             (
-                interrupted,
-                ["task was interrupted", "tasks were interrupted"],
+                counted(tasks(Status::Interrupted), "task", "interrupted"),
                 "task list --status INTERRUPTED",
             ),
             (
-                mails,
-                ["mail failed", "mails failed"],
+                counted(mails.unwrap_or(0), "mail", "failed"),
                 "mail list --status failed",
             ),
-            (failing, ["timer fails", "timers fail"], "timer next"),
+            (counted(failing, "timer", "failing"), "timer next"),
+            (counted(skipped, "level", "skipped"), "timer skipped"),
             (
-                skipped,
-                ["level was skipped", "levels were skipped"],
-                "timer skipped",
+                self.last_tick
+                    .is_none()
+                    .then(|| "no tick has run yet".to_owned()),
+                "crontab --install",
             ),
             (
-                self.schedules.failing as i64,
-                ["schedule fails", "schedules fail"],
+                counted(self.schedules.failing as i64, "schedule", "failing"),
                 "schedule list",
             ),
         ];
-        let found = counts.into_iter().filter_map(|(count, what, command)| {
-            Some(format!("{}: 'runner {command}'", counted(count, what)?))
-        });
-        let no_tick = "no tick has run yet: 'runner crontab --install'".to_owned();
-        let no_tick = self.last_tick.is_none().then_some(no_tick);
-        found.chain(no_tick).collect()
+        let found = found.into_iter();
+        found
+            .filter_map(|(what, command)| Some(format!("{}: 'runner {command}'", what?)))
+            .collect()
     }
 
     fn print(&self, out: &Output, zone: &Zone) -> Result<()> {
         let at = |time: Option<Timestamp>, none: &str| {
             time.map_or_else(|| none.to_owned(), |time| zone.show(time))
         };
-        out.line(format!("database   {}", self.database))?;
-        out.line(format!("last tick  {}", at(self.last_tick, "never")))?;
-        out.line(format!("next due   {}", at(self.next_due, "nothing")))?;
-        out.line(format!("tasks      {}", in_words(&self.tasks)))?;
-        out.line(format!("mails      {}", in_words(&self.mails)))?;
-        let AttachmentCounts {
-            attached,
-            undated,
-            failing,
-            skipped,
-        } = self.timers;
-        let levels = if skipped == 1 { "level" } else { "levels" };
-        out.line(format!(
-            "timers     {attached} attached, {undated} waiting for a date, {failing} failing, {skipped} {levels} skipped"
-        ))?;
+        let timers = &self.timers;
+        let (attached, undated, failing) = (timers.attached, timers.undated, timers.failing);
+        let skipped = counted(timers.skipped, "level", "skipped");
+        let skipped = skipped.unwrap_or_else(|| "0 levels skipped".to_owned());
+        for (name, text) in [
+            ("database", self.database.clone()),
+            ("last tick", at(self.last_tick, "never")),
+            ("next due", at(self.next_due, "nothing")),
+            ("tasks", in_words(&self.tasks)),
+            ("mails", in_words(&self.mails)),
+            (
+                "timers",
+                format!(
+                    "{attached} attached, {undated} waiting for a date, {failing} failing, {skipped}"
+                ),
+            ),
+        ] {
+            out.line(format!("{name:<9}  {text}"))?;
+        }
         let ScheduleCounts {
             defined,
             paused,
@@ -214,7 +210,7 @@ fn put_off(store: &Store) -> Result<Vec<String>> {
         )
     });
     let more = put_off.len().saturating_sub(MAX_PUT_OFF) as i64;
-    let more = counted(more, ["more timer is put off", "more timers are put off"]);
+    let more = counted(more, "other timer", "put off");
     let more = more.map(|more| format!("{more}: 'runner timer next'"));
     Ok(named.chain(more).collect())
 }

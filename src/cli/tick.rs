@@ -111,14 +111,14 @@ fn open<'a>(invocation: &'a Invocation, files: &Files) -> Result<Session<'a>> {
 fn print_summary(invocation: &Invocation, summary: &Summary) -> Result<()> {
     let tasks = &summary.tasks;
     let done = [
-        counted(summary.scheduled, ["task added", "tasks added"]),
-        counted(summary.fired, ["level fired", "levels fired"]),
-        counted(summary.skipped, ["level skipped", "levels skipped"]),
-        counted(summary.mails_sent, ["mail sent", "mails sent"]),
-        counted(summary.mails_failed, ["mail failed", "mails failed"]),
-        counted(tasks.completed, ["task completed", "tasks completed"]),
-        counted(tasks.failed, ["task failed", "tasks failed"]),
-        counted(tasks.interrupted, ["task interrupted", "tasks interrupted"]),
+        counted(summary.scheduled, "task", "added"),
+        counted(summary.fired, "level", "fired"),
+        counted(summary.skipped, "level", "skipped"),
+        counted(summary.mails_sent, "mail", "sent"),
+        counted(summary.mails_failed, "mail", "failed"),
+        counted(tasks.completed, "task", "completed"),
+        counted(tasks.failed, "task", "failed"),
+        counted(tasks.interrupted, "task", "interrupted"),
     ];
     let done: Vec<String> = done.into_iter().flatten().collect();
     if done.is_empty() {
