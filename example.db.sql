@@ -147,6 +147,48 @@ CREATE TABLE firing (
 CREATE INDEX firing_at ON firing (at);
 CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
 
+-- What adds tasks again and again. A next date that is null is worked out by the next tick.
+CREATE TABLE schedule (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    name          TEXT    NOT NULL UNIQUE CHECK (name <> ''),
+    cron          TEXT,                              -- five fields, or a name such as @daily
+    every         TEXT    CHECK (                    -- a duration, as in method
+                    every GLOB '[0-9]*[a-z]' AND every GLOB '*[1-9]*' AND NOT every GLOB '*[^0-9 ywdhmso]*' AND
+                    NOT every GLOB '*[^0-9][ywdhms]*' AND NOT every GLOB '*[^m]o*' AND NOT every GLOB '*[0-9] *'),
+    first_at      TEXT    CHECK (first_at IS NULL OR first_at > '0' AND first_at IS datetime(first_at, '+0 days')),
+    zone          TEXT,                              -- an IANA name; null for that of the settings
+    missed        TEXT    NOT NULL DEFAULT 'last' CHECK (missed IN ('last', 'all')),
+    "limit"       TEXT    CHECK (                    -- how late a task may be added
+                    "limit" GLOB '[0-9]*[a-z]' AND "limit" GLOB '*[1-9]*' AND NOT "limit" GLOB '*[^0-9 ywdhmso]*' AND
+                    NOT "limit" GLOB '*[^0-9][ywdhms]*' AND NOT "limit" GLOB '*[^m]o*' AND NOT "limit" GLOB '*[0-9] *'),
+    overlap       TEXT    NOT NULL DEFAULT 'skip' CHECK (overlap IN ('skip', 'queue')),
+    method        TEXT    NOT NULL CHECK (method <> ''),
+    params        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
+    hidden_params TEXT    CHECK (hidden_params IS NULL OR json_valid(hidden_params)),
+    file_name     TEXT    CHECK (file_name <> '' AND instr(file_name, '/') = 0 AND file_name NOT IN ('.', '..')),
+    file          BLOB,
+    owner         TEXT,
+    signature     TEXT,
+    is_unique     INTEGER NOT NULL DEFAULT 0 CHECK (is_unique IN (0, 1)),
+    priority      INTEGER NOT NULL DEFAULT 0,
+    retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
+    timeout       TEXT    CHECK (
+                    timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
+                    NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
+    document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
+    paused        INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+    -- Written by the runner and its triggers alone:
+    since_at      TEXT    NOT NULL DEFAULT (datetime('now')),  -- its first occurrence is after this
+    next_at       TEXT,
+    last_at       TEXT,                              -- the last occurrence that a task was added for
+    last_task     INTEGER,
+    skipped_at    TEXT,                              -- the last occurrence that no task was added for
+    skipped_reason TEXT,
+    error         TEXT,                              -- why no task can be added or no date be worked out
+    CHECK ((cron IS NULL) <> (every IS NULL))
+) STRICT;
+CREATE INDEX schedule_due ON schedule (next_at) WHERE paused = 0;
+
 CREATE TABLE task (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     method        TEXT    NOT NULL CHECK (method <> ''),
@@ -168,6 +210,7 @@ CREATE TABLE task (
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
     document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
     attachment_id INTEGER,                                                -- it is the method step of this attachment
+    schedule      TEXT,                                                   -- the name of the schedule that added it
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
     attempt       INTEGER NOT NULL DEFAULT 0,
     worker_id     INTEGER,
@@ -187,6 +230,9 @@ CREATE INDEX task_unfinished ON task (status) WHERE
 CREATE INDEX task_ended ON task (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX task_after ON task (after_id) WHERE after_id IS NOT NULL;
 CREATE INDEX task_signature ON task (signature) WHERE signature IS NOT NULL;
+CREATE INDEX task_schedule ON task (schedule, id) WHERE schedule IS NOT NULL;
+CREATE INDEX task_of_schedule ON task (schedule) WHERE
+    schedule IS NOT NULL AND (status = 'WAITING' OR status = 'TO_RUN' OR status = 'RUNNING');
 CREATE INDEX task_document ON task (document_id) WHERE document_id IS NOT NULL;
 
 CREATE TABLE task_log (
@@ -282,6 +328,14 @@ WHEN OLD.status <> 'COMPLETED'
 BEGIN
     UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = datetime('now')
      WHERE after_id = OLD.id AND status = 'WAITING';
+END;
+
+-- Other dates count from the moment of the change. The runner itself writes the next date in the same statement.
+CREATE TRIGGER schedule_redated AFTER UPDATE OF cron, every, first_at, zone ON schedule
+WHEN NEW.next_at IS OLD.next_at
+ AND (NEW.cron IS NOT OLD.cron OR NEW.every IS NOT OLD.every OR NEW.first_at IS NOT OLD.first_at OR NEW.zone IS NOT OLD.zone)
+BEGIN
+    UPDATE schedule SET next_at = NULL, since_at = datetime('now') WHERE id = NEW.id;
 END;
 
 -- Deletes what belongs to a document, also for programs that leave foreign keys off. It is no part of the foreign keys,
