@@ -70,6 +70,7 @@ pub(crate) struct TaskInput {
     pub(crate) hidden_params: Option<Json>,
     pub(crate) document: Option<Json>,
     pub(crate) file: Option<PathBuf>,
+    pub(crate) after: Value,
     pub(crate) attempt: u32,
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -118,6 +119,12 @@ impl Task {
     /// The file that was given with it.
     pub fn file(&self) -> Option<&Path> {
         self.input.file.as_deref()
+    }
+
+    /// The task that it follows, with `id`, `result` and `file`, the path of the file that it handed back; null when it
+    /// follows none.
+    pub fn after(&self) -> Value {
+        self.input.after.clone()
     }
 
     /// 1 the first time, then counted up.

@@ -14,11 +14,12 @@ use crate::model::schedule::Schedule;
 use crate::model::task::Status;
 use crate::store::Store;
 use crate::store::mail::BEFORE_ALL;
+use crate::store::task::StuckTask;
 use crate::tick::note::last_tick;
 use crate::time::{Duration, Timestamp, When, Zone};
 
-/// How many timers that are put off are named.
-const MAX_PUT_OFF: usize = 10;
+/// How many of a kind are named one by one.
+const MAX_NAMED: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -106,6 +107,7 @@ impl Report {
             let name = &schedule.name;
             format!("the clock was ahead when the next date of schedule '{name}' was worked out: 'runner schedule set' it again")
         }));
+        report.attention.extend(stuck_chains(store)?);
         Ok(report)
     }
 
@@ -203,15 +205,38 @@ impl Report {
 /// What goes from state to state in a circle, and would else never end.
 fn put_off(store: &Store) -> Result<Vec<String>> {
     let put_off = store.put_off_attachments()?;
-    let named = put_off.iter().take(MAX_PUT_OFF).map(|row| {
+    let named = put_off.iter().take(MAX_NAMED).map(|row| {
         let (timer, document) = (&row.timer, row.document);
         format!(
             "timer {timer} on document {document} is put off to the next tick: states lead back to its own within one"
         )
     });
-    let more = put_off.len().saturating_sub(MAX_PUT_OFF) as i64;
+    let more = put_off.len().saturating_sub(MAX_NAMED) as i64;
     let more = counted(more, "other timer", "put off");
     let more = more.map(|more| format!("{more}: 'runner timer next'"));
+    Ok(named.chain(more).collect())
+}
+
+/// The tasks that wait for one that will not be completed unless somebody restarts it.
+fn stuck_chains(store: &Store) -> Result<Vec<String>> {
+    let stuck = store.stuck_tasks()?;
+    let more = stuck.len().saturating_sub(MAX_NAMED) as i64;
+    let more = counted(more, "other task", "not going on");
+    let more = more.map(|more| format!("{more}: 'runner task list --status WAITING'"));
+    let named = stuck.iter().take(MAX_NAMED);
+    let named = named.map(|StuckTask { id, before }| match before {
+        Some((before, status)) => {
+            let how = match status {
+                Status::Failed => "has failed",
+                Status::Interrupted => "was interrupted",
+                _ => "was cancelled",
+            };
+            format!(
+                "task {id} waits for task {before}, which {how}: 'runner task restart {before}' or 'runner task cancel {id}'"
+            )
+        }
+        None => format!("task {id} waits for a task that is gone: 'runner task cancel {id}'"),
+    });
     Ok(named.chain(more).collect())
 }
 

@@ -32,6 +32,14 @@ pub(crate) struct TaskRow {
     pub schedule: Option<String>,
 }
 
+/// A task that waits for one that will never be completed, unless it is restarted.
+#[derive(Debug)]
+pub(crate) struct StuckTask {
+    pub id: i64,
+    /// That one with its status, if it is still there.
+    pub before: Option<(i64, Status)>,
+}
+
 /// Which tasks to list.
 #[derive(Debug, Default)]
 pub(crate) struct TaskFilter<'a> {
@@ -192,6 +200,12 @@ impl Store<'_> {
         Ok(self.exists(ready, [])? || self.exists(deferred, [now])?)
     }
 
+    /// The result of a task, if there is such a task and it has one.
+    pub(crate) fn task_result(&self, id: i64) -> Result<Option<Json>> {
+        let sql = "SELECT result FROM task WHERE id = ?1 AND result IS NOT NULL";
+        self.value(sql, [id])
+    }
+
     /// The status of a task, if there is one.
     pub(crate) fn task_status(&self, id: i64) -> Result<Option<Status>> {
         self.value("SELECT status FROM task WHERE id = ?1", [id])
@@ -250,6 +264,26 @@ impl Store<'_> {
         self.changes(
             "DELETE FROM task WHERE id = ?1 AND status <> 'RUNNING'",
             [id],
+        )
+    }
+
+    /// Tasks that wait for one that is over and not completed, or gone, with that one and its status.
+    pub(crate) fn stuck_tasks(&self) -> Result<Vec<StuckTask>> {
+        self.list(
+            "SELECT task.id, before.id AS before_id, before.status
+               FROM task LEFT JOIN task AS before ON before.id = task.after_id
+              WHERE task.status = 'WAITING'
+                AND (before.status IN ('FAILED', 'INTERRUPTED', 'CANCELLED')
+                     OR before.id IS NULL AND (task.held = 0 OR task.after_id IS NOT NULL))
+              ORDER BY task.id",
+            [],
+            |row| {
+                let before: Option<i64> = row.get("before_id")?;
+                Ok(StuckTask {
+                    id: row.get("id")?,
+                    before: before.zip(row.get("status")?),
+                })
+            },
         )
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct ClaimedTask {
     pub(crate) retries: Option<u32>,
     /// How long it may take, a duration, if that is not up to its method, and then to the setting.
     pub(crate) timeout: Option<String>,
+    /// The task that it follows.
+    pub(crate) after: Option<i64>,
     pub(crate) document: Option<i64>,
     /// The attachment whose level it is the method of.
     pub(crate) attachment: Option<i64>,
@@ -84,8 +86,8 @@ const READY: &str = "status = 'TO_RUN' AND deferred = 0
          (SELECT 1 FROM attachment WHERE id = task.attachment_id AND task_id = task.id AND needs_reschedule > 0))";
 
 const CLAIMED: &str =
-    "id, method, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, document_id,
-    attachment_id, coalesce(run_at, created_at) AS due_at,
+    "id, method, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, after_id,
+    document_id, attachment_id, coalesce(run_at, created_at) AS due_at,
     EXISTS (SELECT 1 FROM task_file WHERE task_id = task.id AND kind = 'input') AS has_file,
     (SELECT coalesce(max(seq), 0) FROM task_log WHERE task_id = task.id) AS last_log";
 
@@ -253,6 +255,7 @@ fn claimed_task(row: &Row<'_>) -> rusqlite::Result<ClaimedTask> {
         attempt: row.get("attempt")?,
         retries: row.get("retries")?,
         timeout: text_or_null(row, "timeout")?,
+        after: row.get("after_id")?,
         document: row.get("document_id")?,
         attachment: row.get("attachment_id")?,
         due_at: row.get("due_at")?,

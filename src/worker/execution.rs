@@ -65,7 +65,8 @@ pub(super) struct Execution {
     pub(super) note: StartNote,
     retries: u32,
     document: Option<Json>,
-    folder: Option<TaskFolder>,
+    file: Option<LaidOutFile>,
+    predecessor: Option<Predecessor>,
 }
 
 /// Why the runner ends an attempt.
@@ -122,8 +123,8 @@ pub(super) struct Finished {
     /// How often the task may be tried again.
     pub(super) retries: u32,
     pub(super) note: StartNote,
-    /// Kept until the file that the handler gave back, which may be in it, is stored.
-    _folder: Option<TaskFolder>,
+    /// Kept until the file that the handler gave back, which may be one of these, is stored.
+    _files: (Option<LaidOutFile>, Option<Predecessor>),
 }
 
 /// What a handler reads on its standard input.
@@ -136,9 +137,18 @@ struct Input<'a> {
     hidden_params: &'a RawValue,
     file: Option<&'a Path>,
     document: Option<&'a Json>,
+    after: Option<After<'a>>,
     attempt: u32,
     due_at: Timestamp,
     late_s: i64,
+}
+
+/// The task that a task follows, as its handler sees it.
+#[derive(Serialize)]
+struct After<'a> {
+    id: i64,
+    result: Option<&'a Json>,
+    file: Option<&'a Path>,
 }
 
 /// How long a task may take: its own limit, else its method's, else the setting's.
@@ -174,12 +184,13 @@ impl Execution {
             note: registration.start_note(task.id, task.attempt),
             retries: task.retries.unwrap_or(method_retries),
             document: None,
-            folder: None,
+            file: None,
+            predecessor: None,
             task,
         }
     }
 
-    /// Reads what its handler needs: the time limit, the function, the document, the file.
+    /// Reads what its handler needs: the time limit, the function, the document, the file, the task before it.
     pub(super) fn prepare(
         &mut self,
         ctx: &Context<'_>,
@@ -194,13 +205,30 @@ impl Execution {
         if let Some(document) = self.task.document {
             self.document = ctx.store.document_for_handler(document)?;
         }
-        self.folder = TaskFolder::lay_out(ctx.store, worker, &self.task)?;
+        if self.task.has_file {
+            self.file = LaidOutFile::new(ctx.store, worker, self.task.id, FileKind::Input)?;
+        }
+        if let Some(id) = self.task.after {
+            self.predecessor = Some(Predecessor {
+                id,
+                result: ctx.store.task_result(id)?,
+                file: LaidOutFile::new(ctx.store, worker, id, FileKind::Output)?,
+            });
+        }
         Ok(())
     }
 
     /// Where the task's file lies.
     pub(super) fn file(&self) -> Option<&Path> {
-        self.folder.as_ref().map(|folder| folder.file.as_path())
+        self.file.as_ref().map(|file| file.path.as_path())
+    }
+
+    fn after(&self) -> Option<After<'_>> {
+        self.predecessor.as_ref().map(|predecessor| After {
+            id: predecessor.id,
+            result: predecessor.result.as_ref(),
+            file: predecessor.file.as_ref().map(|file| file.path.as_path()),
+        })
     }
 
     /// The variables of a process that does this task alone.
@@ -227,6 +255,7 @@ impl Execution {
             hidden_params: hidden.map_or(RawValue::NULL, Json::raw),
             file: self.file(),
             document: self.document.as_ref(),
+            after: self.after(),
             attempt: task.attempt,
             due_at: task.due_at,
             late_s: now.seconds_since(task.due_at).max(0),
@@ -247,6 +276,7 @@ impl Execution {
             hidden_params: task.hidden_params.clone(),
             document: self.document.clone(),
             file: self.file().map(Path::to_owned),
+            after: serde_json::to_value(self.after()).unwrap_or_default(),
             attempt: task.attempt,
             stop: Arc::clone(&self.stop),
         }
@@ -297,7 +327,7 @@ impl Execution {
             task: self.task,
             output: self.output,
             mask: self.mask,
-            _folder: self.folder,
+            _files: (self.file, self.predecessor),
         }
     }
 }
@@ -320,40 +350,45 @@ impl StopReason {
     }
 }
 
-/// A folder that only we may enter, with a task's file in it. It goes with its owner.
-#[derive(Debug)]
-struct TaskFolder {
-    folder: TempDir,
-    file: PathBuf,
+/// The task that a task follows.
+struct Predecessor {
+    id: i64,
+    result: Option<Json>,
+    /// The file that its handler gave back.
+    file: Option<LaidOutFile>,
 }
 
-impl TaskFolder {
-    fn lay_out(store: &Store, worker: i64, task: &ClaimedTask) -> Result<Option<Self>> {
-        if !task.has_file {
-            return Ok(None);
-        }
-        let folder = tempfile::Builder::new()
-            .prefix(&folder_prefix(store, worker))
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir()
-            .map_err(|source| Error::io(&std::env::temp_dir(), source))?;
-        let mut laid = Self {
-            file: folder.path().to_owned(),
-            folder,
-        };
-        let name = store.get_task_file(task.id, FileKind::Input, |name| {
-            laid.file.push(name);
-            new_file(&laid.file)
+/// A file of a task in a folder that only we may enter. Both go with their owner.
+#[derive(Debug)]
+struct LaidOutFile {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl LaidOutFile {
+    /// `None` when the task has no such file.
+    fn new(store: &Store, worker: i64, task: i64, kind: FileKind) -> Result<Option<Self>> {
+        let mut laid_out = None;
+        store.get_task_file(task, kind, |name| {
+            let folder = tempfile::Builder::new()
+                .prefix(&folder_prefix(store, worker))
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir()
+                .map_err(|source| Error::io(&std::env::temp_dir(), source))?;
+            let path = folder.path().join(name);
+            let file = new_file(&path)?;
+            laid_out = Some(Self { folder, path });
+            Ok(file)
         })?;
-        Ok(name.map(|_| laid))
+        Ok(laid_out)
     }
 }
 
 /// To look into a folder before it is removed takes a file descriptor, and there may be none left. Whatever this leaves
 /// the folder itself removes.
-impl Drop for TaskFolder {
+impl Drop for LaidOutFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.file);
+        let _ = fs::remove_file(&self.path);
         let _ = fs::remove_dir(self.folder.path());
     }
 }

@@ -293,3 +293,23 @@ fn what_is_too_long_for_a_log_is_cut_and_harms_no_earlier_attempt() {
         restart(&program.path(), id);
     }
 }
+
+#[test]
+fn a_function_is_given_what_the_task_before_it_handed_back() {
+    let made = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(made.path(), "made before").unwrap();
+    let path = made.path().to_owned();
+    let program = Program::new(move |task| {
+        let after = task.after();
+        let Some(file) = after["file"].as_str() else {
+            task.hand_back(path.as_path());
+            return Ok(json!({"rows": 2}));
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+        Ok(json!([after["id"], after["result"], text]))
+    });
+    program.add(own());
+    program.add(own().after(1));
+    program.tick();
+    assert_eq!(program.result(2), json!([1, {"rows": 2}, "made before"]));
+}

@@ -1,5 +1,6 @@
 //! Tasks: their life, what their handlers say, and how they are ended.
 
+mod chain;
 mod control;
 mod held;
 mod life;
