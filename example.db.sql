@@ -188,6 +188,7 @@ CREATE TABLE schedule (
     CHECK ((cron IS NULL) <> (every IS NULL))
 ) STRICT;
 CREATE INDEX schedule_due ON schedule (next_at) WHERE paused = 0;
+CREATE INDEX schedule_document ON schedule (document_id) WHERE document_id IS NOT NULL;
 
 CREATE TABLE task (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
