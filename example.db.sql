@@ -4,9 +4,9 @@
 --     (umask 077; sqlite3 example.db < example.db.sql)
 --     runner --db example.db task run 18 1              runs task 18 and shows it live
 --     runner --db example.db tick                       runs all pending tasks
---     runner --db example.db --now 2026-04-20 tick      does what a tick would have done on that day
+--     runner --db example.db timer next                 shows what its timers will do
 --
--- It is plain SQL that any program could write. Its story stops on the morning of 2026-04-10.
+-- It is plain SQL that any program could write. Its dates are relative to the day on which it is made.
 
 PRAGMA journal_mode = WAL;
 PRAGMA application_id = 1380863570;
@@ -601,7 +601,8 @@ END
 ('Housekeeping:purge', json_array('/bin/sh', '-c', 'exit 0'), '10m', 0);
 
 -- ---- Tasks that are over ----
--- Dates are UTC. Hidden params reach the handler; the runner shows them nowhere.
+-- Dates are UTC, as if today were 2026-04-10; further down they are moved. Hidden params reach the handler; the runner
+-- shows them nowhere.
 
 INSERT INTO task (id, method, params, hidden_params, owner, signature, status, priority, after_id, retries, timeout,
                   created_at, attempt, started_at, ended_at, duration_ms, exit_code, progress, result) VALUES
@@ -677,7 +678,7 @@ INSERT INTO task (id, method, params, owner, signature, priority, created_at) VA
 
 -- It does not run before this time.
 INSERT INTO task (id, method, run_at, created_at) VALUES
-(17, 'Housekeeping:purge', '2030-01-01 02:00:00', '2026-04-09 16:55:00');
+(17, 'Housekeeping:purge', date('now', '+30 days') || ' 02:00:00', '2026-04-09 16:55:00');
 
 INSERT INTO task (id, method, params, hidden_params, owner, signature, created_at) VALUES
 (18, 'TIFService:extractAll', '{"source":"datatourisme"}', '{"token":"f3b9d27c61e8"}', 'ada@example.org',
@@ -687,6 +688,12 @@ INSERT INTO task (id, method, params, hidden_params, owner, signature, created_a
 INSERT INTO task (id, method, owner, after_id, created_at) VALUES
 (19, 'TIFService:publish', 'ada@example.org', 18, '2026-04-09 17:00:05'),
 (20, 'Mailing:digest', 'grace@example.org', 19, '2026-04-09 17:00:10');
+
+UPDATE task SET created_at = datetime(created_at, days), started_at = datetime(started_at, days),
+                ended_at = datetime(ended_at, days)
+  FROM (SELECT (julianday(date('now')) - julianday('2026-04-10')) || ' days' AS days);
+UPDATE task_log SET at = datetime(at, days)
+  FROM (SELECT (julianday(date('now')) - julianday('2026-04-10')) || ' days' AS days);
 
 -- ---- Files: given with a task, or handed back by its handler ----
 
@@ -716,92 +723,126 @@ If nobody validates it by {{ attr.date_butoir_validation }}, it counts as not va
 -- ---- Timers ----
 -- The requirement: 5 days before the deadline the validators get a reminder; at the deadline, a document that nobody has
 -- validated becomes 'Non validé'. The deadline is an attribute of the document. Users can change it, and the timer follows.
--- Two ways to write it, which do the same:
+-- Two ways to write it, which do the same for documents of two families. A reminder goes out up to 3 days late.
 
-INSERT INTO timer (id, name, title, reference, delta) VALUES
-(1, 'validation',          'counts from 5 days before the deadline', 'date_butoir_validation', '-5d'),
-(2, 'validation-by-delay', 'counts from the deadline',               'date_butoir_validation', '0');
+INSERT INTO timer (id, name, title, reference, delta, family) VALUES
+(1, 'validation',          'counts from 5 days before the deadline', 'date_butoir_validation', '-5d', 'report'),
+(2, 'validation-by-delay', 'counts from the deadline',               'date_butoir_validation', '0',   'budget');
 
-INSERT INTO timer_action (timer_id, position, delay, state, mail) VALUES
-(1, 0, '0',   NULL,         json_array('reminder')),
-(1, 1, '5d',  'Non validé', json_array()),
+INSERT INTO timer_action (timer_id, position, delay, "limit", state, mail) VALUES
+(1, 0, '0',   '3d', NULL,         json_array('reminder')),
+(1, 1, '5d',  NULL, 'Non validé', json_array()),
 -- A negative delay counts back from the date, and the next delay counts from the date again.
-(2, 0, '-5d', NULL,         json_array('reminder')),
-(2, 1, '0',   'Non validé', json_array());
+(2, 0, '-5d', '3d', NULL,         json_array('reminder')),
+(2, 1, '0',   NULL, 'Non validé', json_array());
 
 -- ---- Documents at different points of that ----
 
 INSERT INTO document (id, key, family, title, state, attributes, created_at, updated_at) VALUES
--- Sent for validation a moment ago: nothing has happened yet.
+-- Sent for validation a moment ago, with a deadline in 15 days: nothing has happened yet.
 (1, 'annual-report', 'report', 'Annual report 2025', 'En validation',
- json_object('date_butoir_validation', '2026-04-25', 'validators', 'ada@example.org'),
- '2026-04-01 07:10:00', '2026-04-10 06:30:00'),
+ json_object('date_butoir_validation', date('now', '+15 days'), 'validators', 'ada@example.org'),
+ date('now', '-9 days') || ' 07:10:00', datetime('now', '-20 minutes')),
 -- The same with the other timer, and with two validators.
-(2, 'budget', 'report', 'Budget 2027', 'En validation',
- json_object('date_butoir_validation', '2026-04-25', 'validators', json_array('ada@example.org', 'Grace Hopper <grace@example.org>')),
- '2026-04-02 12:00:00', '2026-04-10 06:35:00'),
--- Its validator was reminded on 2026-04-07.
-(3, 'minutes', 'minutes', 'Minutes of the board', 'En validation',
- json_object('date_butoir_validation', '2026-04-12', 'validators', 'grace@example.org'),
- '2026-03-27 16:00:00', '2026-03-28 09:00:00'),
+(2, 'budget', 'budget', 'Budget 2027', 'En validation',
+ json_object('date_butoir_validation', date('now', '+15 days'),
+             'validators', json_array('ada@example.org', 'Grace Hopper <grace@example.org>')),
+ date('now', '-8 days') || ' 12:00:00', datetime('now', '-15 minutes')),
+-- Its validator was reminded three days ago.
+(3, 'minutes', 'report', 'Minutes of the board', 'En validation',
+ json_object('date_butoir_validation', date('now', '+2 days'), 'validators', 'grace@example.org'),
+ date('now', '-14 days') || ' 16:00:00', date('now', '-13 days') || ' 09:00:00'),
 -- The machine was off when the reminder was due, so it was skipped. At the deadline it became 'Non validé'.
 (4, 'survey', 'report', 'Survey of visitors', 'Non validé',
- json_object('date_butoir_validation', '2026-04-10', 'validators', 'ada@example.org'),
- '2026-03-25 10:00:00', '2026-04-09 22:00:00'),
--- Validated in time: the application detached its timer.
-(5, 'press-kit', 'press', 'Press kit', 'Validé',
- json_object('date_butoir_validation', '2026-04-15', 'validators', 'grace@example.org'),
- '2026-03-30 08:00:00', '2026-04-08 13:20:00'),
+ json_object('date_butoir_validation', date('now', '-1 day'), 'validators', 'ada@example.org'),
+ date('now', '-16 days') || ' 10:00:00', date('now', '-2 days') || ' 22:00:00'),
+-- Validated in time: that has detached its timer.
+(5, 'press-kit', 'report', 'Press kit', 'Validé',
+ json_object('date_butoir_validation', date('now', '+5 days'), 'validators', 'grace@example.org'),
+ date('now', '-11 days') || ' 08:00:00', date('now', '-2 days') || ' 13:20:00'),
 -- No date yet: its timer waits for one.
-(6, 'season-plan', 'report', 'Plan of the season', 'Brouillon',
+(6, 'season-plan', 'report', 'Plan of the season', 'En validation',
  json_object('date_butoir_validation', '', 'validators', 'ada@example.org'),
- '2026-04-09 09:00:00', '2026-04-09 09:00:00'),
+ date('now', '-1 day') || ' 09:00:00', date('now', '-1 day') || ' 09:00:00'),
 (7, 'tariffs', 'report', 'Tariffs 2031', 'En validation',
- json_object('date_butoir_validation', '2030-06-15', 'validators', 'ada@example.org'),
- '2026-04-09 09:30:00', '2026-04-09 09:30:00');
+ json_object('date_butoir_validation', date('now', '+60 days'), 'validators', 'ada@example.org'),
+ date('now', '-1 day') || ' 09:30:00', date('now', '-1 day') || ' 09:30:00'),
+-- The next tick sends its reminder.
+(8, 'guide', 'report', 'Visitors'' guide', 'En validation',
+ json_object('date_butoir_validation', date('now', '+5 days'), 'validators', 'grace@example.org'),
+ date('now', '-6 days') || ' 08:00:00', date('now', '-6 days') || ' 08:00:00'),
+-- The next tick makes it 'Non validé': its deadline is today.
+(9, 'map', 'report', 'Map of the gardens', 'En validation',
+ json_object('date_butoir_validation', date('now'), 'validators', 'ada@example.org'),
+ date('now', '-13 days') || ' 09:30:00', date('now', '-13 days') || ' 09:30:00');
 
--- This is how any program attaches a timer to a document; DELETE detaches it. The runner works out the dates. (id and
--- attached_at are given here so that the example is the same each time; dated_at, so that no reminder of long ago is an error.)
+-- Any program attaches a timer to a document by such an INSERT, and DELETE detaches it. The runner works out the dates. (id
+-- and attached_at are given here so that the example is the same each time.)
 
-INSERT INTO attachment (id, timer_id, document_id, origin, attached_at, dated_at) VALUES
-(3, 1, 3, 'workflow', '2026-03-28 09:00:00', '2100-01-01 00:00:00'),
-(6, 1, 6, NULL,       '2026-04-09 09:00:00', '2100-01-01 00:00:00'),
-(7, 1, 7, NULL,       '2026-04-09 09:30:00', '2100-01-01 00:00:00'),
-(8, 1, 1, 'workflow', '2026-04-10 06:30:00', '2100-01-01 00:00:00'),
-(9, 2, 2, 'workflow', '2026-04-10 06:35:00', '2100-01-01 00:00:00');
+INSERT INTO attachment (id, timer_id, document_id, origin, attached_at) VALUES
+(3, 1, 3, 'state', date('now', '-13 days') || ' 09:00:00'),
+(4, 1, 9, 'state', date('now', '-13 days') || ' 09:30:00'),
+(5, 1, 8, 'state', date('now', '-6 days')  || ' 08:00:00'),
+(6, 1, 6, 'state', date('now', '-1 day')   || ' 09:00:00'),
+(7, 1, 7, 'state', date('now', '-1 day')   || ' 09:30:00'),
+(8, 1, 1, 'state', datetime('now', '-20 minutes')),
+(9, 2, 2, 'state', datetime('now', '-15 minutes'));
+
+-- These timers are bound to a state, so they need no INSERT: triggers attach them to a document that enters 'En validation',
+-- and detach them when it leaves. (Bound here, after the documents, they do not come to those that are there already.)
+
+INSERT INTO timer_state (timer_id, state) VALUES (1, 'En validation'), (2, 'En validation');
 
 -- ---- What has happened to the documents ----
--- The runner writes these rows itself. Here they tell the days before.
+-- The runner writes these rows itself. Here they tell the days before. (Midnight in Paris is 22:00 UTC, in winter 23:00.)
 
-UPDATE attachment SET level = 1, counted_from = '2026-04-11 22:00:00', due_at = '2026-04-11 22:00:00', needs_reschedule = 0
- WHERE id = 3;
+UPDATE attachment SET level = 1, needs_reschedule = 2 WHERE id = 3 OR id = 4;
 
 INSERT INTO mail (id, status, template, document_id, attachment_id, timer, timer_level, "from", "to", subject, body,
                   attempts, created_at, sent_at, message_id) VALUES
-(1, 'sent', 'reminder', 3, 3, 'validation', 0, 'Validation <validation@example.org>', json_array('grace@example.org'),
- 'To validate by 2026-04-12: Minutes of the board',
+(1, 'sent', 'reminder', 9, 4, 'validation', 0, 'Validation <validation@example.org>', json_array('ada@example.org'),
+ 'To validate by ' || date('now') || ': Map of the gardens',
+'Hello,
+
+"Map of the gardens" waits for your validation.
+If nobody validates it by ' || date('now') || ', it counts as not validated.
+', 1, date('now', '-6 days') || ' 22:00:00', date('now', '-6 days') || ' 22:00:00',
+ '<1.5d1c0f6a9b3e47d28a60f1c4@example.org>'),
+(2, 'sent', 'reminder', 3, 3, 'validation', 0, 'Validation <validation@example.org>', json_array('grace@example.org'),
+ 'To validate by ' || date('now', '+2 days') || ': Minutes of the board',
 'Hello,
 
 "Minutes of the board" waits for your validation.
-If nobody validates it by 2026-04-12, it counts as not validated.
-', 1, '2026-04-06 22:00:00', '2026-04-06 22:00:00', '<1.5d1c0f6a9b3e47d28a60f1c4@example.org>');
+If nobody validates it by ' || date('now', '+2 days') || ', it counts as not validated.
+', 1, date('now', '-4 days') || ' 22:00:00', date('now', '-4 days') || ' 22:00:00',
+ '<2.b07a6e2f41c94d0f93c5d8e1@example.org>');
 
 INSERT INTO firing (id, timer, document_id, level, due_at, at, status, step, result) VALUES
-(1, 'validation', 4, 0, '2026-04-04 22:00:00', '2026-04-05 05:31:00', 'skipped', 0, 'not done: mail reminder'),
-(2, 'validation', 3, 0, '2026-04-06 22:00:00', '2026-04-06 22:00:00', 'done',    0, 'mail reminder'),
-(3, 'validation', 4, 1, '2026-04-09 22:00:00', '2026-04-09 22:00:00', 'done',    0, 'state Non validé');
+(1, 'validation', 9, 0, date('now', '-6 days') || ' 22:00:00', date('now', '-6 days') || ' 22:00:00',
+ 'done', 0, 'mail reminder'),
+(2, 'validation', 4, 0, date('now', '-7 days') || ' 22:00:00', date('now', '-3 days') || ' 05:31:00',
+ 'skipped', 1, 'not done: mail reminder'),
+(3, 'validation', 3, 0, date('now', '-4 days') || ' 22:00:00', date('now', '-4 days') || ' 22:00:00',
+ 'done', 0, 'mail reminder'),
+(4, 'validation', 4, 1, date('now', '-2 days') || ' 22:00:00', date('now', '-2 days') || ' 22:00:00',
+ 'done', 0, 'state Non validé');
 
 INSERT INTO history (document_id, at, level, message, timer, timer_level) VALUES
-(4, '2026-03-26 08:00:00', 'info', 'timer attached by workflow', 'validation', NULL),
-(5, '2026-03-31 08:00:00', 'info', 'timer attached by workflow', 'validation', NULL),
-(4, '2026-04-05 05:31:00', 'warning',
- 'level skipped: it was due at 2026-04-04T22:00:00Z, 2h ago or more; not done: mail reminder', 'validation', 0),
-(3, '2026-04-06 22:00:00', 'info', 'mail 1 queued from template reminder', 'validation', 0),
-(3, '2026-04-06 22:00:00', 'info', 'mail ''reminder'' sent to grace@example.org: To validate by 2026-04-12: Minutes of the board',
+(4, date('now', '-15 days') || ' 08:00:00', 'info', 'timer attached by state', 'validation', NULL),
+(5, date('now', '-10 days') || ' 08:00:00', 'info', 'timer attached by state', 'validation', NULL),
+(9, date('now', '-6 days') || ' 22:00:00', 'info', 'mail 1 queued from template reminder', 'validation', 0),
+(9, date('now', '-6 days') || ' 22:00:00', 'info',
+ 'mail ''reminder'' sent to ada@example.org: To validate by ' || date('now') || ': Map of the gardens', 'validation', 0),
+(4, date('now', '-3 days') || ' 05:31:00', 'warning',
+ 'level skipped: it was due at ' || date('now', '-6 days') || ' 00:00:00, 3d ago or more; not done: mail reminder',
  'validation', 0),
-(5, '2026-04-08 13:20:00', 'info', 'state: En validation → Validé', NULL, NULL),
-(5, '2026-04-08 13:20:00', 'info', 'timer detached', 'validation', NULL),
-(4, '2026-04-09 22:00:00', 'info', 'state: En validation → Non validé', 'validation', 1),
-(4, '2026-04-09 22:00:00', 'info', 'timer detached: it has come to its end', 'validation', 1);
+(3, date('now', '-4 days') || ' 22:00:00', 'info', 'mail 2 queued from template reminder', 'validation', 0),
+(3, date('now', '-4 days') || ' 22:00:00', 'info',
+ 'mail ''reminder'' sent to grace@example.org: To validate by ' || date('now', '+2 days') || ': Minutes of the board',
+ 'validation', 0),
+(5, date('now', '-2 days') || ' 13:20:00', 'info', 'state: En validation → Validé', NULL, NULL),
+(5, date('now', '-2 days') || ' 13:20:00', 'info', 'timer detached: the document has left its states', 'validation', 0),
+(4, date('now', '-2 days') || ' 22:00:00', 'info', 'state: En validation → Non validé', 'validation', 1),
+(4, date('now', '-2 days') || ' 22:00:00', 'info', 'timer detached: it has come to its end', 'validation', 1);
 
 COMMIT;

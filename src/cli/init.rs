@@ -3,6 +3,7 @@
 use super::Invocation;
 use crate::error::Result;
 use crate::store::Store;
+use crate::time::Zone;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -14,7 +15,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         if self.example {
-            Store::create_example(&invocation.db)?;
+            let clock = invocation.clock(&Zone::default())?;
+            Store::create_example(&invocation.db, clock.now())?;
         } else {
             Store::create(&invocation.db)?;
         }

@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::file::Files;
 use super::{Handle, Store, text, trust};
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -96,14 +97,15 @@ impl Store<'static> {
         Self::set_up(path).map_err(|error| error.of_database(path))
     }
 
-    /// Makes a new database with the content of `example.db.sql`.
-    pub(crate) fn create_example(path: &Path) -> Result<Self> {
+    /// Makes a new database with the content of `example.db.sql`, as it is on this day.
+    pub(crate) fn create_example(path: &Path, now: Timestamp) -> Result<Self> {
         let store = Self::create(path)?;
         let (_, content) = EXAMPLE
             .split_once(EXAMPLE_CONTENT)
             .expect("the example has a line that its content begins after");
         let content = content.trim_end().trim_end_matches("COMMIT;");
-        match store.transact(|store| Ok(store.connection.execute_batch(content)?)) {
+        let content = content.replace("'now'", &format!("'{}'", now.to_sql()));
+        match store.transact(|store| Ok(store.connection.execute_batch(&content)?)) {
             Ok(()) => Ok(store),
             Err(error) => Err(error.of_database(path)),
         }

@@ -10,11 +10,21 @@ use crate::kit::runner::Home;
 const EXAMPLE: &str = include_str!("../../../example.db.sql");
 const SCHEMA: &str = include_str!("../../../src/store/schema.sql");
 
-/// What plain SQL makes of the example, in a folder of its own.
+/// A day on which the example is made.
+const DAY: &str = "2026-04-10 09:00:00";
+
+/// What plain SQL makes of the example on that day, in a folder of its own.
 fn made_by_sql() -> Home {
-    let home = Home::without_database();
-    home.sql(EXAMPLE);
+    let home = Home::without_database().at(DAY);
+    home.sql(&of_that_day());
     home
+}
+
+/// The example with that day in place of the present.
+fn of_that_day() -> String {
+    let (schema, content) = EXAMPLE.split_once("\n-- ==== Content ====\n").unwrap();
+    let content = content.replace("'now'", &format!("'{DAY}'"));
+    format!("{schema}\n-- ==== Content ====\n{content}")
 }
 
 #[test]
@@ -26,7 +36,7 @@ fn its_schema_is_the_programs_to_the_byte() {
 
 #[test]
 fn init_example_makes_what_the_sql_file_makes() {
-    let (by_sql, by_init) = (made_by_sql(), Home::example());
+    let (by_sql, by_init) = (made_by_sql(), Home::example_at(DAY));
     assert_eq!(dump(&by_init.db()), dump(&by_sql.db()));
 }
 
@@ -35,14 +45,15 @@ fn the_sqlite3_program_makes_a_working_database_of_it() {
     if !is_installed("sqlite3") {
         return;
     }
-    let home = Home::without_database();
+    let home = Home::without_database().at(DAY);
+    let script = home.write("example.db.sql", of_that_day());
     let made = Command::new("sqlite3")
         .arg(home.db())
-        .stdin(fs::File::open("example.db.sql").unwrap())
+        .stdin(fs::File::open(script).unwrap())
         .output()
         .unwrap();
     assert!(made.status.success() && made.stderr.is_empty(), "{made:?}");
-    assert_eq!(dump(&home.db()), dump(&Home::example().db()));
+    assert_eq!(dump(&home.db()), dump(&Home::example_at(DAY).db()));
     home.ok(["tick"]);
 }
 

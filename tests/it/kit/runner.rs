@@ -33,9 +33,16 @@ impl Home {
         home
     }
 
-    /// A folder with the example's database.
+    /// A folder with the example's database, as it is made today.
     pub fn example() -> Self {
         let home = Self::without_database();
+        home.ok(["init", "--example"]);
+        home
+    }
+
+    /// The same as it was made at this time, which all commands take as now.
+    pub fn example_at(now: &str) -> Self {
+        let home = Self::without_database().at(now);
         home.ok(["init", "--example"]);
         home
     }
