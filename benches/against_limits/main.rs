@@ -1,6 +1,6 @@
 //! What the program does against what the machine can do: each figure is a ratio, taken side by side, in turns.
 //!
-//! `cargo bench [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5 E6]`; with `ROUNDS=n` each is repeated n times (5 unless told), and the
+//! `cargo bench [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5 E6 R]`; with `ROUNDS=n` each is repeated n times (5 unless told), and the
 //! median of the ratios is printed. `RUNNER=PATH` measures another build of the program where it runs as a process. “Raw”
 //! is the least that would do the same work durably: SQLite or processes without a schema that checks, a history, logs, or
 //! a protocol.
@@ -51,7 +51,7 @@ fn measure_wanted() {
             .filter(|argument| !argument.starts_with('-'));
         named.clone().count() == 0 || named.clone().any(|argument| argument == name)
     };
-    let rows: [(&str, fn()); 12] = [
+    let rows: [(&str, fn()); 13] = [
         ("A1", enqueue_one_by_one),
         ("A2", enqueue_in_bulk),
         ("B", drain_functions),
@@ -64,6 +64,7 @@ fn measure_wanted() {
         ("E4", timers::change_a_date),
         ("E5", timers::memory),
         ("E6", bytes_on_disk),
+        ("R", rehearse_a_year),
     ];
     rows.iter()
         .filter(|(name, _)| wanted(name))
@@ -337,18 +338,23 @@ fn drain_functions() {
 
 fn drain_processes() {
     const TASKS: usize = 2000;
-    compare(
-        "C1",
-        "2,000 tasks that start /bin/true, FULL",
-        || {
-            let home = filled(TASKS, &["--", "/bin/true"]);
-            home.run(&["config", "set", "task.max_running", "2"]);
-            let took = home.run(&["tick"]);
-            assert_eq!(completed(&home), TASKS as i64);
-            took
-        },
-        || raw::spawn(TASKS, 2),
-    );
+    let ours = || {
+        let home = filled(TASKS, &["--", "/bin/true"]);
+        home.run(&["config", "set", "task.max_running", "2"]);
+        let took = home.run(&["tick"]);
+        assert_eq!(completed(&home), TASKS as i64);
+        took
+    };
+    compare("C1", "2,000 tasks that start /bin/true, FULL", ours, || {
+        raw::spawn(TASKS, 2)
+    });
+    compare("C1", "the same, against xargs -P2", ours, || {
+        let script = format!("seq {TASKS} | xargs -P2 -n1 /bin/true");
+        timed(|| {
+            let status = Command::new("sh").args(["-c", &script]).status();
+            assert!(status.unwrap().success());
+        })
+    });
 }
 
 fn drain_resident() {
@@ -470,6 +476,49 @@ fn idle_tick() {
         "the last in time, against a bare look at the same database",
         || many(|| tick_that_looks(&home)),
         || many(|| look(&home.db(), of_ours)),
+    );
+}
+
+/// A year of 10,000 documents with two levels each.
+fn rehearse_a_year() {
+    let home = Home::new();
+    home.run(&[
+        "template",
+        "set",
+        "t",
+        "--to",
+        "a@example.org",
+        "--subject",
+        "s",
+        "--body",
+        "b",
+    ]);
+    home.run(&["config", "set", "mail.from", "a@example.org"]);
+    let actions = [
+        "--action",
+        "delay=0, mail=t",
+        "--action",
+        "delay=5d, state=late",
+    ];
+    home.run(
+        &[
+            &["timer", "set", "t", "--reference", "deadline"][..],
+            &actions,
+        ]
+        .concat(),
+    );
+    home.sql(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10000)
+         INSERT INTO document (title, attributes)
+         SELECT 'Document ' || n, json_object('deadline', date('now', '+' || (1 + n % 365) || ' days')) FROM n;
+         INSERT INTO attachment (timer_id, document_id) SELECT 1, id FROM document",
+    );
+    let took = (0..rounds())
+        .map(|_| home.run(&["rehearse", "--until", "+2y"]))
+        .min();
+    println!(
+        "R   a rehearsal of a year of 10,000 documents {:>31.1?}",
+        took.unwrap()
     );
 }
 
