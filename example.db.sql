@@ -455,7 +455,8 @@ BEGIN
      WHERE attachment.document_id = NEW.id AND attachment.reference_at IS NULL;
     INSERT INTO document_move
     SELECT NEW.id, datetime('now'), old.family, old.state, NEW.family, NEW.state
-      FROM document_replaced AS old ORDER BY old.id = NEW.id DESC LIMIT 1;
+      FROM (SELECT * FROM document_replaced ORDER BY document_replaced.id = NEW.id DESC LIMIT 1) AS old
+     WHERE old.state <> NEW.state OR old.family <> NEW.family;
 END;
 
 CREATE TRIGGER document_inserted AFTER INSERT ON document

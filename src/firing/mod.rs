@@ -24,6 +24,9 @@ use crate::time::Timestamp;
 /// How many attachments are looked at in one go.
 const BATCH: u32 = 1000;
 
+/// Why a timer is detached that is bound to states, in the words of the schema's trigger.
+const LEFT_STATES: &str = "the document has left its states";
+
 /// Does something with attachments, some at a time: `some` finds those after an id. How many there were.
 fn in_batches(
     mut some: impl FnMut(i64) -> Result<Vec<Attachment>>,

@@ -2,7 +2,7 @@
 //! "Reference date").
 
 use super::attach::detach;
-use super::{BATCH, Timers, issue_of, record};
+use super::{BATCH, LEFT_STATES, Timers, issue_of, record};
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, Reschedule};
 use crate::model::issue::Issue;
@@ -100,7 +100,8 @@ fn reschedule_alone(
     issue_of(store, &row, &message).map(Some)
 }
 
-/// Detaches it when its definition has no level left for it.
+/// Detaches it when its definition has no level left for it, or when it would start over and is bound to other states: its
+/// last level has taken the document out of its own.
 fn reschedule_row(store: &Store, row: Attachment, timer: &Result<Timer>, when: When) -> Result<()> {
     let mut next = row.clone();
     let due_at = match timer {
@@ -108,13 +109,12 @@ fn reschedule_row(store: &Store, row: Attachment, timer: &Result<Timer>, when: W
             let reference = reference(store, &row, timer, &when.zone)?;
             let counted_from = reference.clone().unwrap_or(None);
             if row.needs_reschedule == Reschedule::DateChanged && counted_from != row.counted_from {
+                let why = "the date that the timer counts from has changed";
+                cancel_pending(store, &row, why, when.now)?;
+                if !store.admits(&timer.definition, row.document)? {
+                    return detach(store, &row, Some(LEFT_STATES), when.now);
+                }
                 record_new_date(store, &row, counted_from, when)?;
-                cancel_pending(
-                    store,
-                    &row,
-                    "the date that the timer counts from has changed",
-                    when.now,
-                )?;
                 next = row.at_level(0);
             }
             next.counted_from = counted_from;

@@ -1,5 +1,6 @@
 //! The steps of a level: the state change, the mails, the method; and its end (`docs/timers.md`, "Levels").
 
+use super::LEFT_STATES;
 use super::reschedule::cancel_pending;
 use crate::error::Result;
 use crate::mail;
@@ -190,7 +191,7 @@ impl Steps<'_> {
         match due_at {
             Ok(None) => return self.detach(row, "it has come to its end"),
             _ if !self.store.admits(&self.timer.definition, row.document)? => {
-                return self.detach(row, "the document has left its states");
+                return self.detach(row, LEFT_STATES);
             }
             Ok(due_at) => next.due_at = due_at,
             Err(why) => {

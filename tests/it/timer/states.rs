@@ -679,3 +679,72 @@ fn states_and_family_are_shown_and_read_back() {
     home.ok(["timer", "remove", "u", "--force"]);
     assert_eq!(home.sql_value::<i64>("SELECT count(*) FROM timer_state"), 0);
 }
+
+/// A document in the state `B`, into which a level of the timer `t` has brought it that still waits for its method.
+fn half_done() -> Home {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:note", "test -e now && echo x >> noted");
+    home.timer_with(
+        "t",
+        &["--while-state", "A", "--reference", "deadline"],
+        &["state=B, method=Doc:note", "delay=1d, state=late"],
+    );
+    home.ok([
+        "doc",
+        "add",
+        "--key",
+        "k",
+        "--state",
+        "A",
+        "-a",
+        "deadline=2026-04-10T09:00",
+    ]);
+    assert_eq!(home.run(["tick"]).code(), 1);
+    assert_eq!(
+        (home.state("k"), attached(&home)),
+        ("B".into(), vec!["t 0".into()])
+    );
+    home
+}
+
+#[test]
+fn another_date_ends_a_timer_whose_level_has_taken_the_document_out_of_its_states() {
+    let mut home = half_done();
+    home.ok(["doc", "set", "k", "deadline=2026-05-09"]);
+    assert_eq!(attached(&home), [""; 0]);
+    home.set_now("2026-06-01");
+    home.ok(["tick"]);
+    assert_eq!(home.state("k"), "B");
+    let history = home.messages("k");
+    assert_eq!(
+        history.last().unwrap(),
+        "timer detached: the document has left its states"
+    );
+}
+
+#[test]
+fn a_replacement_in_the_same_state_leaves_such_a_level_to_its_end() {
+    let home = half_done();
+    home.sql(
+        "REPLACE INTO document (key, state, attributes) VALUES ('k', 'B', '{\"deadline\": \"2026-04-10T09:00\"}')",
+    );
+    assert_eq!(attached(&home), ["t 0"]);
+    home.write("now", "");
+    home.ok(["tick"]);
+    assert_eq!((home.lines("noted").len(), attached(&home)), (1, vec![]));
+}
+
+#[test]
+fn another_definition_lets_such_a_level_come_to_its_end_too() {
+    let home = half_done();
+    let actions = ["state=B, method=Doc:note", "delay=2d, state=late"];
+    home.timer_with(
+        "t",
+        &["--while-state", "C", "--reference", "deadline"],
+        &actions,
+    );
+    assert_eq!(attached(&home), ["t 0"]);
+    home.write("now", "");
+    home.ok(["tick"]);
+    assert_eq!((home.lines("noted").len(), attached(&home)), (1, vec![]));
+}
