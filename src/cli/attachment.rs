@@ -182,7 +182,11 @@ pub(super) fn print(invocation: &Invocation, zone: &Zone, rows: &[AttachmentView
     let headings = ["DUE", "TIMER", "LEVEL", "DOC", "TITLE", "ORIGIN", "ERROR"];
     invocation.out.list(rows, headings, |row| {
         let due = row.due_at.map(|due| zone.show(due));
-        let error = row.last_error.clone().unwrap_or_default();
+        let error = match (&row.last_error, row.paused) {
+            (Some(error), _) => error.clone(),
+            (None, true) => "paused".to_owned(),
+            (None, false) => String::new(),
+        };
         [
             due.unwrap_or_else(|| "waits for a date".to_owned()),
             row.timer.clone(),

@@ -64,6 +64,7 @@ impl Set {
             retries: self.retries,
             resident: self.resident,
             pipeline: self.pipeline,
+            paused: false,
             is_function: false,
         };
         let store = invocation.store()?;
@@ -83,13 +84,14 @@ fn remove(store: &Store, name: &str) -> Result<()> {
 
 fn list(invocation: &Invocation) -> Result<()> {
     let methods = invocation.store_to_read()?.list_methods()?;
-    let headings = ["METHOD", "TIMEOUT", "RETRIES", "COMMAND"];
+    let headings = ["METHOD", "TIMEOUT", "RETRIES", "COMMAND", "NOTE"];
     invocation.out.list(&methods, headings, |method| {
         [
             method.name.clone(),
             or_dash(method.timeout.as_ref()),
             method.retries.to_string(),
             method.command.join(" "),
+            if method.paused { "paused" } else { "" }.to_owned(),
         ]
     })
 }

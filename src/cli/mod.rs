@@ -12,6 +12,7 @@ mod init;
 mod mail;
 mod method;
 mod output;
+mod pause;
 mod protocol;
 mod rehearse;
 mod schedule;
@@ -89,6 +90,10 @@ enum Command {
     Rehearse(Deferred<rehearse::Args>),
     /// Say how things stand
     Status(Deferred<status::Args>),
+    /// Start nothing, or nothing of a method, timer or schedule, until it is resumed
+    Pause(Deferred<pause::Args>),
+    /// Let go on what was paused
+    Resume(Deferred<pause::Args>),
     /// Print the line that cron needs, or install it
     Crontab(Deferred<crontab::Args>),
     /// Look at settings and change them
@@ -192,6 +197,8 @@ impl Invocation {
             Command::Status(Deferred(args)) => return args.run(self),
             Command::Task(Deferred(command)) => return command.run(self),
             Command::Init(Deferred(args)) => args.run(self)?,
+            Command::Pause(Deferred(args)) => args.pause(self)?,
+            Command::Resume(Deferred(args)) => args.resume(self)?,
             Command::Crontab(Deferred(args)) => args.run(self)?,
             Command::Config(Deferred(command)) => command.run(self)?,
             Command::Method(Deferred(command)) => command.run(self)?,

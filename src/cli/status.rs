@@ -10,10 +10,12 @@ use crate::error::Result;
 use crate::firing::reschedule::reschedule_all;
 use crate::model::attachment::AttachmentCounts;
 use crate::model::email::EmailStatus;
+use crate::model::pause::Pausable;
 use crate::model::schedule::Schedule;
 use crate::model::task::Status;
 use crate::store::Store;
 use crate::store::mail::BEFORE_ALL;
+use crate::store::pause::Pauses;
 use crate::store::task::StuckTask;
 use crate::tick::note::last_tick;
 use crate::time::{Duration, Timestamp, When, Zone};
@@ -38,6 +40,7 @@ struct Report {
     mails: Counts,
     timers: AttachmentCounts,
     schedules: ScheduleCounts,
+    paused: Pauses,
     next_due: Option<Timestamp>,
     attention: Vec<String>,
 }
@@ -91,6 +94,7 @@ impl Report {
                 paused: count(|schedule| schedule.paused),
                 failing: count(|schedule| schedule.error.is_some()),
             },
+            paused: store.pauses()?,
             next_due: if store.has_ready_task(now)? || store.has_queued_mail(BEFORE_ALL, now)? {
                 Some(now)
             } else {
@@ -98,7 +102,8 @@ impl Report {
             },
             attention: Vec::new(),
         };
-        report.attention = report.attention();
+        report.attention = paused(&report.paused);
+        report.attention.extend(report.attention());
         report.attention.extend(put_off(store)?);
         let late = schedules
             .iter()
@@ -200,6 +205,23 @@ impl Report {
         }
         Exit::Failed
     }
+}
+
+/// What is started by nobody until somebody resumes it.
+fn paused(pauses: &Pauses) -> Vec<String> {
+    let everything = "everything is paused: 'runner resume'".to_owned();
+    let everything = pauses.everything.then_some(everything).into_iter();
+    let all = [
+        (Pausable::Method, &pauses.methods),
+        (Pausable::Timer, &pauses.timers),
+        (Pausable::Schedule, &pauses.schedules),
+    ];
+    let named = all.into_iter().flat_map(|(what, names)| {
+        let what = what.as_str();
+        let say = move |name| format!("{what} {name} is paused: 'runner resume {what} {name}'");
+        names.iter().map(say)
+    });
+    everything.chain(named).collect()
 }
 
 /// What goes from state to state in a circle, and would else never end.

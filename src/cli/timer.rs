@@ -161,13 +161,17 @@ fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
 fn list(invocation: &Invocation) -> Result<()> {
     let timers = invocation.store_to_read()?.list_timers()?;
     if invocation.out.json {
-        let all = timers.into_iter().map(|timer| match timer.definition {
-            Ok(definition) => json!(definition),
-            Err(error) => {
-                let mut shown = json!(timer.stored);
-                shown["error"] = json!(error.to_string());
-                shown
-            }
+        let all = timers.into_iter().map(|timer| {
+            let mut shown = match timer.definition {
+                Ok(definition) => json!(definition),
+                Err(error) => {
+                    let mut shown = json!(timer.stored);
+                    shown["error"] = json!(error.to_string());
+                    shown
+                }
+            };
+            shown["paused"] = json!(timer.stored.paused);
+            shown
         });
         return invocation.out.json(&all.collect::<Vec<_>>());
     }
@@ -188,6 +192,7 @@ fn list(invocation: &Invocation) -> Result<()> {
             delta,
             actions,
             timer.attached.to_string(),
+            if stored.paused { "paused" } else { "" }.to_owned(),
             title,
         ]
     });
@@ -197,6 +202,7 @@ fn list(invocation: &Invocation) -> Result<()> {
         "DELTA",
         "ACTIONS",
         "ATTACHED",
+        "NOTE",
         "TITLE",
     ];
     invocation.out.table(headings, rows)

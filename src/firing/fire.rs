@@ -95,8 +95,11 @@ impl<'a> Levels<'a> {
         documents: &[i64],
         advance: &mut Advance<'a>,
     ) -> Result<(Summary, usize)> {
-        advance.begin_batch()?;
         let (store, now) = (self.ctx.store, self.ctx.clock.now());
+        if store.is_paused()? {
+            return Ok((Summary::default(), documents.len()));
+        }
+        advance.begin_batch()?;
         let (mut batch, mut levels) = (Summary::default(), 0);
         for (done, &document) in documents.iter().enumerate() {
             if levels >= BATCH {

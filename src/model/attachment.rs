@@ -85,6 +85,8 @@ pub(crate) struct AttachmentView {
     pub(crate) due_at: Option<Timestamp>,
     pub(crate) attempts: u32,
     pub(crate) last_error: Option<String>,
+    /// Whether its timer is paused.
+    pub(crate) paused: bool,
     /// The timer's delta.
     #[serde(skip)]
     pub(crate) delta: String,

@@ -24,6 +24,8 @@ pub(crate) struct Method {
     pub resident: bool,
     /// How many tasks a resident process is given before it ends the first.
     pub pipeline: u32,
+    /// Whether its tasks are not started.
+    pub paused: bool,
     /// Whether it is a function of this program, and not in the database.
     #[serde(skip)]
     pub is_function: bool,
@@ -39,6 +41,7 @@ impl Method {
             retries: 0,
             resident: false,
             pipeline: 1,
+            paused: false,
             is_function: false,
         }
     }

@@ -9,6 +9,7 @@ pub(crate) mod issue;
 pub(crate) mod message;
 pub(crate) mod method;
 pub(crate) mod new_task;
+pub(crate) mod pause;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod story;

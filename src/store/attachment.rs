@@ -184,6 +184,9 @@ impl Store<'_> {
         with_waiting: bool,
         most: u32,
     ) -> Result<Vec<i64>> {
+        if self.is_paused()? {
+            return Ok(Vec::new());
+        }
         let mut documents = self.list(
             DUE_DOCUMENTS,
             params![now, after, with_waiting, most],
@@ -314,11 +317,11 @@ impl Store<'_> {
 
 /// What is due is read from the index alone, whatever else is stored.
 const DUE_DOCUMENTS: &str = "SELECT document_id FROM attachment INDEXED BY attachment_due
-      WHERE due_at <= ?1 AND document_id > ?2 AND (?3 OR waiting = 0) ORDER BY document_id LIMIT ?4";
+      WHERE paused = 0 AND due_at <= ?1 AND document_id > ?2 AND (?3 OR waiting = 0) ORDER BY document_id LIMIT ?4";
 
 /// The rows of one document, whatever else is due. What is to be rescheduled waits for that.
 const DUE_ON: &str =
-    "WHERE document_id = ?1 AND +due_at <= ?2 AND (?3 OR waiting = 0) AND +needs_reschedule = 0
+    "WHERE document_id = ?1 AND paused = 0 AND +due_at <= ?2 AND (?3 OR waiting = 0) AND +needs_reschedule = 0
       ORDER BY document_id, timer_id";
 
 const TO_RESCHEDULE: &str = "INDEXED BY attachment_needs_reschedule
@@ -373,7 +376,7 @@ mod tests {
                 "SEARCH attachment USING INDEX attachment_needs_reschedule (id>?)",
             ),
             (
-                "SELECT due_at FROM attachment WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
+                "SELECT due_at FROM attachment WHERE paused = 0 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1"
                     .to_owned(),
                 "attachment USING COVERING INDEX attachment_due",
             ),

@@ -26,7 +26,7 @@ impl Store<'_> {
         self.list(&sql, [document], view)
     }
 
-    /// What fires next, the soonest first, and after it what waits for a date.
+    /// What fires next, the soonest first, and after it what is paused and what waits for a date.
     pub(crate) fn next_attachments(
         &self,
         title: Option<&str>,
@@ -39,13 +39,17 @@ impl Store<'_> {
             );
             self.list(&sql, params![title, most], view)
         };
-        let mut found = find(
-            "due_at IS NOT NULL ORDER BY attachment.due_at, attachment.document_id",
-            limit,
-        )?;
-        let left = limit - i64::try_from(found.len()).unwrap_or(i64::MAX);
-        if left > 0 {
-            found.extend(find("due_at IS NULL ORDER BY attachment.id", left)?);
+        let by_date = "ORDER BY attachment.due_at, attachment.document_id";
+        let mut found = Vec::new();
+        for which in [
+            format!("paused = 0 AND attachment.due_at IS NOT NULL {by_date}"),
+            format!("paused = 1 AND attachment.due_at IS NOT NULL {by_date}"),
+            "due_at IS NULL ORDER BY attachment.id".to_owned(),
+        ] {
+            let left = limit - i64::try_from(found.len()).unwrap_or(i64::MAX);
+            if left > 0 {
+                found.extend(find(&which, left)?);
+            }
         }
         Ok(found)
     }
@@ -100,6 +104,7 @@ fn view(row: &Row<'_>) -> rusqlite::Result<AttachmentView> {
         due_at: row.get("due_at")?,
         attempts: row.get("attempts")?,
         last_error: text_or_null(row, "last_error")?,
+        paused: row.get("paused")?,
         delta: text(row, "delta")?,
     })
 }

@@ -9,24 +9,27 @@ use crate::time::Timestamp;
 /// since SQLite would else weigh each index of a table against the others, which takes longer than to look.
 const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
      OR EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE status = 'RUNNING')
-     OR EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND deferred = 0)
-     OR EXISTS (SELECT 1 FROM task INDEXED BY task_deferred WHERE deferred = 1 AND run_at <= ?1)
      OR EXISTS (SELECT 1 FROM mail INDEXED BY mail_sending WHERE status = 'sending')
-     OR EXISTS (SELECT 1 FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND (run_at IS NULL OR run_at <= ?1))
-     OR EXISTS (SELECT 1 FROM schedule INDEXED BY schedule_due WHERE paused = 0 AND (next_at IS NULL OR next_at <= ?1))
      OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_needs_reschedule WHERE needs_reschedule > 0)
-     OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_due WHERE due_at <= ?1) AS due";
+     OR NOT EXISTS (SELECT 1 FROM setting WHERE key = 'paused') AND (
+        EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND deferred = 0)
+     OR EXISTS (SELECT 1 FROM task INDEXED BY task_deferred WHERE deferred = 1 AND run_at <= ?1)
+     OR EXISTS (SELECT 1 FROM mail INDEXED BY mail_queued
+                 WHERE status = 'queued' AND paused = 0 AND (run_at IS NULL OR run_at <= ?1))
+     OR EXISTS (SELECT 1 FROM schedule INDEXED BY schedule_due WHERE paused = 0 AND (next_at IS NULL OR next_at <= ?1))
+     OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_due WHERE paused = 0 AND due_at <= ?1)) AS due";
 
 /// What [`Store::next_due`] asks: the first entries of indexes too, but for mails, of which few pause.
 const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
         SELECT min(run_at) AS at FROM task INDEXED BY task_deferred WHERE deferred = 1 AND run_at > ?1
-        UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND run_at > ?1
+        UNION ALL SELECT min(run_at) FROM mail INDEXED BY mail_queued 
+                   WHERE status = 'queued' AND paused = 0 AND run_at > ?1
         UNION ALL SELECT min(next_at) FROM schedule INDEXED BY schedule_due WHERE paused = 0 AND next_at > ?1
-        UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE due_at > ?1)";
+        UNION ALL SELECT min(due_at) FROM attachment INDEXED BY attachment_due WHERE paused = 0 AND due_at > ?1)";
 
 impl Store<'_> {
-    /// Whether a tick would find anything: what workers left behind or have in hand, schedules, levels of timers, mails,
-    /// tasks.
+    /// Whether a tick would find anything: what workers left behind or have in hand, and schedules, levels of timers,
+    /// mails and tasks that are not paused.
     pub(crate) fn is_anything_due(&self, now: Timestamp) -> Result<bool> {
         let due = self.find(ANYTHING_DUE, [now], |row| row.get("due"))?;
         Ok(due.unwrap_or(true))
@@ -35,6 +38,9 @@ impl Store<'_> {
     /// When something is due next, after a time if one is given, that waits for its time: a task, a mail that pauses, a
     /// schedule, a level of a timer.
     pub(crate) fn next_due(&self, after: Option<Timestamp>) -> Result<Option<Timestamp>> {
+        if self.is_paused()? {
+            return Ok(None);
+        }
         let after = after.map_or(String::new(), Timestamp::to_sql);
         let next: Option<Option<Timestamp>> = self.value(NEXT_DUE, [after])?;
         Ok(next.flatten())
@@ -61,7 +67,7 @@ mod tests {
             "task_ready",
             "task_deferred (run_at<?)",
             "mail_sending",
-            "mail_queued",
+            "mail_queued (paused=?)",
             "attachment_needs_reschedule",
             "attachment_due (due_at<?)",
         ] {

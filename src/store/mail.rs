@@ -38,7 +38,7 @@ const NO_ATTACHMENT: i64 = 0;
 /// Mails that are to be sent now. Of an attachment whose date has changed, a mail waits until its dates are counted anew,
 /// which withdraws it.
 const READY: &str = "FROM mail INDEXED BY mail_queued
-    WHERE status = 'queued' AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)
+    WHERE status = 'queued' AND paused = 0 AND id > ?1 AND (run_at IS NULL OR run_at <= ?2)
       AND NOT EXISTS (SELECT 1 FROM attachment WHERE id = mail.attachment_id AND needs_reschedule > 0)";
 
 impl Store<'_> {
@@ -132,13 +132,13 @@ impl Store<'_> {
     /// Whether a mail with a greater id than this waits to be sent now.
     pub(crate) fn has_queued_mail(&self, after: i64, now: Timestamp) -> Result<bool> {
         let sql = format!("SELECT 1 {READY} LIMIT 1");
-        self.exists(&sql, params![after, now])
+        Ok(!self.is_paused()? && self.exists(&sql, params![after, now])?)
     }
 
     /// Whether a mail is still to be sent that did not go out before.
     pub(crate) fn has_failing_mail(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM mail INDEXED BY mail_queued
-                    WHERE status = 'queued' AND last_error IS NOT NULL LIMIT 1";
+                    WHERE status = 'queued' AND paused = 0 AND last_error IS NOT NULL LIMIT 1";
         self.exists(sql, [])
     }
 
@@ -164,6 +164,9 @@ impl Store<'_> {
         worker: i64,
         now: Timestamp,
     ) -> Result<Option<ClaimedMail>> {
+        if self.is_paused()? {
+            return Ok(None);
+        }
         let sql = format!(
             "UPDATE mail SET status = iif({UNWANTED}, 'failed', 'sending'), worker_id = iif({UNWANTED}, NULL, ?3),
                              last_error = iif({UNWANTED}, '{NOT_WANTED}', last_error)
@@ -263,7 +266,7 @@ impl Store<'_> {
     pub(crate) fn retry_mail(&self, id: i64) -> Result<bool> {
         self.changes(
             "UPDATE mail SET attachment_id = iif(status = 'failed', NULL, attachment_id), status = 'queued', attempts = 0,
-                             run_at = NULL
+                             paused = iif(status = 'failed', 0, paused), run_at = NULL
               WHERE id = ?1 AND status IN ('failed', 'queued')",
             [id],
         )

@@ -13,7 +13,7 @@ impl Store<'_> {
         self.list("SELECT * FROM method ORDER BY name", [], method)
     }
 
-    /// Registers a method, or replaces it.
+    /// Registers a method, or replaces it. Whether it is paused stays.
     pub(crate) fn set_method(&self, method: &Method) -> Result<()> {
         self.execute(
             "INSERT INTO method (name, command, timeout, retries, resident, pipeline)
@@ -48,6 +48,7 @@ fn method(row: &Row<'_>) -> rusqlite::Result<Method> {
         retries: row.get("retries")?,
         resident: row.get("resident")?,
         pipeline: row.get("pipeline")?,
+        paused: row.get("paused")?,
         is_function: false,
     })
 }

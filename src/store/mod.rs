@@ -14,6 +14,7 @@ pub(crate) mod history;
 pub(crate) mod mail;
 pub(crate) mod method;
 mod open;
+pub(crate) mod pause;
 pub(crate) mod rehearsal;
 pub(crate) mod retention;
 pub(crate) mod schedule;

@@ -139,11 +139,14 @@ impl Store<'_> {
         Ok(due.flatten())
     }
 
-    /// The levels that are due and were not done: of each timer and number the one that is due first.
+    /// The levels that are due and were not done, and are not paused: of each timer and number the one that is due first.
     pub(crate) fn overdue_levels(&self, now: Timestamp) -> Result<Vec<OverdueLevel>> {
+        if self.is_paused()? {
+            return Ok(Vec::new());
+        }
         self.list(
             "SELECT timer_id, level, min(due_at) AS due_at FROM attachment INDEXED BY attachment_due
-              WHERE due_at <= ?1 GROUP BY timer_id, level",
+              WHERE paused = 0 AND due_at <= ?1 GROUP BY timer_id, level",
             [now],
             |row| {
                 Ok(OverdueLevel {

@@ -39,6 +39,9 @@ impl Store<'_> {
 
     /// The schedules whose next date has come, or is to be worked out; those that failed only on demand.
     pub(crate) fn due_schedules(&self, now: Timestamp, with_failed: bool) -> Result<Vec<Schedule>> {
+        if self.is_paused()? {
+            return Ok(Vec::new());
+        }
         let sql = format!(
             "SELECT {COLUMNS} FROM schedule
               WHERE paused = 0 AND (next_at IS NULL OR next_at <= ?1) AND (?2 OR error IS NULL) ORDER BY next_at, id"

@@ -6,6 +6,7 @@
 --     for example) accepts 30 February. What sorts before '0' is a year before Christ, which the runner does not support.
 --   * A choice of three words or more is written with OR. For IN, SQLite builds a table whenever the statement runs.
 
+-- With a row 'paused', nothing is started (`docs/administration.md`, "Pausing"); its value says since when.
 CREATE TABLE setting (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -28,7 +29,8 @@ CREATE TABLE method (
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
     retries  INTEGER NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 4294967295),
     resident INTEGER NOT NULL DEFAULT 0 CHECK (resident IN (0, 1)),
-    pipeline INTEGER NOT NULL DEFAULT 1 CHECK (pipeline BETWEEN 1 AND 1024)
+    pipeline INTEGER NOT NULL DEFAULT 1 CHECK (pipeline BETWEEN 1 AND 1024),
+    paused   INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1))      -- 1: its tasks are not started
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE document (
@@ -62,7 +64,8 @@ CREATE TABLE timer (
     title     TEXT    NOT NULL DEFAULT '',
     reference TEXT    CHECK (reference <> '' AND instr(reference, '"') = 0),  -- the document's attribute to count from
     delta     TEXT    NOT NULL DEFAULT '0',         -- a duration added to the reference date
-    family    TEXT                                  -- of a timer with states: only documents of this family; null is any
+    family    TEXT,                                 -- of a timer with states: only documents of this family; null is any
+    paused    INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1))     -- 1: its levels are not done
 ) STRICT;
 
 -- The states that a timer is bound to. It is attached to a document that enters one of them from elsewhere, and detached
@@ -109,11 +112,12 @@ CREATE TABLE attachment (
     task_id      INTEGER,                            -- the last task of the level's method step
     mail_count   INTEGER NOT NULL DEFAULT 0,         -- how many mails the level's mails step has queued
     failed_run_id INTEGER,                           -- the tick in which the step failed last, until it is begun again
+    paused       INTEGER NOT NULL DEFAULT 0,         -- as its timer
     changes_state INTEGER NOT NULL DEFAULT 0,        -- 1 while its own level changes the state: it stays for that level
     detached     INTEGER NOT NULL DEFAULT 0,         -- 1: the history of its end is written
     UNIQUE (document_id, timer_id)
 ) STRICT;
-CREATE INDEX attachment_due ON attachment (due_at, document_id, waiting) WHERE due_at IS NOT NULL;
+CREATE INDEX attachment_due ON attachment (due_at, document_id, waiting) WHERE paused = 0 AND due_at IS NOT NULL;
 CREATE INDEX attachment_needs_reschedule ON attachment (id) WHERE needs_reschedule > 0;
 
 -- The levels that were done or skipped. These rows outlive the attachment, the timer and the document.
@@ -188,7 +192,7 @@ CREATE TABLE task (
                     status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED'),
     priority      INTEGER NOT NULL DEFAULT 0,
     run_at        TEXT    CHECK (run_at IS NULL OR run_at > '0' AND run_at IS datetime(run_at, '+0 days')),  -- not before
-    deferred      INTEGER NOT NULL DEFAULT 0,      -- 1 until run_at has come
+    deferred      INTEGER NOT NULL DEFAULT 0,      -- 1 until run_at has come; 2 while its method or timer is paused
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
     held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),      -- 1: WAITING until it is released
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
@@ -211,6 +215,7 @@ CREATE TABLE task (
 ) STRICT;
 CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND deferred = 0;
 CREATE INDEX task_deferred ON task (run_at) WHERE deferred = 1;
+CREATE INDEX task_paused ON task (id) WHERE deferred = 2;
 CREATE INDEX task_running ON task (worker_id) WHERE status = 'RUNNING';
 CREATE INDEX task_unfinished ON task (status) WHERE
     status = 'WAITING' OR status = 'FAILED' OR status = 'INTERRUPTED' OR status = 'CANCELLED';
@@ -276,9 +281,10 @@ CREATE TABLE mail (
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')),
     sent_at       TEXT,
     message_id    TEXT    NOT NULL,
-    worker_id     INTEGER
+    worker_id     INTEGER,
+    paused        INTEGER NOT NULL DEFAULT 0          -- as its attachment
 ) STRICT;
-CREATE INDEX mail_queued ON mail (id, run_at) WHERE status = 'queued';
+CREATE INDEX mail_queued ON mail (paused, id, run_at) WHERE status = 'queued';
 CREATE INDEX mail_sending ON mail (worker_id) WHERE status = 'sending';
 CREATE INDEX mail_over ON mail (created_at) WHERE status = 'sent' OR status = 'failed';
 CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed';
@@ -315,6 +321,32 @@ WHEN OLD.status <> 'COMPLETED'
 BEGIN
     UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = datetime('now')
      WHERE after_id = OLD.id AND status = 'WAITING';
+END;
+
+-- A worker defers the tasks of what is paused when it comes to them. Whenever that may have changed they are tried again.
+CREATE TRIGGER method_paused AFTER UPDATE OF name, paused ON method
+WHEN NEW.paused <> OLD.paused OR NEW.name <> OLD.name
+BEGIN
+    UPDATE task SET deferred = 0 WHERE deferred = 2;
+END;
+
+CREATE TRIGGER method_inserted AFTER INSERT ON method
+BEGIN
+    UPDATE task SET deferred = 0 WHERE deferred = 2;
+END;
+
+CREATE TRIGGER method_deleted AFTER DELETE ON method
+BEGIN
+    UPDATE task SET deferred = 0 WHERE deferred = 2;
+END;
+
+CREATE TRIGGER timer_paused AFTER UPDATE OF paused ON timer
+WHEN NEW.paused <> OLD.paused
+BEGIN
+    UPDATE attachment SET paused = NEW.paused WHERE timer_id = NEW.id;
+    UPDATE mail SET paused = NEW.paused
+     WHERE (status = 'queued' OR status = 'sending') AND attachment_id IN (SELECT id FROM attachment WHERE timer_id = NEW.id);
+    UPDATE task SET deferred = 0 WHERE deferred = 2;
 END;
 
 -- Other dates count from the moment of the change. The runner itself writes the next date in the same statement.
@@ -458,6 +490,8 @@ BEGIN
     SELECT NEW.document_id, NEW.attached_at,
            'timer attached' || coalesce(' by ' || NEW.origin, ''), name
       FROM timer WHERE id = NEW.timer_id;
+    UPDATE attachment SET paused = 1
+     WHERE id = NEW.id AND EXISTS (SELECT 1 FROM timer WHERE timer.id = NEW.timer_id AND timer.paused = 1);
 END;
 
 CREATE TRIGGER attachment_deleted AFTER DELETE ON attachment

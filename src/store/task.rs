@@ -197,7 +197,8 @@ impl Store<'_> {
     pub(crate) fn has_ready_task(&self, now: Timestamp) -> Result<bool> {
         let ready = "SELECT 1 FROM task WHERE status = 'TO_RUN' AND deferred = 0 LIMIT 1";
         let deferred = "SELECT 1 FROM task WHERE deferred = 1 AND run_at <= ?1 LIMIT 1";
-        Ok(self.exists(ready, [])? || self.exists(deferred, [now])?)
+        let has_any = self.exists(ready, [])? || self.exists(deferred, [now])?;
+        Ok(has_any && !self.is_paused()?)
     }
 
     /// The result of a task, if there is such a task and it has one.

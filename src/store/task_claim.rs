@@ -91,6 +91,25 @@ const CLAIMED: &str =
     EXISTS (SELECT 1 FROM task_file WHERE task_id = task.id AND kind = 'input') AS has_file,
     (SELECT coalesce(max(seq), 0) FROM task_log WHERE task_id = task.id) AS last_log";
 
+/// Whether anything is paused that a task can be of.
+const ANY_PAUSED: &str = "SELECT 1 WHERE EXISTS (SELECT 1 FROM method WHERE paused = 1) OR EXISTS (SELECT 1 FROM timer WHERE paused = 1)";
+
+/// Defers those of the next so many tasks whose handler or timer is paused. The handler is the method of the same name,
+/// else the service with the longest name, as in [`Methods::find`](crate::model::method::Methods::find).
+const DEFER_PAUSED: &str = "UPDATE task SET deferred = 2 WHERE id IN (
+    SELECT id FROM (
+        SELECT id,
+               (SELECT paused FROM method
+                 WHERE name = task.method
+                    OR substr(name, -2) = ':*' AND substr(task.method, 1, length(name) - 1) = substr(name, 1, length(name) - 1)
+                 ORDER BY name = task.method DESC, length(name) DESC LIMIT 1) = 1
+               OR EXISTS (SELECT 1 FROM attachment WHERE id = task.attachment_id AND task_id = task.id AND paused = 1) AS paused
+          FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND deferred = 0 ORDER BY priority DESC, id LIMIT ?1)
+     WHERE paused)";
+
+/// How many tasks are looked at in one go for being paused.
+const PAUSED_BATCH: i64 = 100;
+
 impl Store<'_> {
     /// Claims the next tasks for a worker, the most urgent first, `max` at most.
     pub(crate) fn claim_tasks(
@@ -99,9 +118,22 @@ impl Store<'_> {
         max: usize,
         now: Timestamp,
     ) -> Result<Vec<ClaimedTask>> {
+        if self.is_paused()? {
+            return Ok(Vec::new());
+        }
         let max = i64::try_from(max).unwrap_or(i64::MAX);
+        self.defer_paused_tasks(max)?;
         let next = format!("{READY} ORDER BY priority DESC, id LIMIT ?1");
         self.claim(&next, max, worker, now)
+    }
+
+    /// Defers paused tasks until so many are next that are not, or all: each is looked at once, and not by each claim. The
+    /// triggers of the schema undo it.
+    fn defer_paused_tasks(&self, max: i64) -> Result<()> {
+        if self.exists(ANY_PAUSED, [])? {
+            while self.changes(DEFER_PAUSED, [max.max(PAUSED_BATCH)])? {}
+        }
+        Ok(())
     }
 
     /// Claims this task, in whatever state it is but running.
@@ -262,4 +294,65 @@ fn claimed_task(row: &Row<'_>) -> rusqlite::Result<ClaimedTask> {
         has_file: row.get("has_file")?,
         last_log: row.get("last_log")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFER_PAUSED, READY};
+    use crate::store::Store;
+    use crate::time::Timestamp;
+
+    fn store(folder: &tempfile::TempDir) -> Store<'static> {
+        Store::create(&folder.path().join("runner.db")).unwrap()
+    }
+
+    /// However many tasks are pending, a claim reads the first entries of one index.
+    #[test]
+    fn the_next_tasks_and_the_paused_ones_among_them_are_found_by_index() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = store(&folder);
+        let claim = format!("SELECT id FROM task WHERE {READY} ORDER BY priority DESC, id LIMIT 1");
+        for sql in [&claim, DEFER_PAUSED] {
+            let plan = store.plan(sql).unwrap();
+            assert!(plan.contains("task USING INDEX task_ready"), "{plan}");
+            let sorts = plan.lines().filter(|step| step.contains("TEMP B-TREE"));
+            // The few methods that a task may be of are sorted.
+            assert!(sorts.count() <= 1, "{plan}");
+        }
+        let resume = "UPDATE task SET deferred = 0 WHERE deferred = 2";
+        let plan = store.plan(resume).unwrap();
+        assert!(plan.contains("USING INDEX task_paused"), "{plan}");
+    }
+
+    /// What is paused is looked at by one claim, and by no later one.
+    #[test]
+    fn a_claim_puts_all_paused_tasks_aside_that_are_before_those_that_it_finds() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = store(&folder);
+        let connection = rusqlite::Connection::open(store.files().path()).unwrap();
+        let script = "INSERT INTO method (name, command, paused) VALUES ('p:*', '[\"true\"]', 1);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+             INSERT INTO task (method) SELECT iif(i % 250 = 0, 'm', 'p:' || i) FROM n";
+        connection.execute_batch(script).unwrap();
+        let claim = |max| {
+            let now = Timestamp::from_unix(0).unwrap();
+            let claimed = store.transact(|store| store.claim_tasks(1, max, now));
+            claimed
+                .unwrap()
+                .iter()
+                .map(|task| task.id)
+                .collect::<Vec<_>>()
+        };
+        let aside = || -> i64 {
+            let sql = "SELECT count(*) FROM task WHERE deferred = 2";
+            connection.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(claim(2), [250, 500]);
+        assert_eq!(aside(), 996);
+        assert_eq!(claim(9), [750, 1000]);
+        connection
+            .execute_batch("UPDATE method SET paused = 0")
+            .unwrap();
+        assert_eq!((aside(), claim(2)), (0, vec![1, 2]));
+    }
 }

@@ -195,6 +195,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<TimerRow> {
         reference: text_or_null(row, "reference")?,
         delta: text(row, "delta")?,
         family: text_or_null(row, "family")?,
+        paused: row.get("paused")?,
     })
 }
 

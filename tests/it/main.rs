@@ -8,6 +8,7 @@ mod faults;
 mod functions;
 mod kit;
 mod mail;
+mod pause;
 mod readme;
 mod rehearsal;
 mod schedule;

@@ -44,6 +44,7 @@ pub(crate) struct TimerRow {
     pub(crate) reference: Option<String>,
     pub(crate) delta: String,
     pub(crate) family: Option<String>,
+    pub(crate) paused: bool,
 }
 
 /// A timer and how many documents it is attached to.

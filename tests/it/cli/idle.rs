@@ -105,6 +105,37 @@ fn whoever_writes_to_the_database_makes_the_next_tick_look() {
 }
 
 #[test]
+fn what_is_paused_is_not_looked_at_again() {
+    let home = not_looked_at();
+    home.timer_with("t", &["--reference", "deadline"], &["method=Note:down"]);
+    let doc = home.document("A", "2026-01-01");
+    home.ok(["timer", "attach", "t", &doc]);
+    home.ok(["task", "add", "Note:down"]);
+    home.sql(
+        "INSERT INTO schedule (name, cron, method, since_at) VALUES ('s', '@hourly', 'Note:down', '2026-01-01 00:00:00')",
+    );
+    let pauses = [
+        &["pause"][..],
+        &["pause", "method", "Note:down"],
+        &["pause", "timer", "t"],
+        &["pause", "schedule", "s"],
+    ];
+    for pause in pauses {
+        home.ok(pause);
+    }
+    for _ in ["everything", "each by itself"] {
+        age(&home);
+        // This one puts aside what is paused, and the next one finds nothing to do.
+        assert!(!is_quiet(&home));
+        age(&home);
+        assert!(!is_quiet(&home));
+        assert!(is_quiet(&home));
+        home.ok(["resume"]);
+    }
+    assert_eq!(home.lines("done").len(), 0);
+}
+
+#[test]
 fn while_a_program_has_the_database_open_each_tick_looks() {
     let home = looked_at();
     let application = Connection::open(home.db()).unwrap();

@@ -562,11 +562,11 @@ fn the_statements_of_each_tick_read_an_index_and_not_the_mails() {
     let home = home_with("file:out");
     for (sql, index) in [
         (
-            "SELECT 1 FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND id > 5 AND (run_at IS NULL OR run_at <= 'x') LIMIT 1",
+            "SELECT 1 FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND paused = 0 AND id > 5 AND (run_at IS NULL OR run_at <= 'x') LIMIT 1",
             "mail_queued",
         ),
         (
-            "SELECT id FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND id > 5 AND (run_at IS NULL OR run_at <= 'x') ORDER BY id LIMIT 1",
+            "SELECT id FROM mail INDEXED BY mail_queued WHERE status = 'queued' AND paused = 0 AND id > 5 AND (run_at IS NULL OR run_at <= 'x') ORDER BY id LIMIT 1",
             "mail_queued",
         ),
         (
