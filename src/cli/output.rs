@@ -252,6 +252,17 @@ pub(super) fn confirm(question: &str) -> bool {
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
+/// Asks on a terminal, as [`confirm`] does. Without a terminal there is no answer, and `--yes` is needed.
+pub(super) fn confirm_or_yes(option: &str, question: &str) -> Result<bool> {
+    if io::stdin().is_terminal() && io::stderr().is_terminal() {
+        return Ok(confirm(question));
+    }
+    Err(Error::usage(
+        option,
+        format!("{question} --yes says so where nobody can be asked"),
+    ))
+}
+
 /// Whether a person sees the errors, so that they need not be mailed.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()

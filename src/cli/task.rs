@@ -1,20 +1,16 @@
 //! `runner task`, but for adding, running and files.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use serde::Serialize;
 
-use super::output::{complain, complain_of, indented, mail_issues, or_dash};
+use super::output::{indented, or_dash};
+use super::task_admin::Action;
+use super::task_filter::{Chosen, Filters};
 use super::{Exit, Invocation, Session, task_add, task_file, task_run};
 use crate::error::{Result, one_line};
-use crate::firing::fire::end_of_task;
-use crate::model::summary::Summary;
-use crate::model::task::{LogEntry, Progress, Status, Stop, Task};
+use crate::model::task::{LogEntry, Progress, Status, Task};
 use crate::store::Store;
 use crate::store::task::TaskFilter;
-use crate::time::Zone;
-use crate::worker::recover_dead_workers;
+use crate::time::{Timestamp, Zone};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -28,36 +24,24 @@ pub(super) enum Command {
     Show { id: i64 },
     /// Show what one logged
     Logs { id: i64 },
-    /// End a running one; it is then INTERRUPTED
-    Stop { id: i64 },
-    /// Take one out before it runs, or end it; it is then CANCELLED
-    Cancel { id: i64 },
+    /// End running ones; they are then INTERRUPTED
+    Stop(Chosen),
+    /// Take some out before they run, or end them; they are then CANCELLED
+    Cancel(Chosen),
     /// Let held ones run
-    Release {
-        #[arg(required = true)]
-        ids: Vec<i64>,
-    },
-    /// Take an ended one back to TO_RUN
-    Restart { id: i64 },
-    /// Delete one with its logs and files
-    Delete { id: i64 },
+    Release(Chosen),
+    /// Take ended ones back to TO_RUN
+    Restart(Chosen),
+    /// Delete some with their logs and files
+    Delete(Chosen),
     /// Show a task's files, give it one, or get the one that its handler gave back
     File(task_file::Args),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    #[arg(long, value_name = "S", ignore_case = true)]
-    status: Option<Status>,
-    /// Those about this
-    #[arg(long, value_name = "S")]
-    signature: Option<String>,
-    /// Those of this method
-    #[arg(long, value_name = "M")]
-    method: Option<String>,
-    /// Those that this schedule has added
-    #[arg(long, value_name = "NAME")]
-    schedule: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
     /// So many at most, the newest
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
@@ -82,15 +66,15 @@ impl Command {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
             Self::Run(args) => return args.run(invocation),
-            Self::Stop { id } => return end(invocation, id, Stop::Stop),
-            Self::Cancel { id } => return end(invocation, id, Stop::Cancel),
+            Self::Stop(chosen) => return Action::Stop.run(invocation, &chosen),
+            Self::Cancel(chosen) => return Action::Cancel.run(invocation, &chosen),
+            Self::Release(chosen) => return Action::Release.run(invocation, &chosen),
+            Self::Restart(chosen) => return Action::Restart.run(invocation, &chosen),
+            Self::Delete(chosen) => return Action::Delete.run(invocation, &chosen),
             Self::Add(args) => args.run(invocation)?,
             Self::List(list) => list.run(invocation)?,
             Self::Show { id } => show(invocation, id)?,
             Self::Logs { id } => logs(invocation, id)?,
-            Self::Release { ids } => release(invocation, &ids)?,
-            Self::Restart { id } => restart(invocation, id)?,
-            Self::Delete { id } => delete(invocation, id)?,
             Self::File(args) => args.run(invocation)?,
         }
         Ok(Exit::Done)
@@ -101,35 +85,78 @@ impl List {
     fn run(self, invocation: &Invocation) -> Result<()> {
         let session = invocation.open_to_read()?;
         let tasks = session.store.tasks(&TaskFilter {
-            status: self.status,
-            signature: self.signature.as_deref(),
-            method: self.method.as_deref(),
-            schedule: self.schedule.as_deref(),
             limit: self.limit,
+            ..self.filters.read(&session)?
         })?;
         if invocation.out.json {
             let shown = tasks.into_iter();
             let shown = shown.map(|task| Shown::new(&session.store, task));
             return invocation.out.json(&shown.collect::<Result<Vec<_>>>()?);
         }
-        let rows = tasks.into_iter().map(|task| {
-            let since = task.ended_at.or(task.started_at).or(task.run_at);
+        let rows = tasks.iter().map(|task| {
             [
                 task.id.to_string(),
                 task.status.to_string(),
-                task.method,
-                or_dash(task.signature),
-                session.zone.show(since.unwrap_or(task.created_at)),
-                task.progress
-                    .as_ref()
-                    .map(progress_text)
-                    .unwrap_or_default(),
+                task.method.clone(),
+                or_dash(task.signature.as_ref()),
+                session.zone.show(task.since()),
+                time_taken(task, session.now()),
+                standing(task, &session),
             ]
         });
-        invocation.out.table(
-            ["ID", "STATUS", "METHOD", "SIGNATURE", "SINCE", "PROGRESS"],
-            rows,
-        )
+        let headings = [
+            "ID",
+            "STATUS",
+            "METHOD",
+            "SIGNATURE",
+            "SINCE",
+            "TOOK",
+            "PROGRESS",
+        ];
+        invocation.out.table(headings, rows)
+    }
+}
+
+/// How long a task took, or has been running.
+fn time_taken(task: &Task, now: Timestamp) -> String {
+    let ms = match (task.status, task.started_at) {
+        (Status::Running, Some(started)) => Some(now.seconds_since(started) * 1000),
+        (status, _) if status.is_ended() => task.duration_ms,
+        _ => None,
+    };
+    ms.map(|ms| length(ms.max(0))).unwrap_or_default()
+}
+
+/// A length of time in its two greatest units.
+fn length(ms: i64) -> String {
+    let seconds = ms / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) if seconds < 10 => format!("{seconds}.{}s", ms / 100 % 10),
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes:02}m"),
+        _ => format!("{days}d {hours:02}h"),
+    }
+}
+
+/// How far a task is, or what it waits for.
+fn standing(task: &Task, session: &Session<'_>) -> String {
+    let is_to_come = |time: &Timestamp| *time > session.now();
+    let time = task.run_at.filter(is_to_come);
+    let time = time.map(|time| format!("at {}", session.zone.show(time)));
+    match (task.status, task.after) {
+        (Status::Waiting, _) if task.held => "held".to_owned(),
+        (Status::Waiting, Some(before)) => format!("after {before}"),
+        (Status::ToRun, _) if task.attempt > 0 => {
+            format!("attempt {} {}", task.attempt + 1, time.unwrap_or_default())
+        }
+        (Status::ToRun, _) if time.is_some() => time.unwrap_or_default(),
+        _ => task
+            .progress
+            .as_ref()
+            .map(progress_text)
+            .unwrap_or_default(),
     }
 }
 
@@ -186,104 +213,4 @@ pub(super) fn progress_text(progress: &Progress) -> String {
     let mut parts = vec![phase, of(progress.step, progress.max), label];
     parts.retain(|part| !part.is_empty());
     parts.join(" ")
-}
-
-fn end(invocation: &Invocation, id: i64, stop: Stop) -> Result<Exit> {
-    let session = open_recovered(invocation)?;
-    let task = session.store.task(id)?;
-    let was_asked = session.store.transact(|store| {
-        if stop == Stop::Cancel && store.cancel_task(id, session.now())? {
-            cancel_level(&session, &task)?;
-            return Ok(false);
-        }
-        if store.ask_stop(id, stop)? {
-            return Ok(true);
-        }
-        Err(task.refuse(match task.status {
-            Status::Waiting | Status::ToRun => {
-                format!("it does not run; 'runner task cancel {id}' takes it out")
-            }
-            status => format!("it is over already ({status})"),
-        }))
-    })?;
-    if was_asked {
-        return wait_for_end(&session.store, id);
-    }
-    Ok(Exit::Done)
-}
-
-/// Opens the database and puts in order what runs that died have left, so that a command sees a task as it is, and
-/// reports it as a run does: no run will find it again.
-fn open_recovered(invocation: &Invocation) -> Result<Session<'_>> {
-    let session = invocation.open()?;
-    let mut summary = Summary::default();
-    recover_dead_workers(&session.context(), &mut summary)?;
-    complain_of(&summary.errors);
-    // The way out of mails may be a command in the database, which is not run for who may not run its tasks.
-    if invocation.files_to_run().is_ok() {
-        mail_issues(&session, &summary.errors)?;
-    }
-    Ok(session)
-}
-
-/// The level whose method this task was no longer waits for it. Whoever cancels it needs no report of that.
-fn cancel_level(session: &Session<'_>, task: &Task) -> Result<()> {
-    end_of_task(session.context(), task, &mut Summary::default())
-}
-
-/// Its worker sees what it is asked within a quarter of a second, and gives the handler ten before it kills it.
-fn wait_for_end(store: &Store, id: i64) -> Result<Exit> {
-    for _ in 0..300 {
-        if store.task(id)?.status != Status::Running {
-            return Ok(Exit::Done);
-        }
-        sleep(Duration::from_millis(50));
-    }
-    complain(&format!(
-        "task {id}: it was asked to end, and has not yet; see 'runner task show {id}'"
-    ));
-    Ok(Exit::Failed)
-}
-
-/// Releases all of them or none.
-fn release(invocation: &Invocation, ids: &[i64]) -> Result<()> {
-    invocation.open()?.store.transact(|store| {
-        for &id in ids {
-            let task = store.task(id)?;
-            if !store.release_task(id)? {
-                return Err(task.refuse(format!("it is not held ({})", task.status)));
-            }
-        }
-        Ok(())
-    })
-}
-
-fn restart(invocation: &Invocation, id: i64) -> Result<()> {
-    open_recovered(invocation)?.store.transact(|store| {
-        let task = store.task(id)?;
-        if store.restart_task(id)? {
-            return Ok(());
-        }
-        Err(task.refuse(format!(
-            "it is not over ({}), so there is nothing to restart",
-            task.status
-        )))
-    })
-}
-
-fn delete(invocation: &Invocation, id: i64) -> Result<()> {
-    let session = open_recovered(invocation)?;
-    session.store.transact(|store| {
-        let task = store.task(id)?;
-        store.cancel_followers(id, session.now())?;
-        if store.cancel_task(id, session.now())? {
-            cancel_level(&session, &task)?;
-        }
-        if store.delete_task(id)? {
-            return Ok(());
-        }
-        Err(task.refuse(format!(
-            "it is running; 'runner task stop {id}' ends it first"
-        )))
-    })
 }

@@ -224,6 +224,11 @@ pub(crate) fn keys_only<S: Serializer>(
 }
 
 impl Task {
+    /// Since when it is as it is: its end, or else its start, or else when it was added.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.ended_at.or(self.started_at).unwrap_or(self.created_at)
+    }
+
     /// An error about this task.
     pub(crate) fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::invalid(format!("task {}", self.id), reason)

@@ -43,16 +43,39 @@ pub(crate) struct StuckTask {
 /// Which tasks to list.
 #[derive(Debug, Default)]
 pub(crate) struct TaskFilter<'a> {
-    /// Those of this status.
-    pub status: Option<Status>,
-    /// Those about this.
-    pub signature: Option<&'a str>,
+    /// Those of one of these statuses.
+    pub statuses: Option<Vec<Status>>,
     /// Those of this method.
     pub method: Option<&'a str>,
+    /// Those about this.
+    pub signature: Option<&'a str>,
+    /// Those of this owner.
+    pub owner: Option<&'a str>,
     /// Those that this schedule has added.
     pub schedule: Option<&'a str>,
+    /// Those that are as they are since then or later.
+    pub since: Option<Timestamp>,
+    /// Those that are as they are since before then.
+    pub until: Option<Timestamp>,
+    /// Those that are held, or are not.
+    pub held: Option<bool>,
     /// So many at most, the newest.
     pub limit: Option<u32>,
+}
+
+impl TaskFilter<'_> {
+    fn conditions(&self) -> Filter<'_> {
+        let statuses = self.statuses.as_ref().map(|all| json!(all).to_string());
+        Filter::default()
+            .and("status IN (SELECT value FROM json_each(?))", statuses)
+            .and("method = ?", self.method)
+            .and("signature = ?", self.signature)
+            .and("owner = ?", self.owner)
+            .and("schedule = ?", self.schedule)
+            .and(&format!("{SINCE} >= ?"), self.since)
+            .and(&format!("{SINCE} < ?"), self.until)
+            .and("held = ?", self.held)
+    }
 }
 
 impl TaskRow {
@@ -109,6 +132,9 @@ impl TaskRow {
         }
     }
 }
+
+/// Since when a task is as it is: `Task::since`.
+const SINCE: &str = "coalesce(ended_at, started_at, created_at)";
 
 const COLUMNS: &str =
     "(SELECT name FROM task_file WHERE task_id = task.id AND kind = 'input') AS file,
@@ -172,13 +198,14 @@ impl Store<'_> {
 
     /// The tasks that the filter lets through, by id; the newest of them when there is a limit.
     pub(crate) fn tasks(&self, filter: &TaskFilter<'_>) -> Result<Vec<Task>> {
-        let wanted = Filter::default()
-            .and("status = ?", filter.status)
-            .and("signature = ?", filter.signature)
-            .and("method = ?", filter.method)
-            .and("schedule = ?", filter.schedule);
         let sql = format!("SELECT {COLUMNS} FROM task");
-        self.list_last(&sql, wanted, filter.limit, task)
+        self.list_last(&sql, filter.conditions(), filter.limit, task)
+    }
+
+    /// The ids of the same.
+    pub(crate) fn task_ids(&self, filter: &TaskFilter<'_>) -> Result<Vec<i64>> {
+        let sql = "SELECT id FROM task";
+        self.list_last(sql, filter.conditions(), filter.limit, |row| row.get("id"))
     }
 
     /// Whether there is a task of this id.

@@ -1,27 +1,7 @@
 //! What a person sees who tries it for the first time: on a terminal, each command says what it did and what comes next.
 
-use std::process::{Command, Stdio};
-
-use crate::kit::programs::is_installed;
 use crate::kit::runner::Home;
-
-/// Runs a shell command on a terminal of its own; what it printed. Nothing where there is no script(1).
-fn on_a_terminal(home: &Home, command: &str) -> Option<String> {
-    if !is_installed("script") {
-        return None;
-    }
-    let output = Command::new("script")
-        .args(["-qec", command, "/dev/null"])
-        .current_dir(home.folder())
-        .env("TZ", "UTC")
-        .env_remove("RUNNER_DB")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
-    assert!(output.status.success(), "{command}\n{text}");
-    Some(text)
-}
+use crate::kit::terminal::on_a_terminal;
 
 #[test]
 fn a_newcomers_first_commands_say_what_they_did_and_what_to_type_next() {

@@ -10,4 +10,5 @@ pub mod programs;
 pub mod runner;
 pub mod smtp;
 pub mod table;
+pub mod terminal;
 pub mod trace;

@@ -4,6 +4,7 @@ mod chain;
 mod control;
 mod held;
 mod life;
+mod many;
 mod output;
 mod requirements;
 mod resident;
