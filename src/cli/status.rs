@@ -230,7 +230,7 @@ fn put_off(store: &Store) -> Result<Vec<String>> {
     let named = put_off.iter().take(MAX_NAMED).map(|row| {
         let (timer, document) = (&row.timer, row.document);
         format!(
-            "timer {timer} on document {document} is put off to the next tick: states lead back to its own within one"
+            "timer {timer} on document {document} is put off to the next tick: it was attached twice in one"
         )
     });
     let more = put_off.len().saturating_sub(MAX_NAMED) as i64;

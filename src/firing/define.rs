@@ -12,11 +12,8 @@ use crate::model::timer::{Action, Definition, Step, Timer};
 use crate::store::Store;
 use crate::time::Timestamp;
 
-/// Writes a definition in place of what has its name, inside the caller's transaction. Of a level that is begun, what
-/// is done stays done as far as the new definition says the same; from the first step that differs it is done anew,
-/// and what is pending for such a step is cancelled. It is detached from documents that it is not for any more.
-///
-/// With `existing` it is attached to the documents that are in its states already; to how many.
+/// Writes a definition in place of what has its name, inside the caller's transaction. With `existing` it is attached to
+/// the documents that are in its states already; to how many.
 pub(crate) fn define(
     ctx: Context<'_>,
     store: &Store,
@@ -32,49 +29,17 @@ pub(crate) fn define(
     let mut old = None;
     if let Some(id) = store.find_timer(name)? {
         old = match store.timer(id) {
-            Ok(old) => Some(old),
             Err(error) if store.is_fatal(&error) => return Err(error),
-            // What a definition that cannot be read has begun is not known.
-            Err(_) => None,
+            // What a definition that cannot be read has begun, or was for, is not known.
+            timer => timer.ok(),
         };
-        if let Some(old) = &old {
-            go_back_all(store, id, (old, new), now)?;
-        }
-        let old = old.as_ref().map(|old| &old.definition);
-        detach_all_others(store, id, (old, &new.definition), now)?;
+        let attached = |after| store.attachments_of_timer(id, after, BATCH);
+        in_batches(attached, |row| adapt(store, row, (old.as_ref(), new), now))?;
     }
     store.set_timer(&new.definition)?;
     let old = old.as_ref().map(|old| &old.definition);
     let attach = || store.attach_to_existing(name, old, now);
     existing.then(attach).transpose()
-}
-
-/// Detaches a timer from the documents that it was for, and is not for any more. One whose own level has taken it out of
-/// the old states stays for that level.
-fn detach_all_others(
-    store: &Store,
-    id: i64,
-    (old, new): (Option<&Definition>, &Definition),
-    now: Timestamp,
-) -> Result<()> {
-    let is_same =
-        |old: &Definition| (&old.family, &old.while_state) == (&new.family, &new.while_state);
-    if !new.is_bound() || old.is_some_and(is_same) {
-        return Ok(());
-    }
-    let attached = |after| store.attachments_of_timer(id, after, BATCH);
-    in_batches(attached, |row| {
-        let was_for = match old {
-            Some(old) => store.admits(old, row.document)?,
-            None => true,
-        };
-        if !was_for || store.admits(new, row.document)? {
-            return Ok(());
-        }
-        let why = "it is bound to other states now";
-        detach(store, row, Some(why), now)
-    })?;
-    Ok(())
 }
 
 /// What an action names must be there.
@@ -91,22 +56,36 @@ fn check_names(store: &Store, definition: &Definition, methods: &Methods) -> Res
     Ok(())
 }
 
-fn go_back_all(store: &Store, id: i64, (old, new): (&Timer, &Timer), now: Timestamp) -> Result<()> {
-    if old.definition.actions == new.definition.actions {
-        return Ok(());
-    }
-    let begun = |after| store.begun_attachments(id, after, BATCH);
-    in_batches(begun, |row| {
+/// Detaches a timer from a document that it is not for any more. Of a level that is begun, what is done stays done as far
+/// as the new definition says the same; from the first step that differs it is done anew.
+fn adapt(
+    store: &Store,
+    row: &Attachment,
+    (old, new): (Option<&Timer>, &Timer),
+    now: Timestamp,
+) -> Result<()> {
+    let action = new.level(row.level).map(|(_, action)| action);
+    let before = old.and_then(|old| old.level(row.level));
+    let differing = match (before, action) {
+        (Some((_, before)), Some(action)) if row.is_begun() => before.first_difference(action),
         // A level that there is no more ends with its attachment, once that is computed anew.
-        match (old.level(row.level), new.level(row.level)) {
-            (Some((_, old)), Some((_, new))) => match old.first_difference(new) {
-                Some(step) if step <= row.step => go_back(store, row, step, new, now),
-                _ => Ok(()),
-            },
-            _ => Ok(()),
+        _ => None,
+    };
+    let differing = differing.filter(|step| *step <= row.step);
+    if !store.admits(&new.definition, row.document)? {
+        let was_for = match old {
+            Some(old) => store.admits(&old.definition, row.document)?,
+            None => true,
+        };
+        // A level that has itself taken the document out of the old states comes to its end, unless it would be done anew.
+        if was_for || differing.is_some() {
+            return detach(store, row, Some("it is bound to other states now"), now);
         }
-    })?;
-    Ok(())
+    }
+    match (differing, action) {
+        (Some(step), Some(action)) => go_back(store, row, step, action, now),
+        _ => Ok(()),
+    }
 }
 
 fn go_back(

@@ -40,9 +40,9 @@ pub(crate) struct Attachment {
     pub(crate) failed_run_id: Option<i64>,
 }
 
-/// Why an attachment is left to the next tick that has entered its document a second time in one.
+/// Why an attachment is left to the next tick.
 pub(crate) const PUT_OFF: &str =
-    "the document has entered its states twice in one tick; it goes on with the next";
+    "it was attached to this document twice in one tick; it goes on with the next";
 
 /// Why the dates of an attachment are to be computed anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,11 @@ pub(crate) struct AttachmentCounts {
 }
 
 impl Attachment {
+    /// Whether anything is done, or under way, of its level.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.step > Step::State || self.mail_count > 0 || self.task.is_some()
+    }
+
     /// The same at the first step of a level, of which nothing is begun.
     pub(crate) fn at_level(&self, level: u32) -> Self {
         Self {

@@ -138,20 +138,6 @@ impl Store<'_> {
         )
     }
 
-    /// Some attachments of a timer after this one, by id, whose level is begun.
-    pub(crate) fn begun_attachments(
-        &self,
-        timer: i64,
-        after: i64,
-        most: u32,
-    ) -> Result<Vec<Attachment>> {
-        self.attachments(
-            "WHERE timer_id = ?1 AND id > ?2 AND (step > 0 OR mail_count > 0 OR task_id IS NOT NULL)
-              ORDER BY id LIMIT ?3",
-            params![timer, after, most],
-        )
-    }
-
     /// Some attachments after this one, by id, of documents whose title has this in it.
     pub(crate) fn attachments_by_title(
         &self,

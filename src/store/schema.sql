@@ -466,7 +466,8 @@ BEGIN
     UPDATE attachment SET document_id = NEW.id
      WHERE attachment.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
     UPDATE task SET document_id = NEW.id
-     WHERE task.id IN (SELECT attachment.task_id FROM attachment WHERE attachment.document_id = NEW.id);
+     WHERE task.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id)
+        OR task.id IN (SELECT attachment.task_id FROM attachment WHERE attachment.document_id = NEW.id);
     UPDATE attachment
        SET needs_reschedule = 1,
            dated_at = iif(NEW.attributes IN (SELECT old.attributes FROM document_replaced AS old), dated_at, datetime('now'))

@@ -735,16 +735,25 @@ fn a_replacement_in_the_same_state_leaves_such_a_level_to_its_end() {
 }
 
 #[test]
-fn another_definition_lets_such_a_level_come_to_its_end_too() {
-    let home = half_done();
-    let actions = ["state=B, method=Doc:note", "delay=2d, state=late"];
-    home.timer_with(
-        "t",
-        &["--while-state", "C", "--reference", "deadline"],
-        &actions,
-    );
-    assert_eq!(attached(&home), ["t 0"]);
-    home.write("now", "");
-    home.ok(["tick"]);
-    assert_eq!((home.lines("noted").len(), attached(&home)), (1, vec![]));
+fn another_definition_lets_such_a_level_come_to_its_end_unless_it_would_begin_it_anew() {
+    for (first, left) in [
+        ("state=B, method=Doc:note", 1),
+        ("state=D, method=Doc:note", 0),
+    ] {
+        let home = half_done();
+        home.timer_with(
+            "t",
+            &["--while-state", "C", "--reference", "deadline"],
+            &[first, "delay=2d, state=late"],
+        );
+        assert_eq!(attached(&home).len(), left, "{first}");
+        home.write("now", "");
+        home.ok(["tick"]);
+        assert_eq!(
+            (home.lines("noted").len(), attached(&home).len()),
+            (left, 0),
+            "{first}"
+        );
+        assert_eq!(home.state("k"), "B", "{first}");
+    }
 }
