@@ -458,7 +458,7 @@ BEGIN
 END;
 
 -- INSERT OR REPLACE deletes what it replaces, by its id or its key, without running the triggers on deletion (unless
--- recursive triggers are on). It counts as an update: what was there is noted before, and what belonged to it is taken over.
+-- recursive triggers are on). It counts as an update: what was there is kept here before, and what belonged to it is taken over.
 CREATE TABLE document_replaced (
     id         INTEGER PRIMARY KEY,
     family     TEXT NOT NULL,

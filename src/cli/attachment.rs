@@ -1,4 +1,4 @@
-//! `runner timer attach`, `detach` and `next`: what hangs on documents.
+//! `runner timer attach`, `detach` and `next`: timers that are attached to documents.
 
 use super::output::{confirm, or_dash};
 use super::{Invocation, Session, firing::Filter, values};

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::firing::Filter;
+use super::output::or_dash;
 use super::{Invocation, attachment, firing, timer_forecast, values};
 use crate::error::{Error, Result};
 use crate::firing::attach::detach_timer;
@@ -177,19 +178,26 @@ fn list(invocation: &Invocation) -> Result<()> {
     }
     let rows = timers.into_iter().map(|timer| {
         let stored = timer.stored;
-        let (delta, actions, title) = match timer.definition {
+        let (delta, states, actions, title) = match timer.definition {
             Ok(known) => (
                 known.delta.to_string(),
+                or_dash(Some(known.while_state.join(", ")).filter(|states| !states.is_empty())),
                 known.actions.len().to_string(),
                 stored.title,
             ),
-            Err(error) => (stored.delta, "?".to_owned(), error.to_string()),
+            Err(error) => (
+                stored.delta,
+                "?".to_owned(),
+                "?".to_owned(),
+                error.to_string(),
+            ),
         };
         let reference = stored.reference;
         [
             stored.name,
             reference.unwrap_or_else(|| "the attachment".to_owned()),
             delta,
+            states,
             actions,
             timer.attached.to_string(),
             if stored.paused { "paused" } else { "" }.to_owned(),
@@ -200,6 +208,7 @@ fn list(invocation: &Invocation) -> Result<()> {
         "TIMER",
         "COUNTS FROM",
         "DELTA",
+        "WHILE",
         "ACTIONS",
         "ATTACHED",
         "NOTE",

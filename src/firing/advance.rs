@@ -18,7 +18,7 @@ use crate::store::attachment::LevelTask;
 use crate::time::Duration;
 use crate::time::When;
 
-/// How much of a task's error is told, in characters: all of it is in its log.
+/// How much of a task's error is reported, in characters: all of it is in its log.
 const MAX_ERROR: usize = 500;
 
 /// What advancing levels takes.
@@ -29,7 +29,7 @@ pub(super) struct Advance<'a> {
     turn: Turn,
     /// How late a level may be done whose action says nothing else.
     hour_limit: Option<Duration>,
-    /// Why no mail goes out at all: this was told once for all of them.
+    /// Why no mail goes out at all, which was reported once for all of them.
     transport_error: Option<String>,
     timers: Timers,
     methods: Methods,
@@ -53,7 +53,7 @@ enum Progress {
 struct Skipped {
     /// Whether it was so when the timer was attached or its date changed: that is on record, and no error.
     was_late_already: bool,
-    /// As it is told.
+    /// What was not done, and why.
     message: String,
     /// The attachment at its next level, if there is one.
     next: Option<Attachment>,
@@ -63,10 +63,10 @@ struct Skipped {
 struct Failure {
     /// In the same words each time.
     reason: String,
-    /// As it is told, with what differs from time to time.
+    /// As it is reported, with what differs from time to time.
     message: String,
-    /// Whether it is reported: a transport that is down was, once for all mails.
-    is_told: bool,
+    /// Whether it is still to be reported: a transport that is down was, once for all mails.
+    is_unreported: bool,
     /// Whether nothing was reported of the same failure before: a retry was.
     is_first: bool,
     /// The task that has failed.
@@ -78,7 +78,7 @@ impl Failure {
         Self {
             message: reason.clone(),
             reason,
-            is_told: true,
+            is_unreported: true,
             is_first: true,
             task: None,
         }
@@ -308,9 +308,10 @@ impl<'a> Advance<'a> {
         }
         self.unless_late(steps, row, || {
             // In the first turn those that have failed wait to be tried again.
-            let is_noted = self.turn == Turn::First || row.failed_run_id == Some(self.store.run());
+            let is_recorded =
+                self.turn == Turn::First || row.failed_run_id == Some(self.store.run());
             match unsent.find_map(|mail| Some((mail, mail.last_error.as_ref()?))) {
-                Some((mail, error)) if !is_noted => {
+                Some((mail, error)) if !is_recorded => {
                     Ok(Progress::Failed(self.failed_mail(mail, error)))
                 }
                 _ => self.go_on_waiting(row),
@@ -320,9 +321,9 @@ impl<'a> Advance<'a> {
 
     fn failed_mail(&self, mail: &Email, error: &str) -> Failure {
         let message = format!("{} was not sent: {error}", mail.describe());
-        let told = self.transport_error.as_ref();
+        let reported = self.transport_error.as_ref();
         Failure {
-            is_told: !told.is_some_and(|told| told.ends_with(error)),
+            is_unreported: !reported.is_some_and(|reported| reported.ends_with(error)),
             ..Failure::new(message)
         }
     }
@@ -343,8 +344,8 @@ impl<'a> Advance<'a> {
                 self.unless_late(steps, row, || self.go_on_waiting(row))
             }
             Status::Failed | Status::Interrupted | Status::Cancelled => {
-                let is_noted = self.turn != Turn::Command && row.failed_run_id.is_some();
-                if is_noted {
+                let is_recorded = self.turn != Turn::Command && row.failed_run_id.is_some();
+                if is_recorded {
                     self.begin(steps, row)
                 } else {
                     Ok(Progress::Failed(Failure::of_task(task)))
@@ -353,12 +354,12 @@ impl<'a> Advance<'a> {
         }
     }
 
-    /// Notes a failure, and leaves the level for another run. History says so once for each reason. The attachment as it is
-    /// after that.
+    /// Records a failure, so that another run tries the level again. History has it once for each reason. The attachment as
+    /// it is after that.
     fn fail(&self, row: Attachment, failure: &Failure, batch: &mut Summary) -> Result<Attachment> {
         let issue = issue_of(self.store, &row, &failure.message)?;
         if row.last_error.as_ref() != Some(&failure.reason) {
-            // What a trigger of an application refuses to have noted is not.
+            // What a trigger of an application refuses to have recorded is not.
             let _ = self.store.attempt_alone(|store| {
                 record(
                     store,
@@ -379,7 +380,7 @@ impl<'a> Advance<'a> {
         let _ = self
             .store
             .attempt_alone(|store| store.update_attachment(&failed))?;
-        if failure.is_told {
+        if failure.is_unreported {
             batch.report(Issue {
                 subject: Subject::Level {
                     attachment: failed.id,

@@ -65,8 +65,8 @@ fn refuse_other_states(store: &Store, new: &AttachmentRow<'_>) -> Result<()> {
     ))
 }
 
-/// Takes a timer off a document, inside the caller's transaction, with what is pending for its level. History says why, if
-/// there is a reason.
+/// Takes a timer off a document, inside the caller's transaction, with what is pending for its level. History has the
+/// reason, if there is one.
 pub(crate) fn detach(
     store: &Store,
     row: &Attachment,

@@ -57,7 +57,7 @@ fn check_names(store: &Store, definition: &Definition, methods: &Methods) -> Res
 }
 
 /// Detaches a timer from a document that it is not for any more. Of a level that is begun, what is done stays done as far
-/// as the new definition says the same; from the first step that differs it is done anew.
+/// as the new definition has the same; from the first step that differs it is done anew.
 fn adapt(
     store: &Store,
     row: &Attachment,

@@ -11,6 +11,7 @@ use crate::model::attachment::Attachment;
 use crate::model::firing::FiringStatus;
 use crate::model::summary::Summary;
 use crate::model::task::Task;
+use crate::store::Store;
 use crate::time::Timestamp;
 
 /// How many levels share a transaction: others can write in between.
@@ -116,12 +117,7 @@ impl<'a> Levels<'a> {
                     continue;
                 }
                 let next = advance.advance(row, &mut batch)?;
-                // A change of the state may have detached the others.
-                for place in (0..due.len()).rev() {
-                    if !store.is_attached(due[place].id)? {
-                        due.swap_remove(place);
-                    }
-                }
+                drop_detached(store, &mut due)?;
                 due.extend(next);
             }
         }
@@ -194,6 +190,16 @@ pub(crate) fn fire_by_hand(ctx: Context<'_>, id: i64) -> Result<()> {
     store.finish_firing(id, &result, when.now)
 }
 
+/// What a level does to the state may have detached other timers of the document.
+fn drop_detached(store: &Store, due: &mut Vec<Attachment>) -> Result<()> {
+    for place in (0..due.len()).rev() {
+        if !store.is_attached(due[place].id)? {
+            due.swap_remove(place);
+        }
+    }
+    Ok(())
+}
+
 /// Takes out the attachment that is due first, unless none is due yet.
 fn take_soonest(due: &mut Vec<Attachment>, now: Timestamp) -> Option<Attachment> {
     let dates = due
@@ -206,12 +212,11 @@ fn take_soonest(due: &mut Vec<Attachment>, now: Timestamp) -> Option<Attachment>
 
 #[cfg(test)]
 mod tests {
-    use super::{Levels, Summary, fire_by_hand};
+    use super::{Levels, Store, Summary, fire_by_hand};
     use crate::clock::Clock;
     use crate::context::Context;
     use crate::functions::Functions;
     use crate::shutdown::Shutdown;
-    use crate::store::Store;
 
     #[test]
     fn a_function_is_started_by_hand_for_a_level_that_was_skipped() {

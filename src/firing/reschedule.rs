@@ -55,7 +55,7 @@ pub(crate) fn reschedule_to_show(store: &Store, document: i64, when: When) -> Re
 }
 
 /// Computes anew what is attached to a document, if it needs it, inside the caller's transaction. What is refused is
-/// noted on its attachment alone.
+/// recorded on its attachment alone.
 pub(crate) fn reschedule_document(store: &Store, document: i64, when: When) -> Result<()> {
     let mut timers = Timers::default();
     for row in store.attachments_on(document, None)? {

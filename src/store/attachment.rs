@@ -228,7 +228,7 @@ impl Store<'_> {
 
     /// Deletes an attachment, whose end the caller has written into the history.
     pub(crate) fn delete_attachment(&self, id: i64) -> Result<()> {
-        // For the triggers that tell of a deletion by plain SQL, and cancel what is pending.
+        // For the triggers that record a deletion by plain SQL, and cancel what is pending.
         self.execute(
             "UPDATE attachment SET detached = 1, task_id = NULL, mail_count = 0 WHERE id = ?1",
             [id],

@@ -21,7 +21,7 @@ impl Store<'_> {
             .or_not_found("timer", format!("'{name}'"))
     }
 
-    /// The name of a timer as it is told; `#` and its id when plain SQL has deleted it under what is attached to documents.
+    /// The name of a timer as it is shown; `#` and its id when plain SQL has deleted it under what is attached to documents.
     pub(crate) fn timer_name(&self, id: i64) -> Result<String> {
         let found = self.find("SELECT name FROM timer WHERE id = ?1", [id], |row| {
             text(row, "name")

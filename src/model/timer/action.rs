@@ -43,7 +43,7 @@ pub(crate) struct Action {
     pub delay: Duration,
     /// How often it is done.
     pub iterations: u32,
-    /// How late it may be done, where that is said.
+    /// How late it may be done; none leaves that to what it does, and to the settings.
     pub limit: Option<Limit>,
     /// The document's new state.
     pub state: Option<String>,
@@ -104,7 +104,7 @@ impl Action {
     }
 
     /// How late its levels may be done. Without a limit of its own, a change of state alone is never too late, and all
-    /// else after what the settings say.
+    /// else after the limit of the settings.
     pub(crate) fn limit(&self, of_settings: Option<Duration>) -> Option<Duration> {
         match self.limit {
             Some(Limit::Within(limit)) => Some(limit),
@@ -120,7 +120,7 @@ impl Action {
         parts.filter_map(|(step, _, names)| (!names.is_empty()).then_some(step))
     }
 
-    /// The first step that two actions do not say the same about.
+    /// The first step in which two actions differ.
     pub(crate) fn first_difference(&self, other: &Self) -> Option<Step> {
         let mut parts = self.parts().into_iter().zip(other.parts());
         let differing = parts.find(|(one, other)| one != other);
