@@ -2,6 +2,9 @@
 
 pub(crate) mod note;
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::firing::fire::Levels;
@@ -14,6 +17,9 @@ use crate::schedule::Schedules;
 use crate::time::Timestamp;
 use crate::worker::{Selection, Worker, recover_dead_workers};
 use note::{Note, Stamp, quiet_until};
+
+/// How often a tick that stays looks whether there is more to do.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What became of a tick.
 #[derive(Debug)]
@@ -29,7 +35,7 @@ pub(crate) struct Ended {
 /// Does all that is due; what it did, and what went wrong.
 pub(crate) fn tick(ctx: Context<'_>) -> Result<Summary> {
     let mut outbox = Outbox::new(ctx.store, ctx.clock, ctx.settings);
-    let ended = run_tick(ctx, &mut outbox, None, true);
+    let ended = run_tick(ctx, &mut outbox, None, None, true);
     outbox.close()?;
     match ended.failure {
         Some(error) => Err(error),
@@ -40,16 +46,17 @@ pub(crate) fn tick(ctx: Context<'_>) -> Result<Summary> {
 /// Does all that is due. The errors of a tick that nobody watches are mailed, if the settings say to whom.
 ///
 /// With the stamp of the database's file from before it was opened, a tick that finds nothing to do notes until when
-/// others need not look.
+/// others need not look. One that stays for some time starts what comes until then, and ends when nothing runs.
 pub(crate) fn run_tick(
     ctx: Context<'_>,
     outbox: &mut Outbox<'_>,
     stamp: Option<Stamp>,
+    stay: Option<Duration>,
     is_watched: bool,
 ) -> Ended {
     let last = Note::read(ctx.store.files());
     let mut summary = Summary::default();
-    let done = do_all(ctx, outbox, &mut summary)
+    let done = do_all(ctx, outbox, stay, &mut summary)
         .and_then(|quiet_until| record(ctx, &last, &summary, quiet_until.zip(stamp)));
     let failure = done
         .err()
@@ -71,11 +78,12 @@ pub(crate) fn run_tick(
 fn do_all(
     ctx: Context<'_>,
     outbox: &mut Outbox<'_>,
+    stay: Option<Duration>,
     summary: &mut Summary,
 ) -> Result<Option<Timestamp>> {
     let mut quiet = None;
-    if ctx.store.is_anything_due(ctx.clock.now())? {
-        take_turns(ctx, outbox, summary)?;
+    if stay.is_some() || ctx.store.is_anything_due(ctx.clock.now())? {
+        take_turns(ctx, outbox, stay, summary)?;
     } else {
         quiet = quiet_until(ctx.store, ctx.clock.now())?;
     }
@@ -90,22 +98,62 @@ fn do_all(
     Ok(quiet)
 }
 
-/// Again and again, while anything came due by what was done.
-fn take_turns(ctx: Context<'_>, outbox: &mut Outbox<'_>, summary: &mut Summary) -> Result<()> {
+/// Again and again, while anything came due by what was done, or for as long as the tick stays.
+fn take_turns(
+    ctx: Context<'_>,
+    outbox: &mut Outbox<'_>,
+    stay: Option<Duration>,
+    summary: &mut Summary,
+) -> Result<()> {
     ctx.shutdown.listen()?;
     recover_dead_workers(&ctx, summary)?;
     let mut worker = Worker::new(ctx, Selection::Ready, None);
+    worker.starts_until = stay;
+    let is_over = || stay.is_some_and(|stay| ctx.clock.elapsed() >= stay);
     let (mut schedules, mut levels) = (Schedules::new(ctx), Levels::new(ctx)?);
     loop {
         let before = summary.progress();
+        let seen = Seen::now(ctx)?;
         schedules.enqueue_due(summary)?;
         levels.fire_due(summary)?;
         outbox.send_queued(ctx.shutdown, summary)?;
         worker.run_ready(summary)?;
-        let goes_on = worker.is_at_work() || summary.progress() != before;
-        if !goes_on || ctx.shutdown.is_requested() {
+        let mut goes_on = worker.is_at_work() || summary.progress() != before;
+        if let (false, Some(stay)) = (goes_on, stay) {
+            goes_on = seen.wait_for_more(ctx, stay)?;
+        }
+        if !goes_on || is_over() || ctx.shutdown.is_requested() {
             return worker.finish(summary);
         }
+    }
+}
+
+/// What a turn knows of the database, taken before it looks.
+struct Seen {
+    data_version: i64,
+    at: Timestamp,
+}
+
+impl Seen {
+    fn now(ctx: Context<'_>) -> Result<Self> {
+        Ok(Self {
+            data_version: ctx.store.data_version()?,
+            at: ctx.clock.now(),
+        })
+    }
+
+    /// Waits until another program has written to the database or something is due. Whether that was before the tick has
+    /// stayed for so long.
+    fn wait_for_more(&self, ctx: Context<'_>, stay: Duration) -> Result<bool> {
+        let next = ctx.store.next_due(Some(self.at))?;
+        while !ctx.shutdown.is_requested() && ctx.clock.elapsed() < stay {
+            sleep(LOOK_INTERVAL.min(stay.saturating_sub(ctx.clock.elapsed())));
+            let is_due = next.is_some_and(|next| next <= ctx.clock.now());
+            if is_due || ctx.store.data_version()? != self.data_version {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -8,12 +8,16 @@ use serde_json::json;
 
 use super::Invocation;
 use crate::error::{Error, Result};
+use crate::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Put the line into this user's crontab, in place of the one that is there for this database
     #[arg(long)]
     install: bool,
+    /// Let each tick stay for so long and start what comes within a second, 55s say
+    #[arg(long = "for", value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]
+    stay: Option<Duration>,
 }
 
 impl Args {
@@ -21,7 +25,8 @@ impl Args {
         let store = invocation.store_to_read()?;
         let program =
             std::env::current_exe().map_err(|source| Error::io(Path::new("runner"), source))?;
-        let entry = Entry::new(&program, &store.files().beside(""), invocation.trusted)?;
+        let db = store.files().beside("");
+        let entry = Entry::new(&program, &db, invocation.trusted, self.stay)?;
         if self.install {
             return install(&entry);
         }
@@ -34,28 +39,48 @@ impl Args {
 struct Entry {
     /// When cron runs it, and what.
     start: String,
-    /// The end of the line, with a comment for the shell: by this it is known as ours, whoever has moved the program.
-    end: String,
+    /// What follows: with the comment at the end of the line, it is known as ours by this, whoever has moved the program.
+    tick: String,
+    /// How long the tick stays, as an option.
+    stay: String,
 }
 
+/// What the line ends with: a comment for the shell.
+const COMMENT: &str = " # runner";
+
+const STAY: &str = " --for ";
+
 impl Entry {
-    fn new(program: &Path, db: &Path, trusted: bool) -> Result<Self> {
+    fn new(program: &Path, db: &Path, trusted: bool, stay: Option<Duration>) -> Result<Self> {
         let option = if trusted { " --trust-database" } else { "" };
         Ok(Self {
             start: format!("* * * * * {}{option}", quoted(program)?),
-            end: format!(" --db {} tick # runner", quoted(db)?),
+            tick: format!(" --db {} tick", quoted(db)?),
+            stay: match stay {
+                Some(stay) => format!("{STAY}{}", stay.to_string().replace(' ', "")),
+                None => String::new(),
+            },
         })
     }
 
     fn line(&self) -> String {
-        format!("{}{}", self.start, self.end)
+        format!("{}{}{}{COMMENT}", self.start, self.tick, self.stay)
+    }
+
+    /// Whether a line of the crontab is one of these for the same database.
+    fn is_older(&self, line: &str) -> bool {
+        line.strip_suffix(COMMENT).is_some_and(|command| {
+            let staying = command.rsplit_once(STAY);
+            command.ends_with(&self.tick)
+                || staying.is_some_and(|(tick, _)| tick.ends_with(&self.tick))
+        })
     }
 
     /// The crontab with this line in it, in place of an older one or at its end. All other lines stay as they are.
     fn put_into(&self, crontab: &str) -> String {
         let mut lines: Vec<&str> = crontab.split_terminator('\n').collect();
         let line = self.line();
-        match lines.iter().position(|line| line.ends_with(&self.end)) {
+        match lines.iter().position(|line| self.is_older(line)) {
             Some(ours) => lines[ours] = &line,
             None => lines.push(&line),
         }

@@ -1,12 +1,14 @@
 //! `runner tick`
 
+use std::time;
+
 use serde::Serialize;
 
 use super::output::{self, counted};
 use super::rehearse::print_story;
 use super::{Exit, Invocation, Session};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mail::outbox::Outbox;
 use crate::model::story::StoryEntry;
 use crate::model::summary::Summary;
@@ -15,13 +17,16 @@ use crate::store::Store;
 use crate::store::file::Files;
 use crate::tick::note::{Look, Stamp, look};
 use crate::tick::run_tick;
-use crate::time::Timestamp;
+use crate::time::{Duration, Timestamp};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Stay for so long, and start what comes within a second: 55s, say; then end when nothing runs
+    #[arg(long = "for", value_name = "D", conflicts_with = "dry_run", allow_hyphen_values = true, value_parser = Duration::positive)]
+    stay: Option<Duration>,
 }
 
 /// A tick as JSON.
@@ -52,7 +57,14 @@ impl Args {
         if self.dry_run {
             return dry_run(invocation);
         }
+        if self.stay.is_some() && invocation.now.is_some() {
+            let reason = "the clock stands still with --now, and nothing would come";
+            return Err(Error::usage("--for", reason));
+        }
         let files = invocation.files_to_run()?;
+        if let Some(stay) = self.stay {
+            return whole_tick(invocation, &files, None, Some(stay.roughly()));
+        }
         // The times of files are on the system's clock.
         let clock = Clock::system();
         let stamp = match invocation.now {
@@ -62,7 +74,7 @@ impl Args {
                 Look::Needed(stamp) => stamp,
             },
         };
-        whole_tick(invocation, &files, stamp)
+        whole_tick(invocation, &files, stamp, None)
     }
 }
 
@@ -78,10 +90,21 @@ fn quiet(invocation: &Invocation, clock: &Clock) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn whole_tick(invocation: &Invocation, files: &Files, stamp: Option<Stamp>) -> Result<Exit> {
+fn whole_tick(
+    invocation: &Invocation,
+    files: &Files,
+    stamp: Option<Stamp>,
+    stay: Option<time::Duration>,
+) -> Result<Exit> {
     let session = open(invocation, files)?;
     let mut outbox = Outbox::new(&session.store, &session.clock, &session.settings);
-    let ended = run_tick(session.context(), &mut outbox, stamp, output::is_watched());
+    let ended = run_tick(
+        session.context(),
+        &mut outbox,
+        stamp,
+        stay,
+        output::is_watched(),
+    );
     if invocation.out.json && ended.failure.is_none() {
         let report = Report::new(&session.clock, &ended.summary, None);
         invocation.out.json(&report)?;

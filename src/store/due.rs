@@ -35,6 +35,11 @@ impl Store<'_> {
         Ok(due.unwrap_or(true))
     }
 
+    /// A number that is another one once another program has written to the database.
+    pub(crate) fn data_version(&self) -> Result<i64> {
+        Ok(self.value("PRAGMA data_version", [])?.unwrap_or_default())
+    }
+
     /// When something is due next, after a time if one is given, that waits for its time: a task, a mail that pauses, a
     /// schedule, a level of a timer.
     pub(crate) fn next_due(&self, after: Option<Timestamp>) -> Result<Option<Timestamp>> {

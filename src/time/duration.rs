@@ -77,6 +77,12 @@ impl Duration {
         *self == Self::ZERO
     }
 
+    /// The same without a calendar.
+    pub(crate) fn roughly(&self) -> std::time::Duration {
+        let seconds = u64::try_from(self.rough_seconds()).unwrap_or(0);
+        std::time::Duration::from_secs(seconds)
+    }
+
     /// The length in seconds with a day of 24 hours and a month of 30.4 days: for time limits, which need no calendar.
     pub(crate) fn rough_seconds(&self) -> i64 {
         self.months * MONTH + self.days * DAY + self.seconds

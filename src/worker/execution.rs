@@ -161,8 +161,8 @@ fn time_limit(ctx: &Context<'_>, method: &Method, task: &ClaimedTask) -> Result<
         ),
         None => ctx.settings.duration(TIMEOUT)?,
     };
-    let seconds = limit.map(|limit| u64::try_from(limit.rough_seconds()).unwrap_or(0));
-    Ok(seconds.map(|seconds| Duration::from_secs(seconds.min(u64::from(u32::MAX)))))
+    let longest = Duration::from_secs(u64::from(u32::MAX));
+    Ok(limit.map(|limit| limit.roughly().min(longest)))
 }
 
 impl Execution {

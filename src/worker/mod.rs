@@ -64,6 +64,8 @@ pub(crate) struct Worker<'a> {
     finished: Vec<Finished>,
     events: Receiver<Event>,
     stops_checked_at: Duration,
+    /// From when on it starts nothing more, if there is such a time.
+    pub(crate) starts_until: Option<Duration>,
     /// Whether the machine had no room for a process, thread or file: then this worker starts nothing more.
     is_out_of_resources: bool,
 }
@@ -81,6 +83,7 @@ impl<'a> Worker<'a> {
             finished: Vec::new(),
             events,
             stops_checked_at: Duration::ZERO,
+            starts_until: None,
             is_out_of_resources: false,
         }
     }
@@ -88,6 +91,10 @@ impl<'a> Worker<'a> {
     /// Runs what is ready. Comes back when nothing is left to do, or after about a second while handlers are at work.
     pub(crate) fn run_ready(&mut self, summary: &mut Summary) -> Result<()> {
         self.ctx.shutdown.listen()?;
+        // A resident handler may have ended meanwhile.
+        while let Ok(event) = self.events.try_recv() {
+            self.handle(event, summary);
+        }
         self.queue.may_be_more = !self.is_stopping() && self.claimant.has_ready()?;
         if !self.queue.may_be_more && !self.is_at_work() {
             return Ok(());
@@ -145,7 +152,10 @@ impl<'a> Worker<'a> {
 
     /// Whether nothing more is started.
     fn is_stopping(&self) -> bool {
-        self.is_out_of_resources || self.ctx.shutdown.is_requested()
+        let is_late = self
+            .starts_until
+            .is_some_and(|until| self.elapsed() >= until);
+        is_late || self.is_out_of_resources || self.ctx.shutdown.is_requested()
     }
 
     /// How many slots are in use.

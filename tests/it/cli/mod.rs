@@ -5,6 +5,7 @@ mod commands;
 mod contract;
 mod idle;
 mod shutdown;
+mod stay;
 mod terminal;
 mod times;
 mod trust;
