@@ -2,15 +2,17 @@
 
 use serde::Serialize;
 
-use super::output::{indented, or_dash};
+use super::output::or_dash;
 use super::task_admin::Action;
 use super::task_filter::{Chosen, Filters};
-use super::{Exit, Invocation, Session, task_add, task_file, task_run};
+use super::{
+    Exit, Invocation, Session, task_add, task_file, task_logs, task_run, task_set, task_wait,
+};
 use crate::error::{Result, one_line};
-use crate::model::task::{LogEntry, Progress, Status, Task};
+use crate::model::task::{Progress, Status, StoredEntry, Task};
 use crate::store::Store;
 use crate::store::task::TaskFilter;
-use crate::time::{Timestamp, Zone};
+use crate::time::Timestamp;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -23,7 +25,11 @@ pub(super) enum Command {
     /// Show all of one
     Show { id: i64 },
     /// Show what one logged
-    Logs { id: i64 },
+    Logs(task_logs::Args),
+    /// Wait until some are over; 0 when all are COMPLETED
+    Wait(task_wait::Args),
+    /// Change one that does not run yet
+    Set(Box<task_set::Args>),
     /// End running ones; they are then INTERRUPTED
     Stop(Chosen),
     /// Take some out before they run, or end them; they are then CANCELLED
@@ -52,12 +58,12 @@ pub(super) struct List {
 pub(super) struct Shown {
     #[serde(flatten)]
     task: Task,
-    logs: Vec<LogEntry>,
+    logs: Vec<StoredEntry>,
 }
 
 impl Shown {
     pub(super) fn new(store: &Store, task: Task) -> Result<Self> {
-        let logs = store.task_logs(task.id)?;
+        let logs = store.task_logs(task.id, 0)?;
         Ok(Self { task, logs })
     }
 }
@@ -66,6 +72,7 @@ impl Command {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
             Self::Run(args) => return args.run(invocation),
+            Self::Wait(args) => return args.run(invocation),
             Self::Stop(chosen) => return Action::Stop.run(invocation, &chosen),
             Self::Cancel(chosen) => return Action::Cancel.run(invocation, &chosen),
             Self::Release(chosen) => return Action::Release.run(invocation, &chosen),
@@ -74,7 +81,8 @@ impl Command {
             Self::Add(args) => args.run(invocation)?,
             Self::List(list) => list.run(invocation)?,
             Self::Show { id } => show(invocation, id)?,
-            Self::Logs { id } => logs(invocation, id)?,
+            Self::Logs(args) => args.run(invocation)?,
+            Self::Set(args) => args.run(invocation)?,
             Self::File(args) => args.run(invocation)?,
         }
         Ok(Exit::Done)
@@ -172,30 +180,7 @@ fn show(invocation: &Invocation, id: i64) -> Result<()> {
     if !shown.logs.is_empty() {
         out.line("")?;
     }
-    print_logs(invocation, &session.zone, &shown.logs)
-}
-
-fn logs(invocation: &Invocation, id: i64) -> Result<()> {
-    let session = invocation.open_to_read()?;
-    session.store.task(id)?;
-    let logs = session.store.task_logs(id)?;
-    let print = || print_logs(invocation, &session.zone, &logs);
-    invocation.out.show(&logs, print)
-}
-
-fn print_logs(invocation: &Invocation, zone: &Zone, logs: &[LogEntry]) -> Result<()> {
-    let mut logs = logs.iter();
-    logs.try_for_each(|entry| invocation.out.lines(log_text(zone, entry)))
-}
-
-/// A log entry as people read it. Only its first line begins where an entry begins.
-pub(super) fn log_text(zone: &Zone, entry: &LogEntry) -> String {
-    let LogEntry { level, message, .. } = entry;
-    let mut text = format!("{}  {level:<7}  {message}", zone.show(entry.at));
-    if let Some(details) = &entry.details {
-        text += &format!("  {}", details.text());
-    }
-    indented(&text)
+    task_logs::print(invocation, &session.zone, &shown.logs)
 }
 
 /// How far a task is, as people read it.

@@ -1,19 +1,16 @@
 //! `runner task run ID [DEBUG]`
 
-use std::io::{IsTerminal, stdout};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::output::{complain_of, harmless, indented, mail_issues};
-use super::task::{Shown, log_text, progress_text};
+use super::live::Live;
+use super::output::{complain_of, mail_issues};
+use super::task::Shown;
 use super::{Exit, Invocation, Session};
 use crate::error::Result;
 use crate::firing::fire::end_of_task;
 use crate::model::summary::Summary;
-use crate::model::task::{Progress, Status};
-use crate::time::Zone;
-use crate::worker::{LiveEvent, Selection, Watch, Worker, recover_dead_workers};
+use crate::model::task::Status;
+use crate::worker::{Selection, Watch, Worker, recover_dead_workers};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -74,73 +71,4 @@ impl Args {
         }
         Ok(())
     }
-}
-
-/// What a person sees who watches a task: lines, and below them how far it is.
-struct Live {
-    /// With --json the one value goes to standard output; what is live goes beside it.
-    json: bool,
-    zone: Zone,
-    bar: Option<ProgressBar>,
-    last: Mutex<Option<Progress>>,
-}
-
-impl Live {
-    fn new(json: bool, zone: Zone) -> Self {
-        Self {
-            json,
-            zone,
-            bar: stdout().is_terminal().then(ProgressBar::no_length),
-            last: Mutex::default(),
-        }
-    }
-
-    fn show(&self, event: &LiveEvent<'_>) {
-        match event {
-            LiveEvent::Log(entry) => self.line(&log_text(&self.zone, entry)),
-            LiveEvent::Debug(message) => {
-                self.line(&indented(&format!("{:19}  debug    {message}", "")));
-            }
-            LiveEvent::Progress(progress) => self.progress(progress),
-        }
-    }
-
-    fn line(&self, line: &str) {
-        match &self.bar {
-            _ if self.json => print(&mut std::io::stderr(), line),
-            Some(bar) => bar.suspend(|| print(&mut stdout(), line)),
-            None => print(&mut stdout(), line),
-        }
-    }
-
-    fn progress(&self, progress: &Progress) {
-        let Some(bar) = &self.bar else {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.replace(progress.clone()).as_ref() != Some(progress) {
-                self.line(&format!("{:19}  progress {}", "", progress_text(progress)));
-            }
-            return;
-        };
-        let template = match progress.max {
-            Some(_) => "{wide_bar} {msg}",
-            None => "{spinner} {msg}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_length(progress.max.unwrap_or(0));
-        bar.set_position(progress.step.unwrap_or(0));
-        bar.set_message(harmless(&progress_text(progress)));
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// A reader that went away ends the show, not the task.
-fn print(target: &mut dyn std::io::Write, line: &str) {
-    let _ = writeln!(target, "{}", harmless(line)).and_then(|()| target.flush());
 }

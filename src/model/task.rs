@@ -158,6 +158,18 @@ pub(crate) struct LogEntry {
     pub details: Option<Json>,
 }
 
+/// An entry of a task's log as it is stored.
+#[derive(Debug, Serialize)]
+pub(crate) struct StoredEntry {
+    /// Its number in the log.
+    #[serde(skip)]
+    pub seq: i64,
+    /// The attempt that logged it.
+    pub attempt: u32,
+    #[serde(flatten)]
+    pub entry: LogEntry,
+}
+
 impl LogEntry {
     /// Something that went wrong.
     pub(crate) fn error(at: Timestamp, message: String) -> Self {

@@ -268,6 +268,28 @@ impl Store<'_> {
         )
     }
 
+    /// Writes what may be changed of a task that does not run yet. Whether it does not.
+    pub(crate) fn update_pending_task(&self, task: &Task) -> Result<bool> {
+        self.changes(
+            "UPDATE task SET params = ?2, hidden_params = ?3, owner = ?4, signature = ?5, priority = ?6, retries = ?7,
+                             timeout = ?8, document_id = ?9, run_at = ?10,
+                             deferred = iif(run_at IS ?10, deferred, ?10 IS NOT NULL)
+              WHERE id = ?1 AND status IN ('WAITING', 'TO_RUN')",
+            params![
+                task.id,
+                task.params,
+                task.hidden_params,
+                task.owner,
+                task.signature,
+                task.priority,
+                task.retries,
+                task.timeout,
+                task.document,
+                task.run_at,
+            ],
+        )
+    }
+
     /// Cancels the tasks that wait for this one, which will never be completed if it is not by now.
     pub(crate) fn cancel_followers(&self, id: i64, now: Timestamp) -> Result<()> {
         self.execute(

@@ -3,7 +3,7 @@
 use rusqlite::{Row, params};
 
 use crate::error::Result;
-use crate::model::task::{LogEntry, Severity};
+use crate::model::task::{LogEntry, Severity, StoredEntry};
 use crate::store::Store;
 use crate::store::text::text;
 use crate::time::Timestamp;
@@ -29,10 +29,16 @@ pub(crate) struct Cut {
 }
 
 impl Store<'_> {
-    /// The log of a task, oldest first.
-    pub(crate) fn task_logs(&self, task: i64) -> Result<Vec<LogEntry>> {
-        let sql = "SELECT * FROM task_log WHERE task_id = ?1 ORDER BY seq";
-        self.list(sql, [task], entry)
+    /// The log of a task from the entry after this number on, oldest first.
+    pub(crate) fn task_logs(&self, task: i64, after: i64) -> Result<Vec<StoredEntry>> {
+        let sql = "SELECT * FROM task_log WHERE task_id = ?1 AND seq > ?2 ORDER BY seq";
+        self.list(sql, [task, after], |row| {
+            Ok(StoredEntry {
+                seq: row.get("seq")?,
+                attempt: row.get("attempt")?,
+                entry: entry(row)?,
+            })
+        })
     }
 
     /// The last entries of a task's log, oldest first.

@@ -136,13 +136,6 @@ fn running_ones_are_all_ended_before_the_command_does() {
 fn on_a_terminal_all_asks_how_many() {
     let home = home();
     let runner = env!("CARGO_BIN_EXE_runner");
-    let delete = format!("echo y | {runner} task delete --all --status FAILED");
-    // Standard input is no terminal there, so that nobody can be asked.
-    assert_eq!(
-        on_a_terminal(&home, &format!("{delete}; [ $? = 2 ]")).is_some(),
-        true
-    );
-    assert_eq!(listed(&home, &[]), [1, 2, 3, 4]);
     let asked = on_a_terminal(
         &home,
         &format!("{runner} task delete --all --status FAILED"),

@@ -2,6 +2,7 @@
 
 mod chain;
 mod control;
+mod follow;
 mod held;
 mod life;
 mod many;

@@ -171,9 +171,9 @@ fn logs_are_kept_with_the_task_for_display() {
     home.ok(["tick"]);
     let logs = home.task("1")["logs"].clone();
     let at = "2026-04-10T09:00:00Z";
-    let begun = json!({"at": at, "level": "info", "message": "begun", "details": null});
-    let no_title =
-        json!({"at": at, "level": "error", "message": "no title", "details": {"object": 7}});
+    let begun =
+        json!({"attempt": 1, "at": at, "level": "info", "message": "begun", "details": null});
+    let no_title = json!({"attempt": 1, "at": at, "level": "error", "message": "no title", "details": {"object": 7}});
     assert_eq!(logs, json!([begun, no_title]));
     assert_eq!(home.json(["task", "logs", "1"]), logs);
 }
