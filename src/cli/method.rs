@@ -27,6 +27,12 @@ pub(super) struct Set {
     /// How often a task of it is tried again
     #[arg(long, value_name = "N", default_value_t = 0)]
     retries: u32,
+    /// How many tasks of it run at once, over all ticks [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_running: Option<u32>,
+    /// Run one task of a signature at a time, the oldest first
+    #[arg(long)]
+    serial: bool,
     /// Start the program once, and feed it all tasks
     #[arg(long)]
     resident: bool,
@@ -65,6 +71,8 @@ impl Set {
             resident: self.resident,
             pipeline: self.pipeline,
             paused: false,
+            max_running: self.max_running,
+            serial: self.serial,
             is_function: false,
         };
         let store = invocation.store()?;

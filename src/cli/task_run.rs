@@ -9,7 +9,8 @@ use super::{Exit, Invocation, Session};
 use crate::error::Result;
 use crate::firing::fire::end_of_task;
 use crate::model::summary::Summary;
-use crate::model::task::Status;
+use crate::model::task::{Status, Task};
+use crate::store::Store;
 use crate::worker::{Selection, Watch, Worker, recover_dead_workers};
 
 #[derive(Debug, clap::Args)]
@@ -49,9 +50,7 @@ impl Args {
         recover_dead_workers(&ctx, summary)?;
         let reported = summary.errors.len();
         let task = ctx.store.task(self.id)?;
-        if task.status == Status::Running {
-            return Err(task.refuse("it is running already"));
-        }
+        check_can_run(ctx.store, &task)?;
         let is_watched = self.debug.as_deref() == Some("1");
         let live = is_watched.then(|| Arc::new(Live::new(invocation.out.json, session.zone)));
         let watch = live
@@ -63,6 +62,7 @@ impl Args {
         live.iter().for_each(|live| live.end());
         ran?;
         if summary.tasks.ended() == 0 && summary.errors.len() == reported {
+            check_can_run(ctx.store, &ctx.store.task(self.id)?)?;
             return Err(task.refuse("it is running already"));
         }
         if invocation.out.json {
@@ -70,5 +70,17 @@ impl Args {
             invocation.out.json(&Shown::new(ctx.store, task)?)?;
         }
         Ok(())
+    }
+}
+
+fn check_can_run(store: &Store, task: &Task) -> Result<()> {
+    if task.status == Status::Running {
+        return Err(task.refuse("it is running already"));
+    }
+    match store.running_before(task.id)? {
+        Some(other) => Err(task.refuse(format!(
+            "its method is serial, and task {other} of the same signature is running"
+        ))),
+        None => Ok(()),
     }
 }

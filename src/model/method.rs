@@ -26,6 +26,10 @@ pub(crate) struct Method {
     pub pipeline: u32,
     /// Whether its tasks are not started.
     pub paused: bool,
+    /// How many of its tasks run at once, over all ticks.
+    pub max_running: Option<u32>,
+    /// Whether of its tasks of one signature one runs at a time.
+    pub serial: bool,
     /// Whether it is a function of this program, and not in the database.
     #[serde(skip)]
     pub is_function: bool,
@@ -42,6 +46,8 @@ impl Method {
             resident: false,
             pipeline: 1,
             paused: false,
+            max_running: None,
+            serial: false,
             is_function: false,
         }
     }

@@ -394,8 +394,14 @@ mod tests {
         ] {
             let plan = store.plan(sql).unwrap();
             assert!(plan.contains("TRIGGER document_moved"), "{plan}");
-            // Whether there is any row, and what one row has replaced.
-            let small = ["timer_state", "document_replaced", "old", "(subquery"];
+            // Whether there is any row, what one row has replaced, and the methods.
+            let small = [
+                "method",
+                "timer_state",
+                "document_replaced",
+                "old",
+                "(subquery",
+            ];
             for scan in plan.lines().filter_map(|step| step.strip_prefix("SCAN ")) {
                 assert!(
                     small.iter().any(|table| scan.starts_with(table)),

@@ -12,7 +12,9 @@ const ANYTHING_DUE: &str = "SELECT EXISTS (SELECT 1 FROM worker)
      OR EXISTS (SELECT 1 FROM mail INDEXED BY mail_sending WHERE status = 'sending')
      OR EXISTS (SELECT 1 FROM attachment INDEXED BY attachment_needs_reschedule WHERE needs_reschedule > 0)
      OR NOT EXISTS (SELECT 1 FROM setting WHERE key = 'paused') AND (
-        EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND deferred = 0)
+        EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE status = 'TO_RUN' AND deferred = 0 AND limited_by IS NULL)
+     OR EXISTS (SELECT 1 FROM task INDEXED BY task_limited
+                 WHERE status = 'TO_RUN' AND deferred = 0 AND limited_by IS NOT NULL AND behind = 0)
      OR EXISTS (SELECT 1 FROM task INDEXED BY task_deferred WHERE deferred = 1 AND run_at <= ?1)
      OR EXISTS (SELECT 1 FROM mail INDEXED BY mail_queued
                  WHERE status = 'queued' AND paused = 0 AND (run_at IS NULL OR run_at <= ?1))
@@ -70,6 +72,7 @@ mod tests {
         for index in [
             "task_running",
             "task_ready",
+            "task_limited",
             "task_deferred (run_at<?)",
             "mail_sending",
             "mail_queued (paused=?)",

@@ -16,11 +16,12 @@ impl Store<'_> {
     /// Registers a method, or replaces it. Whether it is paused stays.
     pub(crate) fn set_method(&self, method: &Method) -> Result<()> {
         self.execute(
-            "INSERT INTO method (name, command, timeout, retries, resident, pipeline)
-             VALUES (:name, :command, :timeout, :retries, :resident, :pipeline)
+            "INSERT INTO method (name, command, timeout, retries, resident, pipeline, max_running, serial)
+             VALUES (:name, :command, :timeout, :retries, :resident, :pipeline, :max_running, :serial)
              ON CONFLICT (name) DO UPDATE
              SET command = excluded.command, timeout = excluded.timeout, retries = excluded.retries,
-                 resident = excluded.resident, pipeline = excluded.pipeline",
+                 resident = excluded.resident, pipeline = excluded.pipeline,
+                 max_running = excluded.max_running, serial = excluded.serial",
             named_params! {
                 ":name": method.name,
                 ":command": serde_json::Value::from(method.command.clone()).to_string(),
@@ -28,6 +29,8 @@ impl Store<'_> {
                 ":retries": method.retries,
                 ":resident": method.resident,
                 ":pipeline": method.pipeline,
+                ":max_running": method.max_running,
+                ":serial": method.serial,
             },
         )
     }
@@ -49,6 +52,8 @@ fn method(row: &Row<'_>) -> rusqlite::Result<Method> {
         resident: row.get("resident")?,
         pipeline: row.get("pipeline")?,
         paused: row.get("paused")?,
+        max_running: row.get("max_running")?,
+        serial: row.get("serial")?,
         is_function: false,
     })
 }

@@ -155,8 +155,10 @@ impl Store<'_> {
             .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
         let steps = statement
             .raw_query()
-            .mapped(|row| row.get::<_, String>("detail"))
+            .mapped(|row| row.get::<_, Option<String>>("detail"))
             .collect::<rusqlite::Result<Vec<_>>>()?;
+        // The triggers that foreign keys make have no name.
+        let steps: Vec<_> = steps.into_iter().flatten().collect();
         Ok(steps.join("\n"))
     }
 

@@ -30,8 +30,11 @@ CREATE TABLE method (
     retries  INTEGER NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 4294967295),
     resident INTEGER NOT NULL DEFAULT 0 CHECK (resident IN (0, 1)),
     pipeline INTEGER NOT NULL DEFAULT 1 CHECK (pipeline BETWEEN 1 AND 1024),
+    max_running INTEGER CHECK (max_running BETWEEN 1 AND 4294967295),  -- so many of its tasks at once, over all ticks
+    serial   INTEGER NOT NULL DEFAULT 0 CHECK (serial IN (0, 1)),     -- 1: one task of a signature at a time
     paused   INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1))      -- 1: its tasks are not started
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX method_limited ON method (name) WHERE max_running > 0 OR serial = 1;
 
 CREATE TABLE document (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -204,6 +207,9 @@ CREATE TABLE task (
     schedule      TEXT,                                                   -- the name of the schedule that added it
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
     attempt       INTEGER NOT NULL DEFAULT 0,
+    -- Written by triggers alone:
+    limited_by    TEXT,                            -- the row in method that does it, if that has limits
+    behind        INTEGER NOT NULL DEFAULT 0,      -- 1: while another one of its signature goes first
     worker_id     INTEGER,
     stop_requested TEXT   CHECK (stop_requested IN ('stop', 'cancel')),  -- what its worker is asked to do
     started_at    TEXT,
@@ -213,7 +219,12 @@ CREATE TABLE task (
     progress      TEXT,
     result        TEXT
 ) STRICT;
-CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND deferred = 0;
+CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND deferred = 0 AND limited_by IS NULL;
+CREATE INDEX task_limited ON task (limited_by, priority DESC, id) WHERE
+    status = 'TO_RUN' AND deferred = 0 AND limited_by IS NOT NULL AND behind = 0;
+CREATE INDEX task_limited_running ON task (limited_by, signature) WHERE status = 'RUNNING' AND limited_by IS NOT NULL;
+CREATE INDEX task_serial ON task (limited_by, signature, behind, id) WHERE
+    status = 'TO_RUN' AND deferred = 0 AND limited_by IS NOT NULL AND signature IS NOT NULL;
 CREATE INDEX task_deferred ON task (run_at) WHERE deferred = 1;
 CREATE INDEX task_paused ON task (id) WHERE deferred = 2;
 CREATE INDEX task_running ON task (worker_id) WHERE status = 'RUNNING';
@@ -347,6 +358,104 @@ BEGIN
     UPDATE mail SET paused = NEW.paused
      WHERE (status = 'queued' OR status = 'sending') AND attachment_id IN (SELECT id FROM attachment WHERE timer_id = NEW.id);
     UPDATE task SET deferred = 0 WHERE deferred = 2;
+END;
+
+-- A task knows which row in method it is done by, if that has limits: the one of its name, else the service of the longest.
+-- It is looked up anew when such rows come, change and go, and when a task that was over is to run again.
+CREATE TRIGGER task_limited AFTER INSERT ON task
+WHEN EXISTS (SELECT 1 FROM method
+              WHERE (max_running > 0 OR serial = 1)
+                AND (name = NEW.method
+                     OR name LIKE '%:*' AND substr(name, 1, length(name) - 1) = substr(NEW.method, 1, length(name) - 1)))
+BEGIN
+    UPDATE task SET method = method WHERE id = NEW.id;
+END;
+CREATE TRIGGER task_again AFTER UPDATE OF status ON task
+WHEN (OLD.status = 'COMPLETED' OR OLD.status = 'FAILED' OR OLD.status = 'INTERRUPTED' OR OLD.status = 'CANCELLED')
+ AND (NEW.limited_by IS NOT NULL OR EXISTS (SELECT 1 FROM method WHERE max_running > 0 OR serial = 1))
+BEGIN
+    UPDATE task SET method = method WHERE id = NEW.id;
+END;
+CREATE TRIGGER task_method AFTER UPDATE OF method ON task
+BEGIN
+    UPDATE task
+       SET limited_by = (SELECT CASE WHEN max_running > 0 OR serial = 1 THEN name END
+                           FROM method
+                          WHERE name = NEW.method
+                             OR name LIKE '%:*' AND length(name) <= length(NEW.method)
+                            AND substr(name, 1, length(name) - 1) = substr(NEW.method, 1, length(name) - 1)
+                          ORDER BY name = NEW.method DESC, length(name) DESC LIMIT 1)
+     WHERE id = NEW.id;
+END;
+CREATE TRIGGER method_limits_inserted AFTER INSERT ON method
+WHEN EXISTS (SELECT 1 FROM method WHERE max_running > 0 OR serial = 1)
+  OR EXISTS (SELECT 1 FROM task WHERE limited_by = NEW.name)  -- INSERT OR REPLACE
+BEGIN
+    UPDATE task SET method = method
+     WHERE (method = NEW.name OR NEW.name LIKE '%:*' AND substr(method, 1, length(NEW.name) - 1) || '*' = NEW.name)
+       AND (status = 'TO_RUN' OR status = 'WAITING' OR status = 'RUNNING');
+END;
+CREATE TRIGGER method_limits_updated AFTER UPDATE OF name, max_running, serial ON method
+WHEN NEW.name <> OLD.name OR NEW.serial <> OLD.serial OR (NEW.max_running IS NULL) <> (OLD.max_running IS NULL)
+BEGIN
+    UPDATE task SET method = method
+     WHERE (method IN (OLD.name, NEW.name)
+            OR OLD.name LIKE '%:*' AND substr(method, 1, length(OLD.name) - 1) || '*' = OLD.name
+            OR NEW.name LIKE '%:*' AND substr(method, 1, length(NEW.name) - 1) || '*' = NEW.name)
+       AND (status = 'TO_RUN' OR status = 'WAITING' OR status = 'RUNNING');
+END;
+CREATE TRIGGER method_limits_deleted AFTER DELETE ON method
+WHEN OLD.max_running > 0 OR OLD.serial = 1 OR EXISTS (SELECT 1 FROM method WHERE max_running > 0 OR serial = 1)
+BEGIN
+    UPDATE task SET method = method
+     WHERE (method = OLD.name OR OLD.name LIKE '%:*' AND substr(method, 1, length(OLD.name) - 1) || '*' = OLD.name)
+       AND (status = 'TO_RUN' OR status = 'WAITING' OR status = 'RUNNING');
+END;
+
+-- Of the tasks of a serial method and one signature the first that is ready is not behind, while none runs. Each statement
+-- finds its few rows by the indexes task_serial and task_limited_running, however many tasks there are.
+CREATE TRIGGER task_turn AFTER UPDATE OF status, deferred, limited_by, signature ON task
+WHEN (NEW.limited_by IS NOT NULL OR OLD.limited_by IS NOT NULL) AND (NEW.signature <> '' OR OLD.signature <> '')
+ AND (NEW.status IN ('TO_RUN', 'RUNNING') OR OLD.status IN ('TO_RUN', 'RUNNING'))
+ AND (NEW.behind = 1 OR EXISTS (SELECT 1 FROM method WHERE name IN (NEW.limited_by, OLD.limited_by) AND serial = 1))
+BEGIN
+    UPDATE task SET behind = 0
+     WHERE id = NEW.id AND behind = 1
+       AND (limited_by IS NOT OLD.limited_by OR signature IS NOT OLD.signature
+            OR NOT EXISTS (SELECT 1 FROM method WHERE name = NEW.limited_by AND serial = 1));
+    UPDATE task SET behind = 1
+     WHERE limited_by = NEW.limited_by AND signature = NEW.signature AND behind = 0
+       AND status = 'TO_RUN' AND deferred = 0
+       AND NEW.signature <> '' AND EXISTS (SELECT 1 FROM method WHERE name = NEW.limited_by AND serial = 1)
+       AND (EXISTS (SELECT 1 FROM task WHERE limited_by = NEW.limited_by AND signature = NEW.signature AND status = 'RUNNING')
+            OR id > (SELECT min(id) FROM (
+                     SELECT min(id) AS id FROM task WHERE limited_by = NEW.limited_by AND signature = NEW.signature
+                        AND behind = 0 AND status = 'TO_RUN' AND deferred = 0
+                     UNION ALL
+                     SELECT min(id) FROM task WHERE limited_by = NEW.limited_by AND signature = NEW.signature
+                        AND behind = 1 AND status = 'TO_RUN' AND deferred = 0)));
+    UPDATE task SET behind = 0
+     WHERE behind = 1 AND id IN (
+           SELECT min(id) FROM task WHERE limited_by = NEW.limited_by AND signature = NEW.signature
+              AND behind = 1 AND status = 'TO_RUN' AND deferred = 0
+           UNION ALL
+           SELECT min(id) FROM task WHERE limited_by = OLD.limited_by AND signature = OLD.signature
+              AND behind = 1 AND status = 'TO_RUN' AND deferred = 0)
+       AND NOT EXISTS (SELECT 1 FROM task AS other WHERE other.limited_by = task.limited_by AND other.signature = task.signature
+                          AND other.status = 'RUNNING')
+       AND NOT EXISTS (SELECT 1 FROM task AS other WHERE other.limited_by = task.limited_by AND other.signature = task.signature
+                          AND other.behind = 0 AND other.status = 'TO_RUN' AND other.deferred = 0 AND other.id < task.id);
+END;
+CREATE TRIGGER task_turn_deleted AFTER DELETE ON task
+WHEN OLD.limited_by IS NOT NULL AND OLD.signature <> ''
+BEGIN
+    UPDATE task SET behind = 0
+     WHERE behind = 1
+       AND id = (SELECT min(id) FROM task WHERE limited_by = OLD.limited_by AND signature = OLD.signature
+                    AND behind = 1 AND status = 'TO_RUN' AND deferred = 0)
+       AND NOT EXISTS (SELECT 1 FROM task WHERE limited_by = OLD.limited_by AND signature = OLD.signature AND status = 'RUNNING')
+       AND NOT EXISTS (SELECT 1 FROM task WHERE limited_by = OLD.limited_by AND signature = OLD.signature
+                          AND behind = 0 AND status = 'TO_RUN' AND deferred = 0);
 END;
 
 -- Other dates count from the moment of the change. The runner itself writes the next date in the same statement.

@@ -222,9 +222,12 @@ impl Store<'_> {
 
     /// Whether a task could be claimed now, or could be once its time is noticed.
     pub(crate) fn has_ready_task(&self, now: Timestamp) -> Result<bool> {
-        let ready = "SELECT 1 FROM task WHERE status = 'TO_RUN' AND deferred = 0 LIMIT 1";
+        let ready = "SELECT 1 FROM task WHERE status = 'TO_RUN' AND deferred = 0 AND limited_by IS NULL LIMIT 1";
+        let limited = "SELECT 1 FROM task
+              WHERE status = 'TO_RUN' AND deferred = 0 AND limited_by IS NOT NULL AND behind = 0 LIMIT 1";
         let deferred = "SELECT 1 FROM task WHERE deferred = 1 AND run_at <= ?1 LIMIT 1";
-        let has_any = self.exists(ready, [])? || self.exists(deferred, [now])?;
+        let has_any =
+            self.exists(ready, [])? || self.exists(limited, [])? || self.exists(deferred, [now])?;
         Ok(has_any && !self.is_paused()?)
     }
 

@@ -5,6 +5,7 @@ mod control;
 mod follow;
 mod held;
 mod life;
+mod limits;
 mod many;
 mod output;
 mod requirements;
