@@ -13,6 +13,7 @@ mod live;
 mod mail;
 mod method;
 mod output;
+mod param;
 mod pause;
 mod protocol;
 mod rehearse;
@@ -39,7 +40,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Result, one_line};
@@ -132,6 +133,12 @@ enum Command {
     Progress(Deferred<protocol::ProgressArgs>),
     /// In a handler: print a message for who watches
     Debug(Deferred<protocol::DebugArgs>),
+    /// In a handler: print one of the task's params
+    Param(Deferred<param::Args>),
+    /// In a handler: print the line that hands back a result
+    Result(Deferred<protocol::ResultArgs>),
+    /// In a handler: print the line that hands back a file
+    File(Deferred<protocol::FileArgs>),
     /// Print the completions for a shell
     Completions(completions::Args),
 }
@@ -159,7 +166,7 @@ impl Exit {
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, functions: Functions) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(error),
     };
     start_log(arguments.verbose, arguments.quiet);
     let invocation = Invocation {
@@ -216,19 +223,44 @@ impl Invocation {
             Command::Log(Deferred(line)) => line.run(self)?,
             Command::Progress(Deferred(line)) => line.run(self)?,
             Command::Debug(Deferred(line)) => line.run(self)?,
+            Command::Param(Deferred(args)) => args.run(self)?,
+            Command::Result(Deferred(line)) => line.run(self)?,
+            Command::File(Deferred(line)) => line.run(self)?,
             Command::Completions(args) => args.run(self)?,
         }
         Ok(Exit::Done)
     }
 }
 
+/// Commands that no typo's tip names: they destroy something, or stop it.
+const DANGEROUS: [&str; 9] = [
+    "cancel", "delete", "detach", "pause", "purge", "remove", "restart", "stop", "unset",
+];
+
+fn drop_dangerous_tips(error: &mut clap::Error) {
+    const TIPS: ContextKind = ContextKind::SuggestedSubcommand;
+    let tips = match error.remove(TIPS) {
+        Some(ContextValue::String(tip)) => vec![tip],
+        Some(ContextValue::Strings(tips)) => tips,
+        _ => return,
+    };
+    let harmless = tips.into_iter();
+    let harmless: Vec<_> = harmless
+        .filter(|tip| !DANGEROUS.contains(&tip.as_str()))
+        .collect();
+    if !harmless.is_empty() {
+        error.insert(TIPS, ContextValue::Strings(harmless));
+    }
+}
+
 /// Help and version are answers; anything else is a usage error, printed as one line.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(mut error: clap::Error) -> ExitCode {
     let help_on_bare = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !error.use_stderr() || help_on_bare {
         let _ = error.print();
         return ExitCode::from(if help_on_bare { 2 } else { 0 });
     }
+    drop_dangerous_tips(&mut error);
     let text = error.to_string();
     let end = text.find("\n\nUsage:").or(text.find("\n\nFor more"));
     let message = text[..end.unwrap_or(text.len())]

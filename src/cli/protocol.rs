@@ -1,9 +1,9 @@
-//! `runner log`, `progress` and `debug`: the lines of the protocol, for handlers that are shell scripts.
+//! `runner log`, `progress`, `debug`, `result` and `file`: the lines of the protocol, for handlers that are shell scripts.
 
 use super::{Invocation, values};
 use crate::error::Result;
 use crate::model::task::{Progress, Severity};
-use crate::worker::protocol::{debug_line, log_line, progress_line};
+use crate::worker::protocol::{debug_line, file_line, log_line, progress_line, result_line};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LogArgs {
@@ -39,6 +39,19 @@ pub(super) struct DebugArgs {
     message: String,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct ResultArgs {
+    /// JSON, @FILE, or - for standard input
+    #[arg(allow_hyphen_values = true)]
+    value: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct FileArgs {
+    /// The file, from the folder that the handler was started in
+    path: String,
+}
+
 impl LogArgs {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         let details = self.details.as_deref();
@@ -65,6 +78,19 @@ impl ProgressArgs {
 impl DebugArgs {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
         print(invocation, &debug_line(&self.message))
+    }
+}
+
+impl ResultArgs {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        let value = values::json("result", &self.value)?;
+        print(invocation, &result_line(&value))
+    }
+}
+
+impl FileArgs {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
+        print(invocation, &file_line(&self.path))
     }
 }
 

@@ -164,6 +164,16 @@ pub(crate) fn progress_line(progress: &Progress) -> String {
     line.to_string()
 }
 
+/// The protocol line of a result.
+pub(crate) fn result_line(value: &Json) -> String {
+    json!({"type": "result", "value": value}).to_string()
+}
+
+/// The protocol line of a file that is handed back.
+pub(crate) fn file_line(path: &str) -> String {
+    json!({"type": "file", "path": path}).to_string()
+}
+
 /// The protocol line of a debug message.
 pub(crate) fn debug_line(message: &str) -> String {
     json!({"type": "debug", "message": message}).to_string()

@@ -399,3 +399,35 @@ fn a_database_with_the_tables_of_an_earlier_runner_is_refused_with_a_sentence() 
         "{told}"
     );
 }
+
+#[test]
+fn the_tip_for_a_typo_never_names_a_command_that_destroys_or_stops() {
+    let home = Home::new();
+    for typo in [
+        &["task", "sto"][..],
+        &["task", "delet", "1"],
+        &["task", "restar"],
+        &["task", "cancl"],
+        &["timer", "purgee"],
+        &["task", "stopp"],
+        &["doc", "delte"],
+        &["method", "remov"],
+        &["config", "unse"],
+        &["paus"],
+    ] {
+        let answer = home.run(typo);
+        assert_eq!(answer.code(), 2);
+        let told = answer.err();
+        assert!(told.contains("unrecognized subcommand"), "{told}");
+        for dangerous in [
+            "stop", "delete", "restart", "cancel", "purge", "remove", "unset", "pause",
+        ] {
+            assert!(!told.contains(&format!("'{dangerous}'")), "{told}");
+        }
+    }
+    let told = home.run(["task", "shwo"]).err();
+    assert!(
+        told.contains("tip: a similar subcommand exists: 'show'"),
+        "{told}"
+    );
+}

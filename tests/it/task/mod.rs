@@ -10,3 +10,4 @@ mod many;
 mod output;
 mod requirements;
 mod resident;
+mod shell;
