@@ -1,6 +1,7 @@
 //! The command line: what it takes, and the only place that prints.
 
 mod attachment;
+mod backup;
 mod batch;
 mod completions;
 mod config;
@@ -97,6 +98,8 @@ enum Command {
     Rehearse(Deferred<rehearse::Args>),
     /// Say how things stand
     Status(Deferred<status::Args>),
+    /// Make a whole copy of the database, also while others write to it
+    Backup(Deferred<backup::Args>),
     /// Start nothing, or nothing of a method, timer or schedule, until it is resumed
     Pause(Deferred<pause::Args>),
     /// Let go on what was paused
@@ -210,6 +213,7 @@ impl Invocation {
             Command::Status(Deferred(args)) => return args.run(self),
             Command::Task(Deferred(command)) => return command.run(self),
             Command::Init(Deferred(args)) => args.run(self)?,
+            Command::Backup(Deferred(args)) => args.run(self)?,
             Command::Pause(Deferred(args)) => args.pause(self)?,
             Command::Resume(Deferred(args)) => args.resume(self)?,
             Command::Crontab(Deferred(args)) => args.run(self)?,

@@ -1,5 +1,6 @@
 //! The command line: what each command takes, answers and refuses.
 
+mod backup;
 mod bad_input;
 mod commands;
 mod contract;
