@@ -99,7 +99,6 @@ impl Environment {
         let (cron, mut rest) = take_words(text, if text.starts_with('@') { 1 } else { 5 });
         let cron = match cron.as_str() {
             "@reboot" => return Err("@reboot is no date that a schedule could have".to_owned()),
-            "@midnight" => "@daily".to_owned(),
             "@annually" => "@yearly".to_owned(),
             _ => cron,
         };
@@ -233,7 +232,7 @@ mod tests {
                     "5 2 * * mon-fri",
                     &["/bin/sh", "-c", "cd; /opt/app/bin/backup --all"]
                 ),
-                job("report", "@daily", &["/bin/sh", "-c", "cd; report 2>&1"]),
+                job("report", "@midnight", &["/bin/sh", "-c", "cd; report 2>&1"]),
             ]
         );
     }

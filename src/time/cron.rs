@@ -1,6 +1,6 @@
 //! Cron expressions: the moments that they name, in a zone.
 
-use chrono::{DateTime, Local, TimeZone};
+use chrono::{DateTime, Local, TimeDelta, TimeZone};
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{Cron, Direction};
 
@@ -13,36 +13,69 @@ pub(crate) struct CronExpression(Box<Cron>);
 impl CronExpression {
     /// Reads an expression. One that names no moment at all, such as the 30th of February, is refused.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |reason: &str| format!("cron expression {}: {reason}", quote(text));
+        let text = match text.trim() {
+            "@midnight" => "@daily",
+            text => text,
+        };
+        // As cron has it: of two days either is enough, unless one of them begins with a star.
+        let days = text.split_whitespace().enumerate();
+        let mut days = days.filter(|(field, _)| [2, 4].contains(field));
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
+            .dom_and_dow(days.any(|(_, day)| day.starts_with('*')))
             .build();
-        let wrong = |reason: String| {
-            let text = quote(text);
-            format!("cron expression {text}: {reason}")
-        };
         let cron = parser.parse(text).map_err(|error| {
-            wrong(format!(
-                "{error}; write five fields such as '30 2 * * mon-fri', or @daily"
+            let error = error.to_string();
+            let reason = error.trim_end_matches('.');
+            wrong(&format!(
+                "{reason}; write five fields such as '30 2 * * mon-fri', or @daily"
             ))
         })?;
         let expression = Self(Box::new(cron));
         match expression.next_after(&Zone::Named(chrono_tz::UTC), Timestamp::EPOCH) {
             Some(_) => Ok(expression),
-            None => Err(wrong("there is no such day".to_owned())),
+            None => Err(wrong("there is no such day")),
         }
     }
 
     /// The first moment after this one. A time of day that clocks skip comes right after the gap, one that occurs twice
-    /// comes once; hours and minutes that are wildcards, steps or lists follow the clock on the wall. None after the
-    /// year 5000.
+    /// comes once; where hours or minutes have a star, they follow the clock on the wall. None after the year 5000.
     pub(crate) fn next_after(&self, zone: &Zone, moment: Timestamp) -> Option<Timestamp> {
-        self.find(zone, moment, Direction::Forward)
+        if !self.is_fixed() {
+            return self.find(zone, moment, Direction::Forward);
+        }
+        let mut local = zone.local(moment);
+        loop {
+            local = self.0.find_next_occurrence(&local, false).ok()?;
+            let found = zone.first_moment(local)?;
+            if found > moment {
+                return Some(found);
+            }
+        }
     }
 
     /// The last moment that is not after this one.
     pub(crate) fn last_until(&self, zone: &Zone, moment: Timestamp) -> Option<Timestamp> {
-        self.find(zone, moment, Direction::Backward)
+        if !self.is_fixed() {
+            return self.find(zone, moment, Direction::Backward);
+        }
+        // Clocks that went back may have shown later times before.
+        let mut local = zone.local(moment) + TimeDelta::days(1);
+        loop {
+            local = self.0.find_previous_occurrence(&local, false).ok()?;
+            let found = zone.first_moment(local)?;
+            if found <= moment {
+                return Some(found);
+            }
+        }
+    }
+
+    /// Whether it names times of day.
+    fn is_fixed(&self) -> bool {
+        let pattern = &self.0.pattern;
+        !pattern.minutes.from_wildcard && !pattern.hours.from_wildcard
     }
 
     fn find(&self, zone: &Zone, moment: Timestamp, direction: Direction) -> Option<Timestamp> {
@@ -131,6 +164,19 @@ mod tests {
                 "2026-04-04T03:00",
                 ["2026-04-05T01:45:00+11:00", "2026-04-06T01:45:00+10:30"],
             ),
+            // So do those in lists and ranges.
+            (
+                "Europe/Paris",
+                "0,30 2,14 * * *",
+                "2026-03-29T01:00",
+                ["2026-03-29T03:00:00+02:00", "2026-03-29T14:00:00+02:00"],
+            ),
+            (
+                "Europe/Paris",
+                "30 1-3 * * *",
+                "2026-10-25T01:30",
+                ["2026-10-25T02:30:00+02:00", "2026-10-25T03:30:00+01:00"],
+            ),
             // Wildcards follow the clock on the wall.
             (
                 "Europe/Paris",
@@ -170,6 +216,9 @@ mod tests {
             // Of a day of the month and a day of the week either is enough.
             ("0 9 13 * 7", "2026-11-29T09:00:00+00:00"),
             ("0 0 29 2 *", "2028-02-29T00:00:00+00:00"),
+            // Unless one of them begins with a star: the first Monday of a month.
+            ("0 0 */100,1-7 * mon", "2026-12-07T00:00:00+00:00"),
+            ("@midnight", "2026-11-28T00:00:00+00:00"),
         ];
         for (text, expected) in cases {
             assert_eq!(
@@ -198,7 +247,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn the_last_until_now_is_the_last_that_came(
-            text in proptest::sample::select(vec!["30 2 * * *", "0 * * * *", "*/30 * * * *", "15 1,2,3 * * *", "45 1 * * 0"]),
+            text in proptest::sample::select(vec!["30 2 * * *", "0 * * * *", "*/30 * * * *", "15 1,2,3 * * *", "0,30 2 * * *", "45 1 * * 0"]),
             zone_name in proptest::sample::select(vec!["Europe/Paris", "America/New_York", "Australia/Lord_Howe"]),
             start in 1_766_000_000_i64..1_798_000_000, length in 0_i64..400_000,
         ) {

@@ -83,6 +83,26 @@ impl Zone {
         Timestamp::from_utc(local - offset)
     }
 
+    /// The first moment when clocks show this local time or, where they skip it, a later one. None outside the years 0000
+    /// to 9999.
+    pub(super) fn first_moment(&self, local: NaiveDateTime) -> Option<Timestamp> {
+        let moment = self.resolve(local)?;
+        if self.local(moment) == local {
+            return Some(moment);
+        }
+        // Within the gap: between a moment before it and one after it.
+        let (mut before, mut after) = (moment.unix() - MAX_OFFSET.num_seconds() * 2, moment.unix());
+        while before + 1 < after {
+            let middle = before + (after - before) / 2;
+            if self.local(Timestamp::from_unix(middle)?) < local {
+                before = middle;
+            } else {
+                after = middle;
+            }
+        }
+        Timestamp::from_unix(after)
+    }
+
     /// The moment so much later: by calendar months first, where a day that the month lacks becomes its last, then by
     /// calendar days, both in local time, then by exact seconds. None outside the years 0000 to 9999.
     pub(crate) fn add(&self, moment: Timestamp, length: &Duration) -> Option<Timestamp> {
