@@ -64,7 +64,7 @@ pub(crate) fn rehearse(
         },
     };
     let mut now = from;
-    rehearsal.tick(now)?;
+    rehearsal.tick(now, true)?;
     rehearsal.add_pruning(ctx, now)?;
     while rehearsal.story.entries.len() <= MAX_ENTRIES {
         show(now, rehearsal.story.entries.len());
@@ -72,7 +72,7 @@ pub(crate) fn rehearse(
             Some(due) if due <= until => now = whole_minute(due),
             _ => return Ok(rehearsal.story),
         }
-        rehearsal.tick(now)?;
+        rehearsal.tick(now, false)?;
     }
     rehearsal.story.entries.truncate(MAX_ENTRIES);
     rehearsal.story.stopped_at = Some(now);
@@ -98,7 +98,8 @@ struct Rehearsal<'a> {
 }
 
 impl Rehearsal<'_> {
-    fn tick(&mut self, now: Timestamp) -> Result<()> {
+    /// What is wrong with a schedule is told once.
+    fn tick(&mut self, now: Timestamp, is_first: bool) -> Result<()> {
         let (clock, shutdown) = (Clock::fixed(now), Shutdown::default());
         let ctx = Context {
             store: self.store,
@@ -108,7 +109,7 @@ impl Rehearsal<'_> {
             shutdown: &shutdown,
         };
         self.store.begin_run();
-        let (mut schedules, mut levels) = (Schedules::new(ctx), Levels::new(ctx)?);
+        let (mut schedules, mut levels) = (Schedules::new(ctx, is_first), Levels::new(ctx)?);
         loop {
             let before = self.story.summary.progress();
             self.enqueue_due(&mut schedules, now)?;

@@ -3,26 +3,25 @@
 use crate::context::Context;
 use crate::enqueue::Enqueue;
 use crate::error::{Error, Result};
+use crate::model::document::DocumentRef;
 use crate::model::issue::Issue;
 use crate::model::schedule::{Overlap, Schedule};
 use crate::model::summary::Summary;
 use crate::store::Store;
 use crate::store::task::TaskRow;
-use crate::time::Timestamp;
-use crate::time::When;
+use crate::time::{Timestamp, When};
 
 /// The schedules, in one tick.
 pub(crate) struct Schedules<'a> {
     ctx: Context<'a>,
-    is_first_turn: bool,
+    /// Whether those that have failed are tried again.
+    with_failed: bool,
 }
 
 impl<'a> Schedules<'a> {
-    pub(crate) fn new(ctx: Context<'a>) -> Self {
-        Self {
-            ctx,
-            is_first_turn: true,
-        }
+    /// Those that have failed before are tried again in the first turn, if at all.
+    pub(crate) fn new(ctx: Context<'a>, with_failed: bool) -> Self {
+        Self { ctx, with_failed }
     }
 
     /// Adds the tasks of all occurrences that have come, and sets the next dates, in one transaction: each occurrence
@@ -30,7 +29,7 @@ impl<'a> Schedules<'a> {
     /// the next tick.
     pub(crate) fn enqueue_due(&mut self, summary: &mut Summary) -> Result<()> {
         let (ctx, when) = (self.ctx, self.ctx.when()?);
-        let with_failed = std::mem::replace(&mut self.is_first_turn, false);
+        let with_failed = std::mem::replace(&mut self.with_failed, false);
         if ctx.store.due_schedules(when.now, with_failed)?.is_empty() {
             return Ok(());
         }
@@ -60,8 +59,32 @@ impl<'a> Schedules<'a> {
 
 /// Adds one task of a schedule now, besides those of its occurrences; its id.
 pub(crate) fn run_now(store: &Store, enqueue: &Enqueue<'_>, schedule: &Schedule) -> Result<i64> {
-    enqueue.check_method(&schedule.method)?;
-    add_task(store, enqueue, schedule, None)
+    check(store, enqueue, schedule)?;
+    match live_twin(store, schedule)? {
+        Some(task) => {
+            let reason =
+                format!("task {task} of the same signature is not over; wait for it or cancel it");
+            Err(Error::invalid(
+                format!("schedule '{}'", schedule.name),
+                reason,
+            ))
+        }
+        None => add_task(store, enqueue, schedule, None),
+    }
+}
+
+/// Works out the dates anew that are meant in the zone of the settings, after that has changed: those that have not come
+/// yet count from now on in the new zone.
+pub(crate) fn redate(store: &Store, when: When) -> Result<()> {
+    for mut schedule in store.schedules()? {
+        if schedule.zone.is_none() && schedule.next_at.is_some_and(|next_at| next_at > when.now) {
+            schedule.since_at = when.now;
+            // What is wrong with it is reported by the next tick.
+            schedule.next_at = schedule.first_date(when.zone).ok();
+            store.update_schedule(&schedule)?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds the tasks of the occurrences of one schedule that have come, and sets its next date; how many there were.
@@ -79,16 +102,21 @@ fn advance(
     schedule.next_at = Some(next_at);
     let mut added = 0;
     if next_at <= when.now {
-        enqueue.check_method(&schedule.method)?;
+        check(store, enqueue, schedule)?;
         let due = schedule.due(next_at, when).map_err(wrong)?;
         // Those that are added together are not held against each other.
-        let obstacle = obstacle(store, schedule)?;
+        let unfinished = match schedule.overlap {
+            Overlap::Skip => store.live_task_of_schedule(&schedule.name)?,
+            Overlap::Queue => None,
+        };
         for occurrence in due.occurrences {
-            let reason = match &obstacle {
-                _ if schedule.is_too_late(occurrence, when).map_err(wrong)? => {
-                    Some("it was later than its limit".to_owned())
-                }
-                obstacle => obstacle.clone(),
+            let reason = if schedule.is_too_late(occurrence, when).map_err(wrong)? {
+                Some("it was later than its limit".to_owned())
+            } else if let Some(task) = unfinished {
+                Some(format!("task {task} was not over"))
+            } else {
+                let twin = live_twin(store, schedule)?;
+                twin.map(|task| format!("task {task} of the same signature was not over"))
             };
             if let Some(reason) = reason {
                 schedule.skipped_at = Some(occurrence);
@@ -107,18 +135,19 @@ fn advance(
     Ok(added)
 }
 
-/// Why no task is added now, if that is so.
-fn obstacle(store: &Store, schedule: &Schedule) -> Result<Option<String>> {
-    if schedule.overlap == Overlap::Skip
-        && let Some(task) = store.live_task_of_schedule(&schedule.name)?
-    {
-        return Ok(Some(format!("task {task} was not over")));
+/// Refuses a schedule whose tasks could not be done.
+fn check(store: &Store, enqueue: &Enqueue<'_>, schedule: &Schedule) -> Result<()> {
+    enqueue.check_method(&schedule.method)?;
+    if let Some(document) = schedule.document {
+        store.document_id(&DocumentRef::Id(document))?;
     }
-    match (&schedule.signature, schedule.unique) {
-        (Some(signature), true) => {
-            let live = store.live_task_of(signature)?;
-            Ok(live.map(|task| format!("task {task} of the same signature was not over")))
-        }
+    Ok(())
+}
+
+/// The task that keeps another one of its signature from being added, if the schedule says so and there is one.
+fn live_twin(store: &Store, schedule: &Schedule) -> Result<Option<i64>> {
+    match &schedule.signature {
+        Some(signature) if schedule.unique => store.live_task_of(signature),
         _ => Ok(None),
     }
 }

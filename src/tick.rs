@@ -110,7 +110,7 @@ fn take_turns(
     let mut worker = Worker::new(ctx, Selection::Ready, None);
     worker.starts_until = stay;
     let is_over = || stay.is_some_and(|stay| ctx.clock.elapsed() >= stay);
-    let (mut schedules, mut levels) = (Schedules::new(ctx), Levels::new(ctx)?);
+    let (mut schedules, mut levels) = (Schedules::new(ctx, true), Levels::new(ctx)?);
     loop {
         let before = summary.progress();
         let seen = Seen::now(ctx)?;

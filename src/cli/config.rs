@@ -8,7 +8,9 @@ use super::values::body;
 use crate::error::Result;
 use crate::mail;
 use crate::model::settings::{self, Settings};
+use crate::schedule::redate;
 use crate::store::Store;
+use crate::time::When;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -43,28 +45,30 @@ impl Command {
                 let value = given.trim_end_matches(['\r', '\n']);
                 settings::check(&key, value)?;
                 mail::check_setting(&key, value)?;
-                change(&invocation.store()?, &key, |store| {
-                    store.set_setting(&key, value)
-                })
+                change(invocation, &key, |store| store.set_setting(&key, value))
             }
             Self::Unset { key } => {
                 Settings::default().text(&key)?;
-                change(&invocation.store()?, &key, |store| {
-                    store.unset_setting(&key)
-                })
+                change(invocation, &key, |store| store.unset_setting(&key))
             }
         }
     }
 }
 
 /// Changes a setting. All dates are counted anew when it is the zone that they are counted in.
-fn change(store: &Store, key: &str, work: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
-    store.transact(|store| {
+fn change(
+    invocation: &Invocation,
+    key: &str,
+    work: impl FnOnce(&Store) -> Result<()>,
+) -> Result<()> {
+    invocation.store()?.transact(|store| {
         let before = store.settings()?;
         work(store)?;
         if key == settings::ZONE && store.settings()?.text(key)? != before.text(key)? {
             store.mark_all_for_reschedule()?;
-            store.redate_schedules()?;
+            let zone = store.settings()?.zone()?;
+            let now = invocation.clock(&zone)?.now();
+            redate(store, When { zone, now })?;
         }
         Ok(())
     })

@@ -86,7 +86,15 @@ fn remove(store: &Store, name: &str) -> Result<()> {
             format!("method '{name}'"),
             format!("the timer '{timer}' runs it; define that anew or remove it first"),
         )),
-        None => store.delete_method(name),
+        None => match store.schedule_of_method(name)? {
+            Some(schedule) => Err(Error::invalid(
+                format!("method '{name}'"),
+                format!(
+                    "the schedule '{schedule}' adds its tasks; define that anew or remove it first"
+                ),
+            )),
+            None => store.delete_method(name),
+        },
     }
 }
 

@@ -59,15 +59,8 @@ const GLOBAL: &str = "Global options";
 #[derive(Debug, Parser)]
 #[command(name = "runner", version, max_term_width = 100)]
 struct Arguments {
-    /// The database [default: runner.db]
-    #[arg(
-        long,
-        global = true,
-        help_heading = GLOBAL,
-        env = "RUNNER_DB",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
+    /// The database [default: the variable RUNNER_DB, else runner.db]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     db: Option<PathBuf>,
     /// The time to take as now, for tests and rehearsals on a copy: 2026-04-10, 2026-04-10T09:00, 09:00 or +15d
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "TIME")]
@@ -173,7 +166,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, functions: Func
     };
     start_log(arguments.verbose, arguments.quiet);
     let invocation = Invocation {
-        db: arguments.db.unwrap_or_else(|| PathBuf::from("runner.db")),
+        db: arguments.db.unwrap_or_else(default_db),
         now: arguments.now,
         trusted: arguments.trust_database,
         quiet: arguments.quiet,
@@ -191,6 +184,11 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, functions: Func
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
+}
+
+fn default_db() -> PathBuf {
+    let named = std::env::var_os("RUNNER_DB").filter(|path| !path.is_empty());
+    named.map_or_else(|| PathBuf::from("runner.db"), PathBuf::from)
 }
 
 impl Invocation {

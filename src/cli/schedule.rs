@@ -44,7 +44,7 @@ pub(super) struct Set {
     #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]
     every: Option<Duration>,
     /// When an interval begins [default: one interval from now]
-    #[arg(long, value_name = "TIME", requires = "every")]
+    #[arg(long, value_name = "TIME", conflicts_with = "cron")]
     first: Option<String>,
     /// The time zone that it is meant in [default: the setting time.zone, else the system's]
     #[arg(long, value_name = "ZONE", value_parser = zone)]
@@ -129,13 +129,17 @@ impl Set {
                 unique,
                 ..enqueue.check(task)?.into_schedule(self.name, now)
             };
-            let first = first_date(&schedule, zone)?;
-            schedule.next_at = Some(first);
+            // A first date that is now is an occurrence too.
+            let before_first = first_at.and_then(|first| first.plus_seconds(-1));
+            schedule.since_at = before_first
+                .filter(|_| first_at >= Some(now))
+                .unwrap_or(now);
+            schedule.next_at = Some(first_date(&schedule, zone)?);
             // What it was due for already, it still is, unless its dates are others now.
             let former = store.find_schedule(&schedule.name)?;
             if let Some(former) = former.filter(|former| former.has_dates_of(&schedule)) {
                 schedule.since_at = former.since_at;
-                schedule.next_at = former.next_at.min(Some(first));
+                schedule.next_at = former.next_at;
             }
             store.upsert_schedule(&schedule, file.as_ref())
         })

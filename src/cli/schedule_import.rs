@@ -1,12 +1,12 @@
 //! `runner schedule import`
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 
 use serde::Serialize;
 
 use super::output::complain;
 use super::session::Invocation;
-use super::values::body;
 use crate::error::{Error, Result};
 use crate::model::crontab::{Crontab, Job};
 use crate::model::method::Method;
@@ -42,6 +42,8 @@ struct Imported {
     cron: String,
     method: String,
     command: Vec<String>,
+    #[serde(skip)]
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -52,10 +54,7 @@ struct LeftOut {
 
 impl Import {
     pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
-        let text = match self.file.as_str() {
-            "-" => body("-")?,
-            path => body(&format!("@{path}"))?,
-        };
+        let text = read(&self.file)?;
         let refused =
             |reason: String| Error::invalid(&self.file, format!("{reason}; nothing was added"));
         let crontab = Crontab::parse(&text, self.system).map_err(refused)?;
@@ -65,8 +64,8 @@ impl Import {
         let session = invocation.open()?;
         session.store.transact(|store| {
             for job in &crontab.jobs {
-                if store.find_schedule(&job.name)?.is_some() {
-                    return Err(refused(taken(job)));
+                if let Some(reason) = taken(store, job)? {
+                    return Err(refused(reason));
                 }
                 if !self.dry_run {
                     add(store, job, session.when()).map_err(|error| refused(error.to_string()))?;
@@ -96,14 +95,40 @@ fn check_user(job: &Job) -> Result<(), String> {
     ))
 }
 
-fn taken(Job { line, name, .. }: &Job) -> String {
-    format!(
-        "line {line}: there is a schedule '{name}' already; 'runner schedule remove {name}' makes room for it"
-    )
+/// A crontab, whatever the encoding of its comments; a mark of the byte order is none of its text.
+fn read(path: &str) -> Result<String> {
+    let mut bytes = Vec::new();
+    let read = match path {
+        "-" => io::stdin().read_to_end(&mut bytes),
+        path => File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
+    };
+    read.map_err(|source| Error::io(path.as_ref(), source))?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+/// Why a job cannot have its name, if it cannot: what is there already stays.
+fn taken(store: &Store, job: &Job) -> Result<Option<String>> {
+    let Job { line, name, .. } = job;
+    if store.find_schedule(name)?.is_some() {
+        return Ok(Some(format!(
+            "line {line}: there is a schedule '{name}' already; 'runner schedule remove {name}' makes room for it"
+        )));
+    }
+    let method = method_name(job);
+    let mut methods = store.list_methods()?.into_iter();
+    let is_other = methods.any(|known| known.name == method && known.command != job.command);
+    Ok(is_other.then(|| {
+        format!("line {line}: there is another method '{method}' already; 'runner method remove {method}' makes room for it")
+    }))
+}
+
+fn method_name(job: &Job) -> String {
+    format!("{SERVICE}{}", job.name)
 }
 
 fn add(store: &Store, job: &Job, when: When) -> Result<()> {
-    let method = Method::new(format!("{SERVICE}{}", job.name), job.command.clone());
+    let method = Method::new(method_name(job), job.command.clone());
     store.set_method(&method)?;
     let task = TaskRow {
         method: method.name,
@@ -112,7 +137,8 @@ fn add(store: &Store, job: &Job, when: When) -> Result<()> {
     let mut schedule = task.into_schedule(job.name.clone(), when.now);
     schedule.cron = Some(job.cron.clone());
     schedule.zone.clone_from(&job.zone);
-    // The next tick works out its first date.
+    let first = schedule.first_date(when.zone);
+    schedule.next_at = Some(first.map_err(|reason| Error::invalid("its dates", reason))?);
     store.upsert_schedule(&schedule, None)
 }
 
@@ -120,10 +146,11 @@ impl Report {
     fn of(crontab: Crontab) -> Self {
         let imported = |job: Job| Imported {
             line: job.line,
-            method: format!("{SERVICE}{}", job.name),
+            method: method_name(&job),
             schedule: job.name,
             cron: job.cron,
             command: job.command,
+            text: job.text,
         };
         let left_out = |(line, variable)| LeftOut { line, variable };
         Self {
@@ -136,16 +163,11 @@ impl Report {
 fn print(invocation: &Invocation, report: &Report) -> Result<()> {
     let headings = ["LINE", "SCHEDULE", "WHEN", "COMMAND"];
     let rows = report.schedules.iter().map(|imported| {
-        let script = imported
-            .command
-            .iter()
-            .skip_while(|word| *word != "-c")
-            .nth(1);
         [
             imported.line.to_string(),
             imported.schedule.clone(),
             imported.cron.clone(),
-            script.cloned().unwrap_or_default(),
+            imported.text.clone(),
         ]
     });
     let out = &invocation.out;

@@ -110,7 +110,7 @@ impl Report {
             .filter(|schedule| schedule.is_set_back(when));
         report.attention.extend(late.map(|schedule| {
             let name = &schedule.name;
-            format!("the clock was ahead when the next date of schedule '{name}' was worked out: 'runner schedule set' it again")
+            format!("the clock was ahead when the next date of schedule '{name}' was worked out: remove it and set it again")
         }));
         report.attention.extend(stuck_chains(store)?);
         Ok(report)

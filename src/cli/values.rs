@@ -63,7 +63,8 @@ fn read_pair(option: &str, pair: &str, when: Option<When>) -> Result<(String, At
     };
     let (key, value) = if let Some(key) = key.strip_suffix(':') {
         let value = serde_json::from_str(&body(text)?);
-        let value = value.map_err(|error| not_json(&thing, error))?;
+        let value =
+            value.map_err(|error| Error::usage(&thing, format!("this is not JSON: {error}")))?;
         (key, AttributeValue::Json(value))
     } else if let (Some(key), Some(When { zone, now })) = (key.strip_suffix('@'), when) {
         let time = match text {

@@ -32,6 +32,8 @@ pub(crate) struct Job {
     pub zone: Option<String>,
     /// Whom it runs as, in a system's crontab.
     pub user: Option<String>,
+    /// The command as the crontab has it.
+    pub text: String,
     /// The program and its arguments.
     pub command: Vec<String>,
 }
@@ -114,6 +116,7 @@ impl Environment {
         let (command, input) = split_input(rest);
         Ok(Job {
             line: 0,
+            text: rest.to_owned(),
             name: name_of(&command),
             cron,
             zone: self.zone.clone(),
@@ -193,7 +196,8 @@ fn name_of(command: &str) -> String {
         let part = word.rsplit('/').next().unwrap_or_default();
         let is_part = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let named: String = part.chars().filter(|c| is_part(*c)).collect();
-        (!named.is_empty()).then_some(named)
+        let named = named.trim_start_matches(['-', '.']);
+        (!named.is_empty()).then(|| named.to_owned())
     };
     // Devices and signs of the system's state are no programs.
     let is_program = |word: &&str| {

@@ -7,8 +7,8 @@ use crate::json::Json;
 use crate::model::task::keys_only;
 use crate::time::{CronExpression, Duration, Timestamp, When, Zone};
 
-/// How many occurrences of one schedule are taken at once.
-const MAX_AT_ONCE: usize = 1000;
+/// How many occurrences of one schedule are taken at once; those after them come with the next tick.
+const MAX_AT_ONCE: usize = 100_000;
 
 /// What happens to occurrences that were missed, while no tick ran say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ValueEnum)]

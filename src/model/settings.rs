@@ -126,7 +126,11 @@ impl Settings {
 
 /// Refuses a value that a setting cannot have, but for those about mail.
 pub(crate) fn check(key: &str, value: &str) -> Result<()> {
-    (find(key)?.check)(value).map_err(|reason| refused(key, reason))
+    let setting = find(key)?;
+    if value.is_empty() && setting.default.is_empty() {
+        return Ok(());
+    }
+    (setting.check)(value).map_err(|reason| refused(key, reason))
 }
 
 fn find(key: &str) -> Result<Setting> {

@@ -101,7 +101,7 @@ impl Store<'_> {
     pub(crate) fn update_schedule(&self, schedule: &Schedule) -> Result<()> {
         self.execute(
             "UPDATE schedule SET next_at = ?2, last_at = ?3, last_task = ?4, skipped_at = ?5, skipped_reason = ?6,
-                                 error = ?7
+                                 error = ?7, since_at = ?8
               WHERE id = ?1",
             params![
                 schedule.id,
@@ -111,13 +111,9 @@ impl Store<'_> {
                 schedule.skipped_at,
                 schedule.skipped_reason,
                 schedule.error,
+                schedule.since_at,
             ],
         )
-    }
-
-    /// Lets the next tick work out anew the dates that are meant in the zone of the settings.
-    pub(crate) fn redate_schedules(&self) -> Result<()> {
-        self.execute("UPDATE schedule SET next_at = NULL WHERE zone IS NULL", [])
     }
 
     /// Removes a schedule. Its tasks stay.
@@ -132,6 +128,14 @@ impl Store<'_> {
         let sql = "SELECT id FROM task INDEXED BY task_of_schedule
               WHERE schedule = ?1 AND (status = 'WAITING' OR status = 'TO_RUN' OR status = 'RUNNING') LIMIT 1";
         self.value(sql, [name])
+    }
+
+    /// A schedule whose tasks are of this method, if there is one.
+    pub(crate) fn schedule_of_method(&self, method: &str) -> Result<Option<String>> {
+        self.value(
+            "SELECT name FROM schedule WHERE method = ?1 LIMIT 1",
+            [method],
+        )
     }
 
     /// Gives a task the file of its schedule, if that has one.

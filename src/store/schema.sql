@@ -143,7 +143,7 @@ CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
 -- What adds tasks again and again. A next date that is null is worked out by the next tick.
 CREATE TABLE schedule (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
-    name          TEXT    NOT NULL UNIQUE CHECK (name <> ''),
+    name          TEXT    NOT NULL UNIQUE CHECK (trim(name) <> ''),
     cron          TEXT,                              -- five fields, or a name such as @daily
     every         TEXT    CHECK (                    -- a duration, as in method
                     every GLOB '[0-9]*[a-z]' AND every GLOB '*[1-9]*' AND NOT every GLOB '*[^0-9 ywdhmso]*' AND
@@ -168,11 +168,11 @@ CREATE TABLE schedule (
     timeout       TEXT    CHECK (
                     timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
-    document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
+    document_id   INTEGER,
     paused        INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
     -- Written by the runner and its triggers alone:
-    since_at      TEXT    NOT NULL DEFAULT (datetime('now')),  -- its first occurrence is after this
-    next_at       TEXT,
+    since_at      TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (since_at IS datetime(since_at)),  -- its first occurrence is after this
+    next_at       TEXT    CHECK (next_at IS datetime(next_at)),
     last_at       TEXT,                              -- the last occurrence that a task was added for
     last_task     INTEGER,
     skipped_at    TEXT,                              -- the last occurrence that no task was added for
@@ -474,6 +474,7 @@ BEGIN
     DELETE FROM attachment WHERE document_id = OLD.id;
     DELETE FROM history WHERE document_id = OLD.id;
     UPDATE task SET document_id = NULL WHERE document_id = OLD.id;
+    UPDATE schedule SET document_id = NULL WHERE document_id = OLD.id;
 END;
 
 CREATE TRIGGER attachment_checked BEFORE INSERT ON attachment
@@ -574,6 +575,8 @@ BEGIN
      WHERE history.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
     UPDATE attachment SET document_id = NEW.id
      WHERE attachment.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
+    UPDATE schedule SET document_id = NEW.id
+     WHERE schedule.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
     UPDATE task SET document_id = NEW.id
      WHERE task.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id)
         OR task.id IN (SELECT attachment.task_id FROM attachment WHERE attachment.document_id = NEW.id);

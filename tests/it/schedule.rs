@@ -229,6 +229,7 @@ fn what_cannot_be_is_refused() {
         (&["--every", "0", "m"], 2),
         (&["--every", "1h", "--zone", "Paris", "m"], 2),
         (&["--every", "1h", "--first", "soon", "m"], 2),
+        (&["--cron", "@hourly", "--first", "12:00", "m"], 2),
         (&["--cron", "@hourly", "nobody"], 1),
         (&["m"], 2),
     ] {
@@ -266,6 +267,8 @@ fn a_clock_that_is_set_back_repeats_nothing_and_status_names_what_waits_too_long
     let attention = home.json(["status"])["attention"].to_string();
     assert!(attention.contains("the clock was ahead"), "{attention}");
     set(&home, "s", &["--cron", "@hourly"]);
+    home.ok(["schedule", "remove", "s"]);
+    set(&home, "s", &["--cron", "@hourly"]);
     assert_eq!(
         home.json(["schedule", "show", "s"])["next_at"],
         "2026-11-27T13:00:00Z"
@@ -275,7 +278,7 @@ fn a_clock_that_is_set_back_repeats_nothing_and_status_names_what_waits_too_long
 
 #[test]
 fn another_zone_moves_the_dates_of_those_that_have_none_of_their_own() {
-    let mut home = home();
+    let home = home();
     set(&home, "s", &["--cron", "0 15 * * *"]);
     set(
         &home,
@@ -283,8 +286,6 @@ fn another_zone_moves_the_dates_of_those_that_have_none_of_their_own() {
         &["--cron", "0 15 * * *", "--zone", "Europe/Paris"],
     );
     home.ok(["config", "set", "time.zone", "UTC"]);
-    home.set_now("2026-11-27T11:01Z");
-    home.ok(["tick"]);
     assert_eq!(
         home.json(["schedule", "show", "s"])["next_at"],
         "2026-11-27T15:00:00Z"
@@ -395,4 +396,73 @@ fn a_crontab_with_a_line_that_cannot_be_taken_is_refused_as_a_whole() {
     assert!(told.contains("it runs as 'nobody-at-all'"), "{told}");
     assert_eq!(home.json(["schedule", "list"]), json!([]));
     assert_eq!(home.json(["method", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn another_zone_repeats_nothing_that_has_come() {
+    let mut home = home();
+    set(&home, "s", &["--cron", "0 9 * * *"]);
+    home.set_now("2026-11-28T09:00+01:00");
+    home.ok(["tick"]);
+    home.ok(["config", "set", "time.zone", "America/New_York"]);
+    let times = ["2026-11-28T10:00+01:00", "2026-11-28T15:00+01:00"];
+    assert_eq!(
+        added(&mut home, &times),
+        ["2026-11-28T08:00:00Z", "2026-11-28T14:00:00Z"]
+    );
+}
+
+#[test]
+fn however_many_were_missed_all_are_added_together() {
+    let mut home = home();
+    set(&home, "s", &["--cron", "* * * * *", "--missed", "all"]);
+    home.ok(["pause", "method", "m"]);
+    home.set_now("2026-11-29T12:00+01:00");
+    assert_eq!(home.json(["tick"])["scheduled"], 2880);
+}
+
+#[test]
+fn a_first_date_that_is_now_counts() {
+    let mut home = home();
+    set(&home, "s", &["--every", "1h", "--first", "12:00"]);
+    assert_eq!(added(&mut home, &["2026-11-27T12:00+01:00"]).len(), 1);
+}
+
+#[test]
+fn a_unique_task_is_added_once_by_whichever_way() {
+    let home = home();
+    home.sql("UPDATE method SET paused = 1");
+    set(
+        &home,
+        "s",
+        &["--cron", "@hourly", "--signature", "x", "--unique"],
+    );
+    home.ok(["schedule", "run", "s"]);
+    let told = home.run(["schedule", "run", "s"]).refused();
+    assert!(
+        told.contains("task 1 of the same signature is not over"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_schedule_loses_a_document_that_is_deleted_and_follows_one_that_is_replaced() {
+    let home = home();
+    home.sql("INSERT INTO document (key) VALUES ('a'), ('b')");
+    set(&home, "a", &["--cron", "@hourly", "--document", "a"]);
+    set(&home, "b", &["--cron", "@hourly", "--document", "b"]);
+    home.sql("PRAGMA foreign_keys = OFF; DELETE FROM document WHERE key = 'a'; INSERT OR REPLACE INTO document (key) VALUES ('b')");
+    assert_eq!(
+        home.json(["schedule", "show", "a"])["document"],
+        json!(null)
+    );
+    assert_eq!(home.json(["schedule", "show", "b"])["document"], 3);
+}
+
+#[test]
+fn a_method_whose_tasks_a_schedule_adds_cannot_be_removed() {
+    let home = home();
+    set(&home, "s", &["--cron", "@hourly"]);
+    let told = home.run(["method", "remove", "m"]).refused();
+    assert!(told.contains("the schedule 's' adds its tasks"), "{told}");
 }

@@ -52,7 +52,6 @@ const REFUSED: &str = r#"
     task add TIFService:extractAll --params {"a":1}x | --params: this is not JSON
     task add TIFService:extractAll --params [1] -p a=1 | --params: with -p it must be a JSON object
     task add TIFService:extractAll --params @missing.json | missing.json: no such file
-    task add TIFService:extractAll -p a:=tru | -p a:=tru: this is not JSON
     task add TIFService:extractAll --hidden-params s3cret | --hidden-params: this is not JSON
     task add TIFService:extractAll --file missing.csv | missing.csv: no such file
     task add TIFService:extractAll --file folder | folder: only the content of a plain file
@@ -160,6 +159,7 @@ const MISUSED: &str = "
     doc set contract novalue
     doc add -a novalue
     task add TIFService:extractAll -p novalue
+    task add TIFService:extractAll -p a:=tru
     task add TIFService:extractAll -p =1
     task add TIFService:extractAll --unique
     task list --status DONE
