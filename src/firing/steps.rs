@@ -30,17 +30,6 @@ pub(super) struct Steps<'a> {
     pub(super) due_at: Timestamp,
 }
 
-/// What is recorded of a level that has come to its end.
-struct End<'a> {
-    status: FiringStatus,
-    /// The first step that was not done, when it is skipped.
-    step: Step,
-    /// The templates of those of its mails that were sent, when it is skipped before all of them were.
-    sent: &'a [String],
-    /// What was done, and what was not.
-    result: &'a str,
-}
-
 /// How far a step is once it is begun.
 pub(super) enum Begun {
     Done,
@@ -114,13 +103,8 @@ impl Steps<'_> {
 
     /// Ends a level that is done. The attachment at its next level, if there is one.
     pub(super) fn finish(&self, row: &Attachment) -> Result<Option<Attachment>> {
-        let end = End {
-            status: FiringStatus::Done,
-            step: Step::State,
-            sent: &[],
-            result: &self.action.describe(.., row.task),
-        };
-        self.end(row, &end)
+        let result = self.action.describe(.., row.task);
+        self.end(row, &self.firing(FiringStatus::Done, &result))
     }
 
     /// Ends a level that its limit is over for. What was not done, and the attachment at its next level, if there is one.
@@ -131,14 +115,11 @@ impl Steps<'_> {
     ) -> Result<(String, Option<Attachment>)> {
         let sent = self.sent_templates(row)?;
         cancel_pending(self.store, row, "its level was skipped", self.when.now)?;
-        let done = match row.step {
-            Step::State => String::new(),
-            Step::Mails => {
-                let mail = sent.clone();
-                let action = self.action.clone();
-                Action { mail, ..action }.describe(..=Step::Mails, None)
-            }
-            Step::Method => self.action.describe(..=Step::Mails, None),
+        let done = if row.step == Step::Mails {
+            let (mail, action) = (sent.clone(), self.action.clone());
+            Action { mail, ..action }.describe(..=Step::Mails, None)
+        } else {
+            self.action.describe(..row.step, None)
         };
         let left = self.action.without_mails(&sent).describe(row.step.., None);
         let result = if done.is_empty() {
@@ -154,13 +135,12 @@ impl Steps<'_> {
             why.unwrap_or_default()
         );
         self.record(Severity::Warning, &format!("level {message}"))?;
-        let end = End {
-            status: FiringStatus::Skipped,
+        let firing = NewFiring {
             step: row.step,
             sent: &sent,
-            result: &result,
+            ..self.firing(FiringStatus::Skipped, &result)
         };
-        Ok((message, self.end(row, &end)?))
+        Ok((message, self.end(row, &firing)?))
     }
 
     /// The templates of those of a level's mails that were sent.
@@ -172,19 +152,22 @@ impl Steps<'_> {
         Ok(sent.filter_map(|mail| mail.template).collect())
     }
 
-    fn end(&self, row: &Attachment, end: &End<'_>) -> Result<Option<Attachment>> {
-        let name = &self.timer.definition.name;
-        self.store.insert_firing(&NewFiring {
-            timer: name,
-            document: row.document,
-            level: row.level,
+    fn firing<'a>(&'a self, status: FiringStatus, result: &'a str) -> NewFiring<'a> {
+        NewFiring {
+            timer: &self.timer.definition.name,
+            document: self.document,
+            level: self.level,
             due_at: self.due_at,
             at: self.when.now,
-            status: end.status,
-            step: end.step,
-            sent: end.sent,
-            result: end.result,
-        })?;
+            status,
+            step: Step::State,
+            sent: &[],
+            result,
+        }
+    }
+
+    fn end(&self, row: &Attachment, firing: &NewFiring<'_>) -> Result<Option<Attachment>> {
+        self.store.insert_firing(firing)?;
         let mut next = row.at_level(row.level + 1);
         let counted_from = row.counted_from.unwrap_or(self.when.now);
         let due_at = self.timer.due_at(&self.when.zone, counted_from, next.level);

@@ -542,6 +542,8 @@ fn a_new_definition_detaches_what_it_is_not_for_and_attaches_the_rest_only_when_
     assert_eq!(attached(&home), ["t 0"]);
     set(&["--while-state", "C"]);
     assert_eq!(attached(&home), [""; 0]);
+    let refused = home.refused(["timer", "set", "t", "--existing", "--action", "state=b"]);
+    assert!(refused.contains("bound to no states"), "{refused}");
     let refused = home.run(["timer", "set", "t", "--family", "f", "--action", "state=b"]);
     assert_eq!(refused.code(), 2);
 }
