@@ -37,7 +37,7 @@ CREATE TABLE worker (
 
 CREATE TABLE method (
     name     TEXT    PRIMARY KEY CHECK (name <> ''),  -- 'Service:*' stands for all methods of a service
-    command  TEXT    NOT NULL CHECK (json_valid(command) AND json_type(command, '$[0]') = 'text'),  -- argv
+    command  TEXT    NOT NULL CHECK (json_valid(command) AND json_type(command, '$[0]') IS 'text'),  -- argv
     timeout  TEXT    CHECK (  -- a duration above zero: each number with its unit right after it
                     timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
@@ -199,7 +199,8 @@ CREATE INDEX schedule_document ON schedule (document_id) WHERE document_id IS NO
 
 CREATE TABLE task (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
-    method        TEXT    NOT NULL CHECK (method <> ''),
+    method        TEXT    NOT NULL DEFAULT '',
+    command       TEXT    CHECK (command IS NULL OR json_valid(command) AND json_type(command, '$[0]') IS 'text'),  -- argv, in place of a method
     params        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
     hidden_params TEXT    CHECK (hidden_params IS NULL OR json_valid(hidden_params)),
     owner         TEXT,
@@ -231,7 +232,8 @@ CREATE TABLE task (
     duration_ms   INTEGER,
     exit_code     INTEGER,
     progress      TEXT,
-    result        TEXT
+    result        TEXT,
+    CHECK ((method = '') = (command IS NOT NULL))
 ) STRICT;
 CREATE INDEX task_ready ON task (priority DESC, id) WHERE status = 'TO_RUN' AND deferred = 0 AND limited_by IS NULL;
 CREATE INDEX task_limited ON task (limited_by, priority DESC, id) WHERE

@@ -47,7 +47,7 @@ impl<'a> Enqueue<'a> {
 
     /// The row of a task, but for its file; refused when it names what is not there, or a time that is none.
     pub(crate) fn check(&self, task: NewTask) -> Result<TaskRow> {
-        self.methods.get(&task.method)?;
+        self.check_work(&task)?;
         self.check_after(&task)?;
         let (run_at, document) = (task.run_at.as_deref(), task.document.as_ref());
         let document = document.map(|named| self.store.document_id(named));
@@ -56,6 +56,7 @@ impl<'a> Enqueue<'a> {
             document: document.transpose()?,
             timeout: task.timeout.as_deref().map(timeout).transpose()?,
             method: task.method,
+            command: task.command,
             params: task.params,
             hidden_params: task.hidden_params,
             owner: task.owner,
@@ -66,6 +67,19 @@ impl<'a> Enqueue<'a> {
             retries: task.retries,
             ..TaskRow::default()
         })
+    }
+
+    fn check_work(&self, task: &NewTask) -> Result<()> {
+        let reason = match &task.command {
+            Some(_) if !task.method.is_empty() => {
+                "it has a method or a command of its own, not both"
+            }
+            Some(command) if command.first().is_none_or(String::is_empty) => "its command is empty",
+            Some(_) => return Ok(()),
+            None if task.method.is_empty() => "it needs a method, or a command of its own",
+            None => return self.check_method(&task.method),
+        };
+        Err(Error::invalid("task", reason))
     }
 
     /// Refuses a method that nobody has registered.

@@ -232,10 +232,15 @@ impl Rehearsal<'_> {
             Some(attachment) => self.store.attachment_view(attachment)?,
             None => None,
         };
-        let (status, kind, text) = match self.methods.get(&task.method) {
+        let (status, kind, text) = match self.methods.of_task(&task.method, task.command.as_deref())
+        {
             Ok(_) => {
                 self.story.summary.tasks.completed += 1;
-                let text = format!("method {} runs as task {}", task.method, task.id);
+                let what = match task.command {
+                    Some(_) => "command",
+                    None => "method",
+                };
+                let text = format!("{what} {} runs as task {}", task.label(), task.id);
                 (Status::Completed, Kind::Task, text)
             }
             Err(error) => {

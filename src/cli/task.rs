@@ -71,6 +71,7 @@ impl Shown {
 impl Command {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         match self {
+            Self::Add(args) => return args.run(invocation),
             Self::Run(args) => return args.run(invocation),
             Self::Wait(args) => return args.run(invocation),
             Self::Stop(chosen) => return Action::Stop.run(invocation, &chosen),
@@ -78,7 +79,6 @@ impl Command {
             Self::Release(chosen) => return Action::Release.run(invocation, &chosen),
             Self::Restart(chosen) => return Action::Restart.run(invocation, &chosen),
             Self::Delete(chosen) => return Action::Delete.run(invocation, &chosen),
-            Self::Add(args) => args.run(invocation)?,
             Self::List(list) => list.run(invocation)?,
             Self::Show { id } => show(invocation, id)?,
             Self::Logs(args) => args.run(invocation)?,
@@ -105,7 +105,7 @@ impl List {
             [
                 task.id.to_string(),
                 task.status.to_string(),
-                task.method.clone(),
+                work(task),
                 or_dash(task.signature.as_ref()),
                 session.zone.show(task.since()),
                 time_taken(task, session.now()),
@@ -123,6 +123,12 @@ impl List {
         ];
         invocation.out.table(headings, rows)
     }
+}
+
+/// What does a task: its method, or its own command.
+fn work(task: &Task) -> String {
+    let command = task.command.as_ref().map(|command| command.join(" "));
+    command.unwrap_or_else(|| task.method.clone())
 }
 
 /// How long a task took, or has been running.
@@ -175,8 +181,16 @@ fn show(invocation: &Invocation, id: i64) -> Result<()> {
     if out.json {
         return out.json(&shown);
     }
-    let without: &[&str] = if shown.task.held { &[] } else { &["held"] };
-    out.fields(&shown.task, without, &session.zone)?;
+    let task = &shown.task;
+    let without: &[&str] = if task.held {
+        &["command"]
+    } else {
+        &["command", "held"]
+    };
+    out.fields(task, without, &session.zone)?;
+    if task.command.is_some() {
+        out.line(format!("{:<14} {}", "command", work(task)))?;
+    }
     if !shown.logs.is_empty() {
         out.line("")?;
     }

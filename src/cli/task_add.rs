@@ -1,11 +1,12 @@
-//! `runner task add`
+//! `runner task add METHOD`, `task add -- COMMAND…`
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::batch::Batch;
-use super::{Invocation, values};
+use super::task_run::Run;
+use super::{Exit, Invocation, values};
 use crate::enqueue::Enqueue;
 use crate::error::Result;
 use crate::json::Json;
@@ -20,13 +21,19 @@ pub(super) struct Args {
     /// Add many: a JSON object a line with the same fields; all of them or none
     #[arg(long, value_name = "FILE", conflicts_with = "WorkArgs")]
     batch: Option<PathBuf>,
+    /// Run it at once, show it live, and exit as it ends
+    #[arg(long, conflicts_with_all = ["batch", "after", "hold", "at"])]
+    wait: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct TaskArgs {
     /// The method that does it
-    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    #[arg(required_unless_present_any = ["batch", "command"], conflicts_with = "batch")]
     method: Option<String>,
+    /// A command of its own, in place of a method
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["batch", "method"])]
+    command: Vec<String>,
     #[command(flatten)]
     work: WorkArgs,
     /// Run it when this task is completed
@@ -84,11 +91,20 @@ pub(super) struct WorkArgs {
 }
 
 impl Args {
-    pub(super) fn run(self, invocation: &Invocation) -> Result<()> {
-        match &self.batch {
-            Some(path) => add_batch(invocation, path),
-            None => add(invocation, self.task.read()?),
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+        let task = match self.batch {
+            Some(path) => return add_batch(invocation, &path).map(|()| Exit::Done),
+            None => self.task.read()?,
+        };
+        if !self.wait {
+            invocation.id(add(invocation, task)?)?;
+            return Ok(Exit::Done);
         }
+        // Refused before it is there; and held, so that no tick takes it before this command does.
+        invocation.files_to_run()?;
+        let id = add(invocation, task.hold())?;
+        let is_watched = true;
+        Run { id, is_watched }.run(invocation)
     }
 }
 
@@ -99,6 +115,7 @@ impl TaskArgs {
             after: self.after,
             hold: self.hold,
             run_at: self.at,
+            command: Some(self.command).filter(|command| !command.is_empty()),
             ..self.work.read(method)?
         })
     }
@@ -139,13 +156,12 @@ impl WorkArgs {
     }
 }
 
-fn add(invocation: &Invocation, task: NewTask) -> Result<()> {
+fn add(invocation: &Invocation, task: NewTask) -> Result<i64> {
     let session = invocation.open()?;
     session.time("--at", task.run_at.as_deref())?;
-    let id = session
+    session
         .store
-        .transact(|store| Enqueue::new(store, &invocation.functions, session.when())?.add(task))?;
-    invocation.id(id)
+        .transact(|store| Enqueue::new(store, &invocation.functions, session.when())?.add(task))
 }
 
 /// So many tasks are inserted by one statement.

@@ -1,4 +1,4 @@
-//! `runner task run ID [DEBUG]`
+//! `runner task run ID [DEBUG|--watch]`
 
 use std::sync::Arc;
 
@@ -19,9 +19,27 @@ pub(super) struct Args {
     /// 1 shows logs, debug messages and progress live
     #[arg(value_parser = ["0", "1"])]
     debug: Option<String>,
+    /// Show the same
+    #[arg(long, conflicts_with = "debug")]
+    watch: bool,
 }
 
 impl Args {
+    pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
+        let is_watched = self.watch || self.debug.as_deref() == Some("1");
+        let id = self.id;
+        Run { id, is_watched }.run(invocation)
+    }
+}
+
+/// A task that is run now.
+pub(super) struct Run {
+    pub(super) id: i64,
+    /// Whether its logs, debug messages and progress are shown live.
+    pub(super) is_watched: bool,
+}
+
+impl Run {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let session = invocation.open_to_run()?;
         let mut summary = Summary::default();
@@ -51,8 +69,9 @@ impl Args {
         let reported = summary.errors.len();
         let task = ctx.store.task(self.id)?;
         check_can_run(ctx.store, &task)?;
-        let is_watched = self.debug.as_deref() == Some("1");
-        let live = is_watched.then(|| Arc::new(Live::new(invocation.out.json, session.zone)));
+        let live = self
+            .is_watched
+            .then(|| Arc::new(Live::new(invocation.out.json, session.zone)));
         let watch = live
             .clone()
             .map(|live| -> Watch { Arc::new(move |event| live.show(&event)) });

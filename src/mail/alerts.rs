@@ -138,10 +138,13 @@ fn about_level(store: &Store, attachment: i64, zone: &Zone) -> Result<Vec<String
 /// The log of a task is masked as it is stored: no hidden value is in it.
 fn about_task(store: &Store, id: i64, zone: &Zone) -> Result<Vec<String>> {
     let task = store.task(id)?;
-    let signature = task.signature.map(|text| format!(", signature {text}"));
+    let signature = task
+        .signature
+        .as_ref()
+        .map(|text| format!(", signature {text}"));
     let mut lines = vec![format!(
         "  {} {}, attempt {}{}",
-        task.method,
+        task.label(),
         task.status,
         task.attempt,
         signature.unwrap_or_default()

@@ -1,5 +1,6 @@
 //! A method: a named handler, the command that does the work of a task.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -106,6 +107,18 @@ impl Methods {
             name: format!("'{method}'"),
             hint: self.hint(method),
         })
+    }
+
+    /// The handler of a task: its own command if it has one, else its method.
+    pub(crate) fn of_task(
+        &self,
+        method: &str,
+        command: Option<&[String]>,
+    ) -> Result<Cow<'_, Method>, Error> {
+        match command {
+            Some(command) => Ok(Cow::Owned(Method::new("", command.to_vec()))),
+            None => self.get(method).map(Cow::Borrowed),
+        }
     }
 
     fn hint(&self, method: &str) -> String {

@@ -18,7 +18,9 @@ use crate::model::document::DocumentRef;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a task")]
 pub struct NewTask {
+    #[serde(default)]
     pub(crate) method: String,
+    pub(crate) command: Option<Vec<String>>,
     pub(crate) params: Option<Json>,
     pub(crate) hidden_params: Option<Json>,
     pub(crate) file: Option<PathBuf>,

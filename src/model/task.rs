@@ -112,7 +112,10 @@ impl fmt::Display for Severity {
 #[derive(Debug, Serialize)]
 pub(crate) struct Task {
     pub id: i64,
+    /// Null when it has a command of its own.
+    #[serde(serialize_with = "null_if_empty")]
     pub method: String,
+    pub command: Option<Vec<String>>,
     pub params: Json,
     #[serde(serialize_with = "keys_only")]
     pub hidden_params: Option<Json>,
@@ -225,6 +228,18 @@ pub(crate) fn hide(hidden: &Value) -> Value {
     }
 }
 
+fn null_if_empty<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Some(text)
+        .filter(|text| !text.is_empty())
+        .serialize(serializer)
+}
+
+/// What a task is called: its method, or the program of its own command.
+pub(crate) fn label<'a>(method: &'a str, command: Option<&'a [String]>) -> &'a str {
+    let program = command.and_then(|command| command.first());
+    program.map_or(method, String::as_str)
+}
+
 pub(crate) fn keys_only<S: Serializer>(
     hidden: &Option<Json>,
     serializer: S,
@@ -236,6 +251,10 @@ pub(crate) fn keys_only<S: Serializer>(
 }
 
 impl Task {
+    pub(crate) fn label(&self) -> &str {
+        label(&self.method, self.command.as_deref())
+    }
+
     /// Since when it is as it is: its end, or else its start, or else when it was added.
     pub(crate) fn since(&self) -> Timestamp {
         self.ended_at.or(self.started_at).unwrap_or(self.created_at)

@@ -59,7 +59,7 @@ fn method(row: &Row<'_>) -> rusqlite::Result<Method> {
 }
 
 /// The table's check sees to it that this is an array; what plain SQL put there besides texts is taken as it is written.
-fn argv(command: &str) -> Vec<String> {
+pub(super) fn argv(command: &str) -> Vec<String> {
     let words: Vec<serde_json::Value> = serde_json::from_str(command).unwrap_or_default();
     let words = words.iter();
     words

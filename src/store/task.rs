@@ -9,6 +9,7 @@ use crate::error::{OrNotFound, Result};
 use crate::json::Json;
 use crate::model::schedule::{Missed, Overlap, Schedule};
 use crate::model::task::{Progress, Status, Stop, Task};
+use crate::store::method::argv;
 use crate::store::text::{readable, text, text_or_null};
 use crate::store::{Filter, Store};
 use crate::time::Timestamp;
@@ -16,7 +17,9 @@ use crate::time::Timestamp;
 /// A task to be inserted, all checked.
 #[derive(Debug, Default)]
 pub(crate) struct TaskRow {
+    /// Empty with a command of its own.
     pub method: String,
+    pub command: Option<Vec<String>>,
     pub params: Option<Json>,
     pub hidden_params: Option<Json>,
     pub owner: Option<String>,
@@ -151,17 +154,18 @@ impl Store<'_> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
         let mut statement = self.sql(&format!(
-            "INSERT INTO task (method, params, hidden_params, owner, signature, after_id, held, run_at, priority,
+            "INSERT INTO task (method, command, params, hidden_params, owner, signature, after_id, held, run_at, priority,
                                retries, timeout, document_id, attachment_id, schedule, created_at)
              VALUES {rows} RETURNING id"
         ))?;
         let now = now.to_sql();
         let mut place = 0;
         for task in tasks {
-            let values: [&dyn ToSql; 15] = [
+            let values: [&dyn ToSql; 16] = [
                 &task.method,
+                &task.command.as_ref().map(|argv| json!(argv).to_string()),
                 &task.params.as_ref().map_or("{}", Json::text),
                 &task.hidden_params,
                 &task.owner,
@@ -354,6 +358,7 @@ fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
     Ok(Task {
         id: row.get("id")?,
         method: text(row, "method")?,
+        command: text_or_null(row, "command")?.map(|command| argv(&command)),
         params: row.get("params")?,
         hidden_params: row.get("hidden_params")?,
         file: text_or_null(row, "file")?,

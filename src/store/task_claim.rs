@@ -7,8 +7,9 @@ use rusqlite::{Params, Row, params};
 
 use crate::error::Result;
 use crate::json::Json;
-use crate::model::task::{Progress, Status, Stop};
+use crate::model::task::{Progress, Status, Stop, label};
 use crate::store::Store;
+use crate::store::method::argv;
 use crate::store::text::{text, text_or_null};
 use crate::time::Timestamp;
 
@@ -16,7 +17,9 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct ClaimedTask {
     pub(crate) id: i64,
+    /// Empty when it has a command of its own.
     pub(crate) method: String,
+    pub(crate) command: Option<Vec<String>>,
     pub(crate) params: Json,
     pub(crate) hidden_params: Option<Json>,
     /// Which attempt this claim is: 1 the first time, and after a restart again.
@@ -37,6 +40,12 @@ pub(crate) struct ClaimedTask {
     pub(crate) has_file: bool,
     /// The number of its last log entry, of earlier attempts.
     pub(crate) last_log: i64,
+}
+
+impl ClaimedTask {
+    pub(crate) fn label(&self) -> &str {
+        label(&self.method, self.command.as_deref())
+    }
 }
 
 /// An attempt, and whose it is.
@@ -115,7 +124,7 @@ struct Candidate {
 }
 
 const CLAIMED: &str =
-    "id, method, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, after_id,
+    "id, method, command, params, hidden_params, min(attempt + 1, 4294967294) AS attempt, retries, timeout, after_id,
     document_id, attachment_id, coalesce(run_at, created_at) AS due_at,
     EXISTS (SELECT 1 FROM task_file WHERE task_id = task.id AND kind = 'input') AS has_file,
     (SELECT coalesce(max(seq), 0) FROM task_log WHERE task_id = task.id) AS last_log";
@@ -372,6 +381,7 @@ fn claimed_task(row: &Row<'_>) -> rusqlite::Result<ClaimedTask> {
     Ok(ClaimedTask {
         id: row.get("id")?,
         method: text(row, "method")?,
+        command: text_or_null(row, "command")?.map(|command| argv(&command)),
         params: row.get("params")?,
         hidden_params: row.get("hidden_params")?,
         attempt: row.get("attempt")?,

@@ -285,8 +285,9 @@ impl<'a> Worker<'a> {
         let mut next = 0;
         while !self.is_stopping() && next < self.queue.tasks.len() {
             let is_free = self.busy() < self.claimant.slots;
-            let method = methods.get(&self.queue.tasks[next].method).ok();
-            let place = match method {
+            let task = &self.queue.tasks[next];
+            let method = methods.of_task(&task.method, task.command.as_deref()).ok();
+            let place = match &method {
                 Some(method) => place(method, &self.handlers, is_free),
                 None => Some(Place::New).filter(|_| is_free),
             };

@@ -37,7 +37,7 @@ impl Recorder<'_> {
     pub(super) fn end(&self, finished: &Finished, summary: &mut Summary) -> Result<Status> {
         let (store, task) = (self.ctx.store, &finished.task);
         let mut status = finished.status;
-        let mut failure = Failure::new(task.id, &task.method, task.attempt);
+        let mut failure = Failure::new(task.id, task.label(), task.attempt);
         if matches!(status, Status::Failed | Status::Interrupted) {
             failure.plan_retry(store, task.attachment, finished.retries, finished.at)?;
         }

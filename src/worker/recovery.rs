@@ -117,7 +117,7 @@ fn interrupt_task(ctx: &Context<'_>, methods: &Methods, id: i64, attempt: u32) -
         // What somebody wanted to end has ended.
         retries = 0;
     }
-    let mut failure = Failure::new(id, &task.method, attempt);
+    let mut failure = Failure::new(id, task.label(), attempt);
     failure.plan_retry(store, task.attachment, retries, now)?;
     store.interrupt_task(id, now, failure.again_at)?;
     let mut summary = Summary::default();

@@ -80,14 +80,15 @@ impl<'a> Starter<'a> {
         registration: &mut Registration,
     ) -> Result<(), Box<(Execution, Obstacle)>> {
         let methods = self.methods();
-        let method = methods.get(&task.method);
+        let method = methods.of_task(&task.method, task.command.as_deref());
         let retries = method.as_ref().map_or(0, |method| method.retries);
+        let method = method.map_err(Obstacle::from);
         let mut execution = Execution::new(self.ctx.clock, registration, retries, task);
-        let begun = method.map_err(Obstacle::from).and_then(|method| {
-            execution.prepare(&self.ctx, registration.id, method)?;
+        let begun = method.and_then(|method| {
+            execution.prepare(&self.ctx, registration.id, &method)?;
             execution.output.lock().watch.clone_from(&self.watch);
             if place == Place::New {
-                handlers.push(self.start_handler(method, &execution, registration)?);
+                handlers.push(self.start_handler(&method, &execution, registration)?);
             }
             let index = match place {
                 Place::Resident(index) => index,

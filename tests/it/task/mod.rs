@@ -1,6 +1,7 @@
 //! Tasks: their life, what their handlers say, and how they are ended.
 
 mod chain;
+mod command;
 mod control;
 mod follow;
 mod held;
