@@ -171,6 +171,13 @@ impl<'a> Advance<'a> {
                 Ok(Progress::Waits) => return Ok(None),
                 Ok(Progress::Done(next)) => {
                     batch.fired += 1;
+                    log::info!(
+                        "timer {} on document {}, level {}: {}",
+                        timer.definition.name,
+                        row.document,
+                        row.level,
+                        action.describe(.., row.task)
+                    );
                     return Ok(next);
                 }
                 Ok(Progress::Skipped(skipped)) => {

@@ -495,3 +495,15 @@ fn other_params_start_the_method_anew() {
     assert_eq!(home.run(["tick"]).code(), 1);
     assert_eq!(home.task("2")["params"], json!([1]));
 }
+
+#[test]
+fn a_verbose_tick_names_the_levels_that_it_does() {
+    let home = Home::new().at("2026-04-10T09:00");
+    home.method("Doc:note", "true");
+    home.timer("t", &["state=late, method=Doc:note"]);
+    let doc = home.document("A", "");
+    home.ok(["timer", "attach", "t", &doc]);
+    let named = home.run(["-v", "tick"]).err();
+    let level = "timer t on document 1, level 0: state late; method Doc:note as task 1";
+    assert!(named.contains(level), "{named}");
+}
