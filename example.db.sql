@@ -183,6 +183,7 @@ CREATE TABLE schedule (
                     timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
     document_id   INTEGER,
+    notify        TEXT    CHECK (notify IS NULL OR notify IN ('failed', 'ended') AND owner IS NOT NULL AND owner <> ''),
     paused        INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
     -- Written by the runner and its triggers alone:
     since_at      TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (since_at IS datetime(since_at)),  -- its first occurrence is after this
@@ -213,6 +214,7 @@ CREATE TABLE task (
     deferred      INTEGER NOT NULL DEFAULT 0,      -- 1 until run_at has come; 2 while its method or timer is paused
     after_id      INTEGER REFERENCES task (id) ON DELETE SET NULL,
     held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),      -- 1: WAITING until it is released
+    notify        TEXT    CHECK (notify IS NULL OR notify IN ('failed', 'ended') AND owner IS NOT NULL AND owner <> ''),
     retries       INTEGER CHECK (retries BETWEEN 0 AND 4294967295),
     timeout       TEXT    CHECK (timeout IS NULL OR                       -- as in method
                     timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
@@ -374,6 +376,34 @@ BEGIN
     UPDATE mail SET paused = NEW.paused
      WHERE (status = 'queued' OR status = 'sending') AND attachment_id IN (SELECT id FROM attachment WHERE timer_id = NEW.id);
     UPDATE task SET deferred = 0 WHERE deferred = 2;
+END;
+
+-- Mails the owner of a task that is over for good, whatever has ended it.
+CREATE TRIGGER task_notice AFTER UPDATE OF status ON task
+WHEN NEW.notify IS NOT NULL
+ AND (OLD.status = 'WAITING' OR OLD.status = 'TO_RUN' OR OLD.status = 'RUNNING')
+ AND (NEW.status = 'FAILED' OR NEW.status = 'INTERRUPTED'
+      OR NEW.notify = 'ended' AND (NEW.status = 'COMPLETED' OR NEW.status = 'CANCELLED'))
+BEGIN
+    INSERT INTO mail (document_id, "from", "to", subject, body, created_at, message_id)
+    SELECT NEW.document_id, sender, json_array(NEW.owner), what,
+           what || char(10)
+           || coalesce(char(10) || (SELECT substr(message, 1, 2000) FROM task_log
+                                     WHERE task_id = NEW.id AND attempt = NEW.attempt AND level = 'error'
+                                       AND (NEW.status = 'FAILED' OR NEW.status = 'INTERRUPTED')
+                                     ORDER BY seq DESC LIMIT 1) || char(10), '')
+           || coalesce(char(10) || 'signature: ' || NEW.signature, '')
+           || char(10) || 'attempt: ' || NEW.attempt
+           || coalesce(char(10) || 'ended at: ' || NEW.ended_at || ' UTC', '')
+           || char(10) || char(10) || '''runner task show ' || NEW.id || ''' shows all of it.' || char(10),
+           coalesce(NEW.ended_at, datetime('now')),
+           '<task-' || NEW.id || '.' || lower(hex(randomblob(12))) || '@'
+           || iif(domain <> '' AND length(domain) <= 180 AND domain NOT GLOB '*[^a-zA-Z0-9.-]*', domain, 'localhost') || '>'
+      FROM (SELECT sender, rtrim(substr(sender, instr(sender, '@') + 1), '>') AS domain,
+                   'task ' || NEW.id || ' (' || iif(NEW.method <> '', NEW.method, json_extract(NEW.command, '$[0]')) || ') '
+                   || CASE NEW.status WHEN 'COMPLETED' THEN 'is completed' WHEN 'FAILED' THEN 'has failed'
+                                      WHEN 'CANCELLED' THEN 'was cancelled' ELSE 'was interrupted' END AS what
+              FROM (SELECT coalesce((SELECT value FROM setting WHERE key = 'mail.from'), '') AS sender));
 END;
 
 -- A task knows which row in method it is done by, if that has limits: the one of its name, else the service of the longest.

@@ -6,6 +6,7 @@ use crate::error::{Error, OrNotFound, Result};
 use crate::functions::Functions;
 use crate::model::method::Methods;
 use crate::model::new_task::NewTask;
+use crate::model::settings::MAIL_FROM;
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
@@ -49,6 +50,7 @@ impl<'a> Enqueue<'a> {
     pub(crate) fn check(&self, task: NewTask) -> Result<TaskRow> {
         self.check_work(&task)?;
         self.check_after(&task)?;
+        self.check_notice(&task)?;
         let (run_at, document) = (task.run_at.as_deref(), task.document.as_ref());
         let document = document.map(|named| self.store.document_id(named));
         Ok(TaskRow {
@@ -60,6 +62,7 @@ impl<'a> Enqueue<'a> {
             params: task.params,
             hidden_params: task.hidden_params,
             owner: task.owner,
+            notify: task.notify,
             signature: task.signature,
             after: task.after,
             held: task.hold,
@@ -92,6 +95,20 @@ impl<'a> Enqueue<'a> {
             Some(id) if !self.store.task_exists(id)? => None.or_not_found("task", id),
             _ => Ok(()),
         }
+    }
+
+    fn check_notice(&self, task: &NewTask) -> Result<()> {
+        if task.notify.is_none() {
+            return Ok(());
+        }
+        let reason = if task.owner.as_ref().is_none_or(String::is_empty) {
+            "it needs an owner, who gets the mail"
+        } else if self.store.settings()?.text(MAIL_FROM)?.is_empty() {
+            "no mail goes out without a sender: 'runner config set mail.from ADDRESS'"
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid("notify", reason))
     }
 
     fn check_unique(&self, task: &NewTask) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::json::Json;
 use crate::model::document::DocumentRef;
 use crate::model::new_task::NewTask;
+use crate::model::task::Notify;
 use crate::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +72,9 @@ pub(super) struct WorkArgs {
     /// Whose task it is
     #[arg(long, value_name = "MAIL")]
     owner: Option<String>,
+    /// Mail the owner when it is over for good: if it has failed, or however it has ended
+    #[arg(long, value_enum, value_name = "WHEN", requires = "owner")]
+    notify: Option<Notify>,
     /// The higher, the sooner
     #[arg(
         long,
@@ -133,6 +137,7 @@ impl WorkArgs {
             method,
             file: self.file,
             owner: self.owner,
+            notify: self.notify,
             signature: self.signature,
             unique: self.unique,
             priority: self.priority,

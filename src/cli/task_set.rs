@@ -74,6 +74,9 @@ impl Changes {
         self.change_params(task)?;
         set(&mut task.signature, self.signature);
         set(&mut task.owner, self.owner);
+        if task.owner.is_none() && task.notify.is_some() {
+            return Err(task.refuse("its notice needs an owner"));
+        }
         task.priority = self.priority.unwrap_or(task.priority);
         task.retries = self.retries.or(task.retries);
         if let Some(given) = non_empty(self.timeout) {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::json::Json;
 use crate::model::document::DocumentRef;
+use crate::model::task::Notify;
 
 /// A task to be added: what the options of `task add` say, and the fields of a line of `task add --batch`.
 ///
@@ -25,6 +26,7 @@ pub struct NewTask {
     pub(crate) hidden_params: Option<Json>,
     pub(crate) file: Option<PathBuf>,
     pub(crate) owner: Option<String>,
+    pub(crate) notify: Option<Notify>,
     pub(crate) signature: Option<String>,
     #[serde(default)]
     pub(crate) unique: bool,
@@ -86,6 +88,20 @@ impl NewTask {
     #[must_use]
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
+        self
+    }
+
+    /// Mails its owner when it has failed for good.
+    #[must_use]
+    pub fn notify_failed(mut self) -> Self {
+        self.notify = Some(Notify::Failed);
+        self
+    }
+
+    /// Mails its owner when it is over for good, however it has ended.
+    #[must_use]
+    pub fn notify_ended(mut self) -> Self {
+        self.notify = Some(Notify::Ended);
         self
     }
 

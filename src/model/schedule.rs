@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::json::Json;
-use crate::model::task::keys_only;
+use crate::model::task::{Notify, keys_only};
 use crate::time::{CronExpression, Duration, Timestamp, When, Zone};
 
 /// How many occurrences of one schedule are taken at once; those after them come with the next tick.
@@ -73,6 +73,7 @@ pub(crate) struct Schedule {
     /// The name of the file that each task is given.
     pub file: Option<String>,
     pub owner: Option<String>,
+    pub notify: Option<Notify>,
     pub signature: Option<String>,
     pub unique: bool,
     pub priority: i64,

@@ -96,6 +96,26 @@ impl Stop {
     }
 }
 
+/// When the owner of a task is mailed, once it is over for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Notify {
+    /// When it has failed or was interrupted.
+    Failed,
+    /// However it has ended.
+    Ended,
+}
+
+impl Notify {
+    /// The name that it is stored by.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -129,6 +149,8 @@ pub(crate) struct Task {
     pub after: Option<i64>,
     /// Whether it waits until somebody releases it.
     pub held: bool,
+    /// When its owner is mailed.
+    pub notify: Option<Notify>,
     pub attempt: u32,
     pub retries: Option<u32>,
     pub timeout: Option<String>,

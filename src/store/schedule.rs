@@ -16,7 +16,7 @@ pub(crate) struct ScheduleFile {
 }
 
 const COLUMNS: &str = "id, name, cron, every, first_at, zone, missed, \"limit\", overlap, method, params, hidden_params,
-    file_name, owner, signature, is_unique, priority, retries, timeout, document_id, paused, since_at, next_at, last_at,
+    file_name, owner, signature, is_unique, priority, retries, timeout, document_id, notify, paused, since_at, next_at, last_at,
     last_task, skipped_at, skipped_reason, error";
 
 impl Store<'_> {
@@ -58,10 +58,10 @@ impl Store<'_> {
         self.execute(
             "INSERT INTO schedule (name, cron, every, first_at, zone, missed, \"limit\", overlap, method, params,
                                    hidden_params, file_name, file, owner, signature, is_unique, priority, retries,
-                                   timeout, document_id, since_at, next_at)
+                                   timeout, document_id, notify, since_at, next_at)
              VALUES (:name, :cron, :every, :first_at, :zone, :missed, :limit, :overlap, :method, :params,
                      :hidden_params, :file_name, :file, :owner, :signature, :unique, :priority, :retries,
-                     :timeout, :document, :since_at, :next_at)
+                     :timeout, :document, :notify, :since_at, :next_at)
              ON CONFLICT (name) DO UPDATE
              SET cron = excluded.cron, every = excluded.every, first_at = excluded.first_at, zone = excluded.zone,
                  missed = excluded.missed, \"limit\" = excluded.\"limit\", overlap = excluded.overlap,
@@ -69,6 +69,7 @@ impl Store<'_> {
                  file_name = excluded.file_name, file = excluded.file, owner = excluded.owner,
                  signature = excluded.signature, is_unique = excluded.is_unique, priority = excluded.priority,
                  retries = excluded.retries, timeout = excluded.timeout, document_id = excluded.document_id,
+                 notify = excluded.notify,
                  since_at = excluded.since_at, next_at = excluded.next_at, error = NULL",
             named_params! {
                 ":name": schedule.name,
@@ -85,6 +86,7 @@ impl Store<'_> {
                 ":file_name": file.map(|file| &file.name),
                 ":file": file.map(|file| &file.content),
                 ":owner": schedule.owner,
+                ":notify": schedule.notify,
                 ":signature": schedule.signature,
                 ":unique": schedule.unique,
                 ":priority": schedule.priority,
@@ -164,6 +166,7 @@ fn schedule(row: &Row<'_>) -> rusqlite::Result<Schedule> {
         hidden_params: row.get("hidden_params")?,
         file: text_or_null(row, "file_name")?,
         owner: text_or_null(row, "owner")?,
+        notify: row.get("notify")?,
         signature: text_or_null(row, "signature")?,
         unique: row.get("is_unique")?,
         priority: row.get("priority")?,

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::error::{OrNotFound, Result};
 use crate::json::Json;
 use crate::model::schedule::{Missed, Overlap, Schedule};
-use crate::model::task::{Progress, Status, Stop, Task};
+use crate::model::task::{Notify, Progress, Status, Stop, Task};
 use crate::store::method::argv;
 use crate::store::text::{readable, text, text_or_null};
 use crate::store::{Filter, Store};
@@ -23,6 +23,7 @@ pub(crate) struct TaskRow {
     pub params: Option<Json>,
     pub hidden_params: Option<Json>,
     pub owner: Option<String>,
+    pub notify: Option<Notify>,
     pub signature: Option<String>,
     pub after: Option<i64>,
     pub held: bool,
@@ -99,6 +100,7 @@ impl TaskRow {
             hidden_params: self.hidden_params,
             file: None,
             owner: self.owner,
+            notify: self.notify,
             signature: self.signature,
             unique: false,
             priority: self.priority,
@@ -124,6 +126,7 @@ impl TaskRow {
             params: Some(schedule.params),
             hidden_params: schedule.hidden_params,
             owner: schedule.owner,
+            notify: schedule.notify,
             signature: schedule.signature,
             run_at,
             priority: schedule.priority,
@@ -135,6 +138,9 @@ impl TaskRow {
         }
     }
 }
+
+/// How many columns of a task are given when it is inserted.
+const COLUMNS_INSERTED: usize = 17;
 
 /// Since when a task is as it is: `Task::since`.
 const SINCE: &str = "coalesce(ended_at, started_at, created_at)";
@@ -154,21 +160,23 @@ impl Store<'_> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; tasks.len()].join(", ");
+        let row = format!("({})", ["?"; COLUMNS_INSERTED].join(", "));
+        let rows = vec![row; tasks.len()].join(", ");
         let mut statement = self.sql(&format!(
-            "INSERT INTO task (method, command, params, hidden_params, owner, signature, after_id, held, run_at, priority,
-                               retries, timeout, document_id, attachment_id, schedule, created_at)
+            "INSERT INTO task (method, command, params, hidden_params, owner, notify, signature, after_id, held, run_at,
+                               priority, retries, timeout, document_id, attachment_id, schedule, created_at)
              VALUES {rows} RETURNING id"
         ))?;
         let now = now.to_sql();
         let mut place = 0;
         for task in tasks {
-            let values: [&dyn ToSql; 16] = [
+            let values: [&dyn ToSql; COLUMNS_INSERTED] = [
                 &task.method,
                 &task.command.as_ref().map(|argv| json!(argv).to_string()),
                 &task.params.as_ref().map_or("{}", Json::text),
                 &task.hidden_params,
                 &task.owner,
+                &task.notify,
                 &task.signature,
                 &task.after,
                 &task.held,
@@ -369,6 +377,7 @@ fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
         run_at: row.get("run_at")?,
         after: row.get("after_id")?,
         held: row.get("held")?,
+        notify: row.get("notify")?,
         attempt: row.get("attempt")?,
         retries: row.get("retries")?,
         timeout: text_or_null(row, "timeout")?,

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, RowIndex, ToSql};
 use crate::model::email::EmailStatus;
 use crate::model::firing::FiringStatus;
 use crate::model::schedule::{Missed, Overlap};
-use crate::model::task::{Severity, Status, Stop};
+use crate::model::task::{Notify, Severity, Status, Stop};
 
 /// A text of which bytes that are no UTF-8, Latin-1 say, are read as U+FFFD: SQLite takes any bytes for a text, and one
 /// such row must not keep the others from being read.
@@ -84,6 +84,7 @@ store_as_text!(
     Status,
     Severity,
     Stop,
+    Notify,
     EmailStatus,
     FiringStatus,
     Missed,

@@ -95,6 +95,8 @@ impl Recorder<'_> {
     fn write_end(&self, finished: &Finished, again_at: Option<Timestamp>) -> Result<()> {
         let (store, task) = (self.ctx.store, &finished.task);
         let output = finished.output.lock();
+        // First, since the mail to the owner quotes the last error.
+        store.write_logs(task.id, task.attempt, &output.unwritten().log)?;
         let end = TaskEnd {
             again_at,
             progress: output.progress().cloned(),
@@ -106,7 +108,6 @@ impl Recorder<'_> {
             log::warn!("task {id}: it is not this run's any more; its end is not noted");
             return Ok(());
         }
-        store.write_logs(task.id, task.attempt, &output.unwritten().log)?;
         drop(output);
         self.keep_file(finished)
     }
@@ -143,9 +144,8 @@ impl Recorder<'_> {
         let end = bare_end(finished, Status::Failed);
         let entry = LogEntry::error(finished.at, error.to_owned());
         let refused = self.refusal(|| {
-            store.finish_task(self.attempt(finished), &end)?;
-            let log = || store.append_log(task.id, task.attempt, &entry);
-            self.refusal(log).map(drop)
+            self.refusal(|| store.append_log(task.id, task.attempt, &entry))?;
+            store.finish_task(self.attempt(finished), &end).map(drop)
         })?;
         if let Some(reason) = refused {
             log::error!("task {}: its end cannot be recorded: {reason}", task.id);

@@ -8,6 +8,7 @@ mod held;
 mod life;
 mod limits;
 mod many;
+mod notice;
 mod output;
 mod requirements;
 mod resident;
