@@ -130,7 +130,7 @@ fn whatever_ends_it_its_owner_is_notified() {
     home.ok(["task", "restart", "3"]);
     home.ok(["task", "run", "3"]);
     assert_eq!(
-        subjects(&home)[3],
+        subjects(&home)[4],
         "task 3 (m) is completed",
         "a restart is another life"
     );
