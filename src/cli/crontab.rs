@@ -108,6 +108,38 @@ fn quoted(path: &Path) -> Result<String> {
     Ok(quoted.replace('%', r"\%"))
 }
 
+/// What this user's crontab says about a database.
+pub(super) struct Installed {
+    /// Whether it has an entry for it.
+    pub(super) is_there: bool,
+    /// The PATH that it gives to that.
+    pub(super) path: Option<String>,
+}
+
+impl Installed {
+    pub(super) fn find(db: &Path) -> Result<Self> {
+        let entry = Entry::new(Path::new("runner"), db, false, None)?;
+        let mut path = None;
+        for line in current()?.lines() {
+            if entry.is_older(line) && !line.starts_with('#') {
+                return Ok(Self {
+                    is_there: true,
+                    path,
+                });
+            }
+            if let Some((name, value)) = line.split_once('=')
+                && name.trim() == "PATH"
+            {
+                path = Some(value.trim().trim_matches(['"', '\'']).to_owned());
+            }
+        }
+        Ok(Self {
+            is_there: false,
+            path: None,
+        })
+    }
+}
+
 fn install(entry: &Entry) -> Result<()> {
     let before = current()?;
     let after = entry.put_into(&before);

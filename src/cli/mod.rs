@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod crontab;
 mod deferred;
+mod doctor;
 mod document;
 mod firing;
 mod init;
@@ -91,6 +92,8 @@ enum Command {
     Rehearse(Deferred<rehearse::Args>),
     /// Say how things stand
     Status(Deferred<status::Args>),
+    /// Check that all is as it has to be, and say what to do where it is not
+    Doctor(Deferred<doctor::Args>),
     /// Make a whole copy of the database, also while others write to it
     Backup(Deferred<backup::Args>),
     /// Start nothing, or nothing of a method, timer or schedule, until it is resumed
@@ -209,6 +212,7 @@ impl Invocation {
             Command::Tick(Deferred(args)) => return args.run(self),
             Command::Rehearse(Deferred(args)) => return args.run(self),
             Command::Status(Deferred(args)) => return args.run(self),
+            Command::Doctor(Deferred(args)) => return args.run(self),
             Command::Task(Deferred(command)) => return command.run(self),
             Command::Init(Deferred(args)) => args.run(self)?,
             Command::Backup(Deferred(args)) => args.run(self)?,

@@ -208,7 +208,7 @@ impl Report {
 }
 
 /// What is started by nobody until somebody resumes it.
-fn paused(pauses: &Pauses) -> Vec<String> {
+pub(super) fn paused(pauses: &Pauses) -> Vec<String> {
     let everything = "everything is paused: 'runner resume'".to_owned();
     let everything = pauses.everything.then_some(everything).into_iter();
     let all = [
@@ -240,7 +240,7 @@ fn put_off(store: &Store) -> Result<Vec<String>> {
 }
 
 /// The tasks that wait for one that will not be completed unless somebody restarts it.
-fn stuck_chains(store: &Store) -> Result<Vec<String>> {
+pub(super) fn stuck_chains(store: &Store) -> Result<Vec<String>> {
     let stuck = store.stuck_tasks()?;
     let more = stuck.len().saturating_sub(MAX_NAMED) as i64;
     let more = counted(more, "other task", "not going on");

@@ -97,6 +97,20 @@ impl Smtp {
         Err(self.server.error(kind, &reason))
     }
 
+    /// Connects and logs in, and sends nothing.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let server = self.server.clone();
+        let done = within(self.server.timeout, move || {
+            let mut connection = server.connect()?;
+            // Its answer changes nothing.
+            let _ = connection.quit();
+            Ok(())
+        });
+        let silent = || Err("connecting: no answer in time".to_owned());
+        done.unwrap_or_else(silent)
+            .map_err(|reason| self.server.error(Failure::Unreachable, &reason).reason)
+    }
+
     /// Says goodbye. All mails are accepted or refused by now: the answer changes nothing.
     pub(super) fn quit(self) {
         if let Some(mut connection) = self.connection {

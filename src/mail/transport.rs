@@ -3,6 +3,8 @@
 use std::fmt::{self, Debug, Formatter};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use super::delivery::{Delivery, DeliveryError, TIMEOUT};
 use super::message::Message;
 use super::smtp::Smtp;
@@ -72,12 +74,39 @@ impl Transport {
         }
     }
 
+    /// Whether mail could leave now, without sending any: the server takes the login, the program is there, the folder can
+    /// be written to.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match &self.route {
+            Route::Smtp(smtp) => smtp.check(),
+            Route::Sendmail(program) => {
+                check_program(program).map_err(|error| format!("{}: {error}", program.display()))
+            }
+            Route::Folder(folder) => {
+                // The first mail makes it.
+                let there = folder.ancestors().find(|folder| folder.exists());
+                access(there.unwrap_or(folder), Access::WRITE_OK)
+                    .map_err(|error| format!("{}: {error}", folder.display()))
+            }
+        }
+    }
+
     /// Says goodbye to the server, if one is connected.
     pub(crate) fn close(self) {
         if let Route::Smtp(smtp) = self.route {
             smtp.quit();
         }
     }
+}
+
+/// A name without a `/` is looked for on the PATH when it is started.
+fn check_program(program: &Path) -> rustix::io::Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).filter(|_| program.components().count() == 1);
+    let found = folders
+        .map(|folder| folder.join(program))
+        .find(|found| found.exists());
+    access(found.as_deref().unwrap_or(program), Access::EXEC_OK)
 }
 
 impl Debug for Transport {

@@ -7,6 +7,7 @@
 pub(crate) mod attachment;
 pub(crate) mod attachment_list;
 pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod document;
 pub(crate) mod due;
 pub(crate) mod file;

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 pub(crate) use output::{LiveEvent, Watch};
 pub(crate) use recovery::recover_dead_workers;
+pub(crate) use starter::check_program;
 
 use claimant::{Changes, Claimant, Committed};
 use execution::{Execution, Finished, Moment, NewOutput, Outcome, StopReason};

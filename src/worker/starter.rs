@@ -1,6 +1,6 @@
 //! Starting what is claimed, each task by the kind of handler that its method has.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use super::execution::Execution;
 use super::function::Calls;
 use super::handler::{Event, Handler, Obstacle, Reporter};
 use super::output::Watch;
+use super::process::cannot_start;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
@@ -177,7 +178,8 @@ pub(super) struct Launcher {
 
 impl Launcher {
     pub(super) fn new(store: &Store, debug: bool) -> Self {
-        let path = path_with_runner();
+        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let path = path_with_runner(path);
         let ours =
             std::env::vars_os().filter(|(name, _)| WITHHELD.iter().all(|other| name != other));
         let mut environment: Vec<_> = ours.collect();
@@ -202,8 +204,7 @@ impl Launcher {
         let (name, arguments) = argv
             .split_first()
             .expect("the table takes no empty command");
-        let path = self
-            .find(name)
+        let path = find_program(&self.folder, &self.path, name)
             .map_err(|error| Obstacle::starting(name, &error))?;
         let mut command = Command::new(path);
         command
@@ -220,29 +221,35 @@ impl Launcher {
         let name = name.clone();
         Ok(Program { name, command })
     }
+}
 
-    /// The absolute path of a program. The standard library would look for a bare name too, but forks for that.
-    fn find(&self, name: &str) -> io::Result<PathBuf> {
-        if name.contains('/') {
-            return Ok(self.folder.join(name));
-        }
-        let mut reason = Errno::NOENT;
-        for folder in std::env::split_paths(&self.path) {
-            let candidate = self.folder.join(folder).join(name);
-            match access(&candidate, Access::EXEC_OK) {
-                Ok(()) if candidate.is_file() => return Ok(candidate),
-                Err(Errno::ACCESS) => reason = Errno::ACCESS,
-                _ => {}
-            }
-        }
-        Err(reason.into())
+/// The absolute path of a program. The standard library would look for a bare name too, but forks for that.
+fn find_program(folder: &Path, path: &OsStr, name: &str) -> io::Result<PathBuf> {
+    if name.contains('/') {
+        return Ok(folder.join(name));
     }
+    let mut reason = Errno::NOENT;
+    for place in std::env::split_paths(path) {
+        let candidate = folder.join(place).join(name);
+        match access(&candidate, Access::EXEC_OK) {
+            Ok(()) if candidate.is_file() => return Ok(candidate),
+            Err(Errno::ACCESS) => reason = Errno::ACCESS,
+            _ => {}
+        }
+    }
+    Err(reason.into())
+}
+
+/// Whether a program would be found by a tick with this PATH and can be run; else why not, as a sentence.
+pub(crate) fn check_program(folder: &Path, path: &str, name: &str) -> Result<(), String> {
+    let found = find_program(folder, &path_with_runner(path.into()), name);
+    let checked = found.and_then(|program| Ok(access(&program, Access::EXEC_OK)?));
+    checked.map_err(|error| cannot_start(name, &error))
 }
 
 /// The PATH, with the folder of this program at its end: cron's has only the system's folders, and handlers call the
 /// runner by its name.
-fn path_with_runner() -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+fn path_with_runner(path: OsString) -> OsString {
     let program = std::env::current_exe().unwrap_or_default();
     let ours = program.parent().unwrap_or(Path::new(""));
     let mut folders: Vec<_> = std::env::split_paths(&path).collect();

@@ -4,6 +4,7 @@ mod backup;
 mod bad_input;
 mod commands;
 mod contract;
+mod doctor;
 mod idle;
 mod shutdown;
 mod stay;
