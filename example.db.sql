@@ -219,7 +219,7 @@ CREATE TABLE task (
     timeout       TEXT    CHECK (timeout IS NULL OR                       -- as in method
                     timeout GLOB '[0-9]*[a-z]' AND timeout GLOB '*[1-9]*' AND NOT timeout GLOB '*[^0-9 ywdhmso]*' AND
                     NOT timeout GLOB '*[^0-9][ywdhms]*' AND NOT timeout GLOB '*[^m]o*' AND NOT timeout GLOB '*[0-9] *'),
-    document_id   INTEGER REFERENCES document (id) ON DELETE SET NULL,
+    document_id   INTEGER REFERENCES document (id),
     attachment_id INTEGER,                                                -- it is the method step of this attachment
     schedule      TEXT,                                                   -- the name of the schedule that added it
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')) CHECK (created_at IS datetime(created_at)),
@@ -624,8 +624,9 @@ BEGIN
     UPDATE schedule SET document_id = NEW.id
      WHERE schedule.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
     UPDATE task SET document_id = NEW.id
-     WHERE task.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id)
-        OR task.id IN (SELECT attachment.task_id FROM attachment WHERE attachment.document_id = NEW.id);
+     WHERE task.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
+    UPDATE schedule SET document_id = NEW.id
+     WHERE schedule.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
     UPDATE attachment
        SET needs_reschedule = 1,
            dated_at = iif(NEW.attributes IN (SELECT old.attributes FROM document_replaced AS old), dated_at, datetime('now'))
