@@ -90,6 +90,7 @@ CREATE TABLE timer (
 CREATE TABLE timer_state (
     state    TEXT    NOT NULL,
     timer_id INTEGER NOT NULL REFERENCES timer (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL DEFAULT 0,             -- in the order in which they were given
     PRIMARY KEY (state, timer_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX timer_state_timer ON timer_state (timer_id, state);
@@ -152,6 +153,7 @@ CREATE TABLE firing (
     result      TEXT
 ) STRICT;
 CREATE INDEX firing_at ON firing (at);
+CREATE INDEX firing_document ON firing (document_id);
 CREATE INDEX firing_skipped ON firing (id) WHERE status = 'skipped';
 
 -- What adds tasks again and again. A next date that is null is worked out by the next tick.
@@ -542,29 +544,41 @@ BEGIN
     SELECT RAISE(ABORT, 'the timer is attached to documents');
 END;
 
--- Notices that the date which a timer counts from has changed, whichever program changed it. json_each() with a key finds
--- what a path would miss: older SQLite (before 3.45) finds no name by its path that is written with \u, and of two equal
--- names a path leads to the first, where readers of the attributes take the last.
-CREATE TRIGGER document_redated AFTER UPDATE OF attributes ON document
-WHEN NEW.attributes <> OLD.attributes
+-- Notices that the date which a timer counts from has changed, whichever program changed it. A row is written here for each
+-- document whose attributes may have. json_each() with a key finds what a path would miss: older SQLite (before 3.45) finds no
+-- name by its path that is written with \u, and of two equal names a path leads to the first, where readers of the attributes
+-- take the last.
+CREATE VIEW document_date (id, at, old_attributes, attributes) AS SELECT NULL, NULL, NULL, NULL;
+CREATE TRIGGER document_redated INSTEAD OF INSERT ON document_date
 BEGIN
     UPDATE attachment
-       SET needs_reschedule = 1, dated_at = iif(NEW.revision <> OLD.revision, NEW.updated_at, datetime('now'))
+       SET needs_reschedule = 1, dated_at = NEW.at
      WHERE document_id = NEW.id AND reference_at IS NULL
        AND EXISTS (SELECT 1 FROM timer
                     WHERE timer.id = attachment.timer_id AND reference IS NOT NULL
-                      AND (SELECT json_group_array(value) FROM json_each(OLD.attributes) WHERE key = reference)
+                      AND (SELECT json_group_array(value) FROM json_each(NEW.old_attributes) WHERE key = reference)
                        <> (SELECT json_group_array(value) FROM json_each(NEW.attributes) WHERE key = reference));
 END;
 
+-- A change by the runner itself has raised the revision, and took place when the runner's clock says.
+CREATE TRIGGER document_attributes_changed AFTER UPDATE OF attributes ON document
+WHEN NEW.attributes <> OLD.attributes
+BEGIN
+    INSERT INTO document_date
+    VALUES (NEW.id, iif(NEW.revision <> OLD.revision, NEW.updated_at, datetime('now')), OLD.attributes, NEW.attributes);
+END;
+
 -- Attaches timers to a document that has entered their states, and detaches those whose states it has left. A row is written
--- here for each document that may have; the old family and state are null for one that was not there before.
+-- here for each document that may have; the old family and state are null for one that was not there before. A timer whose
+-- own level has taken the document out of its states goes only with another state, or with another family if it names one.
 CREATE VIEW document_move (id, at, old_family, old_state, family, state) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL;
 CREATE TRIGGER document_moved INSTEAD OF INSERT ON document_move
 BEGIN
     UPDATE attachment SET detached = 1
      WHERE attachment.document_id = NEW.id AND attachment.changes_state = 0
-       AND EXISTS (SELECT 1 FROM timer_state WHERE timer_state.timer_id = attachment.timer_id)
+       AND EXISTS (SELECT 1 FROM timer_state JOIN timer ON timer.id = timer_state.timer_id
+                    WHERE timer_state.timer_id = attachment.timer_id
+                      AND (NEW.state <> NEW.old_state OR NEW.family <> NEW.old_family AND timer.family IS NOT NULL))
        AND NOT EXISTS (SELECT 1 FROM timer_state JOIN timer ON timer.id = timer_state.timer_id
                         WHERE timer_state.timer_id = attachment.timer_id AND timer_state.state = NEW.state
                           AND coalesce(timer.family, NEW.family) = NEW.family);
@@ -582,7 +596,6 @@ BEGIN
        AND NOT EXISTS (SELECT 1 FROM attachment WHERE attachment.document_id = NEW.id AND attachment.timer_id = timer.id);
 END;
 
--- A change by the runner itself has raised the revision, and took place when the runner's clock says.
 CREATE TRIGGER document_state_changed AFTER UPDATE OF family, state ON document
 WHEN (NEW.state <> OLD.state OR NEW.family <> OLD.family) AND EXISTS (SELECT 1 FROM timer_state)
 BEGIN
@@ -625,12 +638,16 @@ BEGIN
      WHERE schedule.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
     UPDATE task SET document_id = NEW.id
      WHERE task.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
-    UPDATE schedule SET document_id = NEW.id
-     WHERE schedule.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
-    UPDATE attachment
-       SET needs_reschedule = 1,
-           dated_at = iif(NEW.attributes IN (SELECT old.attributes FROM document_replaced AS old), dated_at, datetime('now'))
-     WHERE attachment.document_id = NEW.id AND attachment.reference_at IS NULL;
+    UPDATE firing SET document_id = NEW.id
+     WHERE firing.document_id IN (SELECT old.id FROM document_replaced AS old WHERE old.id <> NEW.id);
+    UPDATE mail SET document_id = NEW.id
+     WHERE mail.attachment_id IN (SELECT attachment.id FROM attachment WHERE attachment.document_id = NEW.id);
+    INSERT INTO document_date
+    SELECT NEW.id, datetime('now'), old.attributes, NEW.attributes FROM document_replaced AS old;
+    INSERT INTO history (document_id, message)
+    SELECT NEW.id, 'state: ' || old.state || ' → ' || NEW.state
+      FROM (SELECT * FROM document_replaced ORDER BY document_replaced.id = NEW.id DESC LIMIT 1) AS old
+     WHERE old.state <> NEW.state;
     INSERT INTO document_move
     SELECT NEW.id, datetime('now'), old.family, old.state, NEW.family, NEW.state
       FROM (SELECT * FROM document_replaced ORDER BY document_replaced.id = NEW.id DESC LIMIT 1) AS old

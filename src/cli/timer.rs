@@ -79,7 +79,8 @@ pub(super) struct Set {
     /// Attach it to documents that enter this state, and detach it from those that leave it; may repeat
     #[arg(long, value_name = "S", conflicts_with = "from")]
     while_state: Vec<String>,
-    /// Attach it to the documents that are in its states already, too; prints to how many
+    /// Attach it to the documents that are in its states already and were not in those of its definition before; prints to how
+    /// many
     #[arg(long)]
     existing: bool,
     /// 'delay=5d, iterations=3, limit=1d, state=S, mail=T, method=M'; mail= may repeat, and a value with a comma in it

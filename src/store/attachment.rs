@@ -38,8 +38,7 @@ impl Store<'_> {
         Ok(self.last_id())
     }
 
-    /// Attaches a timer to all documents in its states, but for those that were in the states of its old definition and on
-    /// which it has fired; how many.
+    /// Attaches a timer to all documents that are in its states, and that its old definition was not for; how many.
     pub(crate) fn attach_to_existing(
         &self,
         name: &str,
@@ -56,8 +55,7 @@ impl Store<'_> {
               WHERE timer.name = ?1 AND coalesce(timer.family, document.family) = document.family
                 AND NOT EXISTS (SELECT 1 FROM attachment WHERE document_id = document.id AND timer_id = timer.id)
                 AND NOT (document.state IN (SELECT value FROM json_each(?3))
-                         AND coalesce(?4, document.family) = document.family
-                         AND document.id IN (SELECT document_id FROM firing WHERE timer = ?1))",
+                         AND coalesce(?4, document.family) = document.family)",
             params![
                 name,
                 now,

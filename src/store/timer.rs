@@ -96,7 +96,7 @@ impl Store<'_> {
             reference: stored.reference,
             family: stored.family,
             while_state: self.list(
-                "SELECT state FROM timer_state WHERE timer_id = ?1 ORDER BY state",
+                "SELECT state FROM timer_state WHERE timer_id = ?1 ORDER BY position, state",
                 [stored.id],
                 |row| text(row, "state"),
             )?,
@@ -120,9 +120,10 @@ impl Store<'_> {
         )?;
         let id = self.timer_id(&definition.name)?;
         self.execute("DELETE FROM timer_state WHERE timer_id = ?1", [id])?;
-        for state in &definition.while_state {
-            let sql = "INSERT OR IGNORE INTO timer_state (timer_id, state) VALUES (?1, ?2)";
-            self.execute(sql, params![id, state])?;
+        for (position, state) in definition.while_state.iter().enumerate() {
+            let sql =
+                "INSERT OR IGNORE INTO timer_state (timer_id, state, position) VALUES (?1, ?2, ?3)";
+            self.execute(sql, params![id, state, position as i64])?;
         }
         self.execute("DELETE FROM timer_action WHERE timer_id = ?1", [id])?;
         for (position, action) in definition.actions.iter().enumerate() {

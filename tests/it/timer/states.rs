@@ -517,16 +517,16 @@ fn a_new_definition_detaches_what_it_is_not_for_and_attaches_the_rest_only_when_
             "doc", "add", "--key", state, "--state", state, "--family", state,
         ]);
     }
-    assert_eq!(set(&["--while-state", "A"]), "");
-    assert_eq!(attached(&home), [""; 0], "a mass mail is a common accident");
     assert_eq!(set(&["--while-state", "A", "--existing"]), "1");
     assert_eq!(set(&["--while-state", "A", "--existing"]), "0");
     assert_eq!(set(&["--while-state", "B", "--while-state", "A"]), "");
-    assert_eq!(attached(&home), ["t 0"]);
+    assert_eq!(attached(&home), ["t 0"], "a mass mail is a common accident");
     assert_eq!(
         set(&["--while-state", "B", "--while-state", "C", "--existing"]),
-        "2"
+        "1",
+        "C alone is new: the definition before was for B already"
     );
+    home.ok(["timer", "attach", "t", "B"]);
     assert_eq!(
         home.messages("A").last().unwrap(),
         "timer detached: it is bound to other states now"
@@ -549,21 +549,26 @@ fn a_new_definition_detaches_what_it_is_not_for_and_attaches_the_rest_only_when_
 }
 
 #[test]
-fn existing_documents_on_which_it_has_fired_are_not_attached_again() {
-    let home = bound(&["state=A"]);
-    document(&home, "A");
-    home.ok(["tick"]);
-    home.sql("DROP TRIGGER document_inserted; INSERT INTO document (key, state) VALUES ('l', 'A')");
-    let options = [
-        "timer",
-        "set",
-        "t",
-        "--existing",
-        "--action",
-        "delay=1d, state=B",
-    ];
-    assert_eq!(home.ok(options.iter().chain(&["--while-state", "A"])), "1");
-    assert_eq!(home.json(["timer", "next"])[0]["document"], 2);
+fn existing_documents_that_the_definition_before_was_for_are_not_attached_again() {
+    let again = |home: &Home, state: &str| {
+        let options = ["timer", "set", "t", "--existing", "--while-state", state];
+        home.ok(options.iter().chain(&["--action", "state=A"]))
+    };
+    for change in [
+        "",
+        "DELETE FROM firing",
+        "REPLACE INTO document (key, state) VALUES ('k', 'A')",
+        "DELETE FROM attachment",
+    ] {
+        let home = bound(&["state=A"]);
+        document(&home, "A");
+        home.ok(["tick"]);
+        home.sql(change);
+        assert_eq!(again(&home, "A"), "0", "{change}");
+        home.ok(["timer", "attach", "t", "k"]);
+        home.ok(["timer", "detach", "t", "k"]);
+        assert_eq!(again(&home, "A"), "0", "{change}");
+    }
 }
 
 #[test]
@@ -662,14 +667,14 @@ fn states_and_family_are_shown_and_read_back() {
     );
     let shown = home.json(["timer", "show", "t"]);
     assert_eq!(shown["family"], "f");
-    assert_eq!(shown["while_state"], json!(["A", "B"]));
+    assert_eq!(shown["while_state"], json!(["B", "A"]), "as given");
     let file = home.write("t.json", shown.to_string());
     home.ok(["timer", "set", "u", "--from", file.to_str().unwrap()]);
     let copied = home.json(["timer", "show", "u"]);
     assert_eq!(copied["while_state"], shown["while_state"]);
     let text = home.ok(["timer", "show", "t"]);
     assert!(text.contains("family         f\n"), "{text}");
-    assert!(text.contains("while_state    A, B\n"), "{text}");
+    assert!(text.contains("while_state    B, A\n"), "{text}");
     let file = home.write(
         "v.json",
         r#"{"family": "f", "actions": [{"state": "late"}]}"#,
@@ -684,11 +689,29 @@ fn states_and_family_are_shown_and_read_back() {
 
 /// A document in the state `B`, into which a level of the timer `t` has brought it that still waits for its method.
 fn half_done() -> Home {
+    half_done_of_family("")
+}
+
+/// The same of a timer for this family alone, if it is one.
+fn half_done_of_family(family: &str) -> Home {
     let home = Home::new().at("2026-04-10T09:00");
     home.method("Doc:note", "test -e now && echo x >> noted");
+    let options = [
+        "--while-state",
+        "A",
+        "--reference",
+        "deadline",
+        "--family",
+        family,
+    ];
+    let options = if family.is_empty() {
+        &options[..4]
+    } else {
+        &options
+    };
     home.timer_with(
         "t",
-        &["--while-state", "A", "--reference", "deadline"],
+        options,
         &["state=B, method=Doc:note", "delay=1d, state=late"],
     );
     home.ok([
@@ -698,6 +721,8 @@ fn half_done() -> Home {
         "k",
         "--state",
         "A",
+        "--family",
+        family,
         "-a",
         "deadline=2026-04-10T09:00",
     ]);
@@ -758,4 +783,98 @@ fn another_definition_lets_such_a_level_come_to_its_end_unless_it_would_begin_it
         );
         assert_eq!(home.state("k"), "B", "{first}");
     }
+}
+
+/// The columns of a document that is replaced by its key, and gets another id by that.
+const REPLACE: &str = "REPLACE INTO document (key, state, attributes) VALUES ('k', ";
+
+#[test]
+fn a_replacement_that_leaves_the_date_is_no_new_date() {
+    for write in [
+        "UPDATE document SET attributes = '{\"deadline\": \"2026-04-10\", \"note\": 1}'".to_owned(),
+        format!("{REPLACE}'A', '{{\"deadline\": \"2026-04-10\", \"note\": 1}}')"),
+        "REPLACE INTO document (id, key, state, attributes)
+         VALUES (1, 'k', 'A', '{\"deadline\": \"2026-04-10\", \"note\": 1}')"
+            .to_owned(),
+    ] {
+        let mut home = Home::new().at("2026-04-10T00:00");
+        home.method("Doc:note", "true");
+        home.timer_with(
+            "t",
+            &["--reference", "deadline", "--while-state", "A"],
+            &["delay=1h, method=Doc:note"],
+        );
+        let deadline = "deadline=2026-04-10";
+        home.ok(["doc", "add", "--key", "k", "--state", "A", "-a", deadline]);
+        home.sql(&write);
+        home.set_now("2026-04-10T09:00");
+        let tick = home.run(["tick"]);
+        assert!(
+            tick.err().contains("level 0: skipped"),
+            "{write}: {}",
+            tick.err()
+        );
+        assert_eq!(tick.code(), 1, "{write}");
+    }
+}
+
+#[test]
+fn a_level_that_has_left_its_states_goes_on_whatever_is_written_but_another_state_or_a_family_it_names()
+ {
+    const DEADLINE: &str = "'{\"deadline\": \"2026-04-10T09:00\"}'";
+    let replace_with_family = |family: &str| {
+        format!(
+            "REPLACE INTO document (key, state, family, attributes) VALUES ('k', 'B', '{family}', {DEADLINE})"
+        )
+    };
+    for (family, write, left) in [
+        ("", "UPDATE document SET family = 'g'".to_owned(), 1),
+        ("", replace_with_family("g"), 1),
+        ("f", replace_with_family("f"), 1),
+        ("f", replace_with_family("g"), 0),
+        ("f", "UPDATE document SET family = 'g'".to_owned(), 0),
+        ("", "UPDATE document SET state = 'C'".to_owned(), 0),
+    ] {
+        let home = half_done_of_family(family);
+        home.sql(&write);
+        assert_eq!(attached(&home).len(), left, "{family}: {write}");
+        home.write("now", "");
+        home.ok(["tick"]);
+        assert_eq!(home.lines("noted").len(), left, "{family}: {write}");
+        assert_eq!(attached(&home), [""; 0], "{family}: {write}");
+    }
+}
+
+#[test]
+fn what_belongs_to_a_document_follows_when_it_is_replaced_by_its_key() {
+    let mut home = home_with("file:mails").at("2026-04-10T09:00");
+    home.sql(
+        "INSERT INTO template (name, \"to\", subject, body) VALUES ('m', 'a@example.org', 's', 'b')",
+    );
+    home.timer_with("t", &["--while-state", "A"], &["delay=1h, mail=m"]);
+    home.method("Doc:note", "true");
+    document(&home, "A");
+    for document in ["k", "1"] {
+        home.ok(["task", "add", "Doc:note", "--hold", "--document", document]);
+    }
+    home.set_now("2026-04-11T09:00");
+    assert_eq!(home.run(["tick"]).code(), 1);
+    home.sql(
+        "PRAGMA foreign_keys = ON; REPLACE INTO document (id, key, title) VALUES (1, 'k', 'same')",
+    );
+    assert_eq!(home.json(["task", "show", "1"])["document"], 1);
+    home.sql("PRAGMA foreign_keys = ON; REPLACE INTO document (key, title, state) VALUES ('k', 'T', 'u')");
+    for task in ["1", "2"] {
+        assert_eq!(home.json(["task", "show", task])["document"], 2);
+    }
+    let skipped = home.json(["timer", "skipped"]);
+    assert_eq!(
+        (&skipped[0]["document"], &skipped[0]["title"]),
+        (&json!(2), &json!("T"))
+    );
+    home.ok(["timer", "fire", "1"]);
+    assert_eq!(home.json(["mail", "show", "1"])["document"], 2);
+    let history = home.messages("k");
+    assert!(history.contains(&"state: A → ".to_owned()), "{history:?}");
+    assert!(history.contains(&"state:  → u".to_owned()), "{history:?}");
 }
