@@ -299,19 +299,19 @@ CREATE TABLE mail (
     attachment_id INTEGER,                           -- it belongs to this attachment's level
     timer         TEXT,
     timer_level   INTEGER,
-    "from"        TEXT    NOT NULL,
-    "to"          TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid("to") AND json_type("to") = 'array'),
+    "from"        TEXT    NOT NULL DEFAULT '',       -- empty: the setting mail.from
+    "to"          TEXT    NOT NULL CHECK ("to" <> ''),  -- an address, or a JSON array of addresses
     cc            TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(cc) AND json_type(cc) = 'array'),
     bcc           TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(bcc) AND json_type(bcc) = 'array'),
-    subject       TEXT    NOT NULL,
-    body          TEXT    NOT NULL,
+    subject       TEXT    NOT NULL DEFAULT '',
+    body          TEXT    NOT NULL DEFAULT '',
     html          TEXT,
     attempts      INTEGER NOT NULL DEFAULT 0,
     last_error    TEXT,
     run_at        TEXT,                               -- not before; set when a try has failed
     created_at    TEXT    NOT NULL DEFAULT (datetime('now')),
     sent_at       TEXT,
-    message_id    TEXT    NOT NULL,
+    message_id    TEXT    NOT NULL DEFAULT ('<' || lower(hex(randomblob(16))) || '@localhost>'),
     worker_id     INTEGER,
     paused        INTEGER NOT NULL DEFAULT 0          -- as its attachment
 ) STRICT;

@@ -1,8 +1,8 @@
 //! `runner mail`: the outbox.
 
-use super::Invocation;
 use super::output::or_dash;
 use super::template::print_mail;
+use super::{Invocation, mail_send};
 use crate::error::{Error, Result};
 use crate::mail;
 use crate::mail::outbox::Outbox;
@@ -21,8 +21,10 @@ pub(super) enum Command {
     },
     /// Show all of one
     Show { id: i64 },
-    /// Queue one again that failed; the next tick sends it
+    /// Queue one again that failed or was sent; the next tick sends it
     Retry { id: i64 },
+    /// Queue one mail; the next tick sends it
+    Send(Box<mail_send::Args>),
     /// Send a test mail now, and say what the server answered
     Test { address: String },
 }
@@ -33,6 +35,7 @@ impl Command {
             Self::List { status, limit } => list(invocation, status, limit),
             Self::Show { id } => show(invocation, id),
             Self::Retry { id } => retry(&invocation.store()?, id),
+            Self::Send(args) => args.run(invocation),
             Self::Test { address } => test(invocation, &address),
         }
     }
@@ -67,11 +70,7 @@ fn retry(store: &Store, id: i64) -> Result<()> {
         if store.retry_mail(id)? {
             return Ok(());
         }
-        Err(mail.refuse(if mail.is_sending() {
-            "it is being sent"
-        } else {
-            "it is sent already"
-        }))
+        Err(mail.refuse("it is being sent"))
     })
 }
 

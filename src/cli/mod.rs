@@ -13,6 +13,7 @@ mod firing;
 mod init;
 mod live;
 mod mail;
+mod mail_send;
 mod method;
 mod output;
 mod param;

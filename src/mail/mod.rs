@@ -20,7 +20,7 @@ use std::env::{self, VarError};
 use std::path::Path;
 
 pub(crate) use address::{parse, parse_list};
-pub(crate) use template::{compose, default_sender, queue};
+pub(crate) use template::{compose, compose_alone, default_sender, queue, queue_alone};
 pub(crate) use transport::Transport;
 
 use crate::error::{Error, Result};

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::delivery::{Delivery, DeliveryError, Failure, Refusal};
 use super::message::Message;
-use super::{Transport, address};
+use super::{Transport, address, default_sender};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::lock::Registration;
@@ -83,10 +83,11 @@ impl<'a> Outbox<'a> {
         }
         let until = self.clock.elapsed() + SEND_BUDGET;
         while !shutdown.is_requested() && self.clock.elapsed() < until {
-            let Some(claim) = self.claim_next()? else {
+            let Some(mut claim) = self.claim_next()? else {
                 break;
             };
-            let result = self.send(Message::of(&claim.email));
+            let message = self.message(&mut claim.email);
+            let result = self.send(message);
             let attempt = Attempt::new(claim, result, self.clock.now());
             attempt.count(summary);
             self.record(&attempt, shutdown)?;
@@ -179,6 +180,15 @@ impl<'a> Outbox<'a> {
             self.last_tried = claim.email.id;
         }
         Ok(claim)
+    }
+
+    /// A mail as it is sent. One without a sender gets that of the settings.
+    fn message(&self, email: &mut Email) -> Result<Message, String> {
+        if email.content.from.is_empty() {
+            email.content.from =
+                default_sender(self.settings).map_err(|error| error.to_string())?;
+        }
+        Message::of(email)
     }
 
     fn send(&mut self, message: Result<Message, String>) -> Result<Delivery, DeliveryError> {

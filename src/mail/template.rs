@@ -56,13 +56,37 @@ pub(crate) fn compose(store: &Store, cause: &Cause<'_>) -> Result<Content> {
             "due_at": settings.zone()?.show(cause.due_at),
         },
     });
-    let mut content = template
-        .render(&values)
-        .map_err(|reason| about(cause.template, reason))?;
+    fill(&template, &values, &settings)
+}
+
+/// Fills a template from a document, if there is one, for a mail that no timer asks for.
+pub(crate) fn compose_alone(
+    store: &Store,
+    template: &Template,
+    document: Option<i64>,
+) -> Result<Content> {
+    let mut values = json!({});
+    if let Some(id) = document {
+        let found = store.document_for_handler(id)?;
+        let document = found.or_not_found("document", id)?.value();
+        values = json!({"attr": document.get("attributes"), "doc": document});
+    }
+    fill(template, &values, &store.settings()?)
+}
+
+fn fill(template: &Template, values: &serde_json::Value, settings: &Settings) -> Result<Content> {
+    let content = template.render(values);
+    let mut content = content.map_err(|reason| about(&template.name, reason))?;
     if content.from.is_empty() {
-        content.from = default_sender(&settings)?;
+        content.from = default_sender(settings)?;
     }
     Ok(content)
+}
+
+/// Puts a mail into the outbox that no timer asks for; its id. One that could never be sent is refused.
+pub(crate) fn queue_alone(store: &Store, content: &Content, now: Timestamp) -> Result<i64> {
+    Message::new(content, SAMPLE_ID, now).map_err(|reason| Refused::invalid("mail", reason))?;
+    store.insert_mail(content, None, now)
 }
 
 fn about(template: &str, reason: String) -> Refused {

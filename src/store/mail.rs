@@ -77,6 +77,19 @@ impl Store<'_> {
         Ok(id)
     }
 
+    /// Notes which template and document a mail was filled from that no timer asks for.
+    pub(crate) fn set_mail_source(
+        &self,
+        id: i64,
+        template: &str,
+        document: Option<i64>,
+    ) -> Result<()> {
+        self.execute(
+            "UPDATE mail SET template = ?2, document_id = ?3 WHERE id = ?1",
+            params![id, template, document],
+        )
+    }
+
     /// Keeps a mail that was sent without having been queued; its id.
     pub(crate) fn insert_sent_mail(
         &self,
@@ -261,13 +274,18 @@ impl Store<'_> {
         self.execute(&sql, [])
     }
 
-    /// Queues a mail again that failed or pauses, as if it had never been tried. Its level is no longer waiting for it
-    /// when it failed. Whether there was such a mail.
+    /// Queues a mail again that was sent, failed or pauses, as if it had never been tried. Its level is no longer waiting
+    /// for it when it failed, and waits again for one that was sent if it has not gone on yet. Whether there was such a
+    /// mail.
     pub(crate) fn retry_mail(&self, id: i64) -> Result<bool> {
         self.changes(
-            "UPDATE mail SET attachment_id = iif(status = 'failed', NULL, attachment_id), status = 'queued', attempts = 0,
-                             paused = iif(status = 'failed', 0, paused), run_at = NULL
-              WHERE id = ?1 AND status IN ('failed', 'queued')",
+            "UPDATE mail SET attachment_id = CASE status
+                                 WHEN 'queued' THEN attachment_id
+                                 WHEN 'sent' THEN (SELECT id FROM attachment WHERE id = mail.attachment_id
+                                                      AND level = mail.timer_level AND step = 1) END,
+                             paused = iif(status = 'queued', paused, 0),
+                             status = 'queued', attempts = 0, run_at = NULL, sent_at = NULL
+              WHERE id = ?1 AND status IN ('sent', 'failed', 'queued')",
             [id],
         )
     }
@@ -315,14 +333,16 @@ fn email(row: &Row<'_>) -> rusqlite::Result<Email> {
     })
 }
 
-/// The addresses of one field, as they are stored.
+/// The addresses of one field, as they are stored: an array of them, or one.
 struct Addresses(Vec<String>);
 
 impl FromSql for Addresses {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        // The table's check sees to it that this is an array; elements that are no texts are no addresses either.
-        let list: Vec<serde_json::Value> =
-            serde_json::from_str(&readable(value)?).unwrap_or_default();
+        let written = readable(value)?;
+        let Ok(list) = serde_json::from_str::<Vec<serde_json::Value>>(&written) else {
+            return Ok(Self(vec![written]));
+        };
+        // Elements that are no texts are no addresses either.
         let text = |value: &serde_json::Value| match value.as_str() {
             Some(text) => text.to_owned(),
             None => value.to_string(),

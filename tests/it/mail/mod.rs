@@ -4,6 +4,7 @@ mod errors;
 mod levels;
 mod local;
 mod outbox;
+mod single;
 mod smtp;
 mod templates;
 mod transport;

@@ -515,18 +515,6 @@ fn many_ticks_at_once_send_each_mail_once() {
 }
 
 #[test]
-fn only_what_failed_or_waits_can_be_retried() {
-    let server = Script::accept().start();
-    let home = home(&server);
-    home.ok(["mail", "test", "ann@example.org"]);
-    assert!(
-        home.refused(["mail", "retry", "1"])
-            .contains("sent already")
-    );
-    assert!(home.refused(["mail", "retry", "2"]).contains("no mail 2"));
-}
-
-#[test]
 fn a_failed_mail_of_a_level_is_sent_by_hand_without_touching_the_level() {
     let server = Script::accept().start();
     let home = home_with(&nowhere());
