@@ -39,7 +39,7 @@ struct Scenario {
     completed: i64,
 }
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "state",
         prepare: || with_levels(&["state=late", "delay=5m, state=end"]),
@@ -84,6 +84,14 @@ const SCENARIOS: [Scenario; 8] = [
         firings: 4,
         mails: 2,
         completed: 4,
+    },
+    Scenario {
+        name: "bound to a state",
+        prepare: with_bound_levels,
+        over_smtp: false,
+        firings: 2,
+        mails: 2,
+        completed: 2,
     },
     Scenario {
         name: "chain",
@@ -145,6 +153,20 @@ fn hang(home: &Home, actions: &[&str]) {
         let doc = home.document(title, "2026-04-10T08:50");
         home.ok(["timer", "attach", "t", &doc]);
     }
+}
+
+/// Two documents on a timer whose first level takes them out of its state, and which has no more to do then.
+fn with_bound_levels() -> Home {
+    let home = equipped();
+    home.timer_with(
+        "t",
+        &["--reference", "deadline", "--while-state", "open"],
+        &["state=late, mail=one, method=m", "delay=5m, state=end"],
+    );
+    for title in ["A", "B"] {
+        home.document(title, "2026-04-10T08:50");
+    }
+    home
 }
 
 /// So many documents that they are fired without the schema's triggers.
@@ -434,6 +456,11 @@ fn killed_while_mails_go_to_a_server() {
 #[test]
 fn killed_in_a_method_step() {
     killed("method");
+}
+
+#[test]
+fn killed_in_a_level_that_leaves_its_state() {
+    killed("bound to a state");
 }
 
 #[test]
