@@ -146,10 +146,21 @@ const DEFER_PAUSED: &str = "UPDATE task SET deferred = 2 WHERE id IN (
          ORDER BY priority DESC, id LIMIT ?1)
      WHERE paused)";
 
-/// How many tasks are looked at in one go for being paused.
+/// How many tasks a claim looks at in one go for being paused.
 const PAUSED_BATCH: i64 = 100;
 
+/// How many are deferred in one transaction: others can write in between.
+const MAX_DEFERRED: i64 = 10_000;
+
 impl Store<'_> {
+    /// Defers paused tasks, however many, in short transactions. What comes after that is left to the claims.
+    pub(crate) fn defer_paused_tasks(&self) -> Result<()> {
+        let is_needed = || self.exists(ANY_PAUSED, []);
+        let defer = |store: &Self| store.changes(DEFER_PAUSED, [MAX_DEFERRED]);
+        while is_needed()? && self.transact(defer)? {}
+        Ok(())
+    }
+
     /// Claims the next tasks for a worker, the most urgent first, `max` at most.
     pub(crate) fn claim_tasks(
         &self,
@@ -161,7 +172,7 @@ impl Store<'_> {
             return Ok(Vec::new());
         }
         let max = i64::try_from(max).unwrap_or(i64::MAX);
-        self.defer_paused_tasks(max)?;
+        self.defer_paused_among_next(max)?;
         let limited = self.limited_candidates(max)?;
         if limited.is_empty() {
             let next =
@@ -181,7 +192,7 @@ impl Store<'_> {
 
     /// Defers paused tasks until so many are next that are not, or all: each is looked at once, and not by each claim. The
     /// triggers of the schema undo it.
-    fn defer_paused_tasks(&self, max: i64) -> Result<()> {
+    fn defer_paused_among_next(&self, max: i64) -> Result<()> {
         if self.exists(ANY_PAUSED, [])? {
             while self.changes(DEFER_PAUSED, [max.max(PAUSED_BATCH)])? {}
         }

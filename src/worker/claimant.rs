@@ -75,8 +75,20 @@ impl<'a> Claimant<'a> {
     /// Whether there may be something to claim.
     pub(super) fn has_ready(&self) -> Result<bool> {
         match self.selection {
-            Selection::Ready => self.ctx.store.has_ready_task(self.ctx.clock.now()),
+            Selection::Ready => self.has_ready_task(),
             Selection::Id(_) => Ok(self.registration.is_none()),
+        }
+    }
+
+    /// A database that others hold is no reason to give up here: claims look for paused tasks too.
+    fn has_ready_task(&self) -> Result<bool> {
+        let (store, now) = (self.ctx.store, self.ctx.clock.now());
+        if !store.has_ready_task(now)? {
+            return Ok(false);
+        }
+        match store.defer_paused_tasks() {
+            Err(error) if !error.is_temporary() => Err(error),
+            _ => store.has_ready_task(now),
         }
     }
 
