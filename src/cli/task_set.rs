@@ -6,7 +6,7 @@ use super::{Invocation, Session, values};
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::model::document::DocumentRef;
-use crate::model::task::Task;
+use crate::model::task::{Notify, Task};
 use crate::time::Duration;
 
 /// An empty text takes away what was given.
@@ -28,6 +28,9 @@ pub(super) struct Changes {
     /// Whose task it is
     #[arg(long, value_name = "MAIL")]
     owner: Option<String>,
+    /// Mail the owner when it is over for good: if it has failed, or however it has ended
+    #[arg(long, value_enum, value_name = "WHEN")]
+    notify: Option<Notify>,
     /// The higher, the sooner
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i64>,
@@ -74,6 +77,7 @@ impl Changes {
         self.change_params(task)?;
         set(&mut task.signature, self.signature);
         set(&mut task.owner, self.owner);
+        task.notify = self.notify.or(task.notify);
         if task.owner.is_none() && task.notify.is_some() {
             return Err(task.refuse("its notice needs an owner"));
         }

@@ -14,7 +14,8 @@ impl Store<'_> {
     /// The methods of the tasks that are pending, and how many there are of each.
     pub(crate) fn methods_of_pending_tasks(&self) -> Result<Vec<(String, i64)>> {
         self.list(
-            "SELECT method, count(*) AS count FROM task WHERE status = 'TO_RUN' OR status = 'WAITING'
+            "SELECT method, count(*) AS count FROM task
+              WHERE (status = 'TO_RUN' OR status = 'WAITING') AND command IS NULL
               GROUP BY method ORDER BY method",
             [],
             |row| Ok((text(row, "method")?, row.get("count")?)),

@@ -287,7 +287,7 @@ impl Store<'_> {
     pub(crate) fn update_pending_task(&self, task: &Task) -> Result<bool> {
         self.changes(
             "UPDATE task SET params = ?2, hidden_params = ?3, owner = ?4, signature = ?5, priority = ?6, retries = ?7,
-                             timeout = ?8, document_id = ?9, run_at = ?10,
+                             timeout = ?8, document_id = ?9, run_at = ?10, notify = ?11,
                              deferred = iif(run_at IS ?10, deferred, ?10 IS NOT NULL)
               WHERE id = ?1 AND status IN ('WAITING', 'TO_RUN')",
             params![
@@ -301,6 +301,7 @@ impl Store<'_> {
                 task.timeout,
                 task.document,
                 task.run_at,
+                task.notify,
             ],
         )
     }

@@ -28,6 +28,8 @@ fn a_task_may_have_a_command_in_place_of_a_method() {
     assert!(list.contains("echo hello --now"), "{list}");
     let shown = home.ok(["task", "show", "1"]);
     assert!(shown.contains("echo hello --now"), "{shown}");
+    let doctor = home.run(["doctor"]).all();
+    assert!(!doctor.contains("is not registered"), "{doctor}");
     home.ok(["tick"]);
     assert_eq!(home.status("1"), "COMPLETED");
     assert_eq!(

@@ -134,6 +134,8 @@ fn a_task_that_does_not_run_yet_can_be_changed() {
         "s",
         "--owner",
         "ada@example.org",
+        "--notify",
+        "failed",
         "--priority",
         "-5",
         "--retries",
@@ -149,7 +151,7 @@ fn a_task_that_does_not_run_yet_can_be_changed() {
     let task = home.task("1");
     let expected = json!({
         "params": {"a": "1", "b": 3, "c": "4"}, "hidden_params": {"token": "***"}, "signature": "s",
-        "owner": "ada@example.org", "priority": -5, "retries": 2, "timeout": "1m", "document": 1,
+        "owner": "ada@example.org", "notify": "failed", "priority": -5, "retries": 2, "timeout": "1m", "document": 1,
         "run_at": "2026-04-10T11:00:00Z", "status": "TO_RUN",
     });
     for (field, value) in expected.as_object().unwrap() {
