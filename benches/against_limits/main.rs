@@ -1,6 +1,6 @@
 //! What the program does against what the machine can do: each figure is a ratio, taken side by side, in turns.
 //!
-//! `cargo bench [-- A1 A2 B C1 C2 D E1 E2 E3 E4 E5 E6 R]`; with `ROUNDS=n` each is repeated n times (5 unless told), and the
+//! `cargo bench [-- A1 A2 B C1 C2 C3 D E1 E2 E3 E4 E5 E6 R]`; with `ROUNDS=n` each is repeated n times (5 unless told), and the
 //! median of the ratios is printed. `RUNNER=PATH` measures another build of the program where it runs as a process. “Raw”
 //! is the least that would do the same work durably: SQLite or processes without a schema that checks, a history, logs, or
 //! a protocol.
@@ -51,12 +51,13 @@ fn measure_wanted() {
             .filter(|argument| !argument.starts_with('-'));
         named.clone().count() == 0 || named.clone().any(|argument| argument == name)
     };
-    let rows: [(&str, fn()); 13] = [
+    let rows: [(&str, fn()); 14] = [
         ("A1", enqueue_one_by_one),
         ("A2", enqueue_in_bulk),
         ("B", drain_functions),
         ("C1", drain_processes),
         ("C2", drain_resident),
+        ("C3", drain_limited),
         ("D", idle_tick),
         ("E1", timers::idle_with_many),
         ("E2", timers::fetch_due),
@@ -379,6 +380,47 @@ fn drain_resident() {
         },
         || drain_with_functions(&filled(TASKS, &["--", "/bin/true"]), 1),
     );
+}
+
+/// Tasks of a serial method, behind one signature and each with its own, where many wait and where few do.
+fn drain_limited() {
+    const TASKS: i64 = 200;
+    for (what, signature) in [
+        ("behind one signature", "'one'"),
+        ("each of its own signature", "n"),
+    ] {
+        let filled = |pending: usize| {
+            let home = Home::new();
+            let method = ["method", "set", "No:op", "--serial", "--max-running", "2"];
+            home.run(&[&method[..], &["--", "/bin/true"]].concat());
+            home.sql(&format!(
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {pending})
+                 INSERT INTO task (method, signature) SELECT 'No:op', {signature} FROM n",
+            ));
+            home
+        };
+        // A tick is ended when it has done so many.
+        let run_some = |filled: &Home| {
+            let home = Home::new();
+            std::fs::copy(filled.db(), home.db()).unwrap();
+            let mut tick = tick(&home).stdout(Stdio::null()).spawn().unwrap();
+            let took = timed(|| {
+                while completed(&home) < TASKS {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            });
+            tick.kill().unwrap();
+            tick.wait().unwrap();
+            took
+        };
+        let (many, few) = (filled(1_000_000), filled(1000));
+        compare_cost(
+            "C3",
+            &format!("{TASKS} tasks of a serial method, of 1,000,000 {what}, against of 1,000"),
+            || run_some(&many),
+            || run_some(&few),
+        );
+    }
 }
 
 /// Many runs of a process, one after the other.
