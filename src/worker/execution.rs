@@ -376,9 +376,9 @@ impl LaidOutFile {
                 .tempdir()
                 .map_err(|source| Error::io(&std::env::temp_dir(), source))?;
             let path = folder.path().join(name);
-            let file = new_file(&path)?;
-            laid_out = Some(Self { folder, path });
-            Ok(file)
+            // First: what cannot be made leaves no folder behind.
+            let laid_out = laid_out.insert(Self { folder, path });
+            new_file(&laid_out.path)
         })?;
         Ok(laid_out)
     }
