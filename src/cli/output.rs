@@ -97,6 +97,10 @@ impl Output {
         if table.is_empty() {
             return Ok(());
         }
+        // A terminal that does not know its size.
+        if table.width() == Some(0) {
+            table.set_width(80);
+        }
         self.text(&(table.trim_fmt() + "\n"))
     }
 

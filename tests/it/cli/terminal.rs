@@ -55,3 +55,15 @@ fn who_attaches_a_timer_to_many_documents_is_asked_first_and_sees_how_many_they_
     let next = format!("2 attached; next: {runner} --db runner.db timer next");
     assert_eq!(shown.lines().collect::<Vec<_>>(), ["1", "2", &next]);
 }
+
+#[test]
+fn a_list_can_be_read_on_a_terminal_that_does_not_know_its_size() {
+    let home = Home::new();
+    home.ok(["task", "add", "--signature", "about:this", "--", "true"]);
+    let runner = env!("CARGO_BIN_EXE_runner");
+    let list = format!("stty cols 0; {runner} task list");
+    let Some(shown) = on_a_terminal(&home, &list) else {
+        return;
+    };
+    assert!(shown.contains("TO_RUN  true    about:this"), "{shown}");
+}
