@@ -394,6 +394,7 @@ mod tests {
             assert!(plan.contains("TRIGGER document_moved"), "{plan}");
             // Whether there is any row, what one row has replaced, and the methods.
             let small = [
+                "json_each",
                 "method",
                 "timer_state",
                 "document_replaced",

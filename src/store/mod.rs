@@ -24,6 +24,7 @@ pub(crate) mod setting;
 pub(crate) mod task;
 pub(crate) mod task_claim;
 pub(crate) mod task_file;
+mod task_limit;
 pub(crate) mod task_log;
 pub(crate) mod template;
 pub(crate) mod text;

@@ -177,6 +177,28 @@ fn of_one_signature_a_serial_method_runs_one_at_a_time_the_oldest_first() {
 }
 
 #[test]
+fn a_task_that_was_over_before_its_method_became_serial_is_bound_by_it_too() {
+    let home = home();
+    home.method("m", "true");
+    add(&home, "m", Some("s"));
+    home.ok(["tick"]);
+    home.method_with("m", &["--serial"], WAITS);
+    add(&home, "m", Some("s"));
+    let tick = home.start(["tick"]);
+    until_running(&home, &[2]);
+    let refused = home.refused(["task", "run", "1"]);
+    assert!(
+        refused.contains("task 2 of the same signature is running"),
+        "{refused}"
+    );
+    home.ok(["task", "restart", "1"]);
+    stays(&home, &[2]);
+    home.write("go", "");
+    tick.end().ok();
+    assert_eq!(home.status("1"), "COMPLETED");
+}
+
+#[test]
 fn what_is_held_waits_is_to_come_or_is_tried_again_does_not_block() {
     let mut home = home().at("2026-04-10T09:00");
     home.method_with(
