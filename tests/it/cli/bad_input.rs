@@ -47,7 +47,7 @@ fn home() -> Home {
 const REFUSED: &str = r#"
     task add TIFService:extractALL | no method 'TIFService:extractALL': did you mean TIFService:extractAll?
     task add zzz | no method 'zzz': 'runner method list' shows them
-    task add '' | no method ''
+    task add '' | task: it needs a method, or a command of its own
     task add TIFService:extractAll --params {broken | --params: this is not JSON
     task add TIFService:extractAll --params {"a":1}x | --params: this is not JSON
     task add TIFService:extractAll --params [1] -p a=1 | --params: with -p it must be a JSON object
