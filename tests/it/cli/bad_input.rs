@@ -62,7 +62,7 @@ const REFUSED: &str = r#"
     task add --batch missing.jsonl | missing.jsonl: no such file
     task add --batch folder | folder
     task add --batch broken.jsonl | broken.jsonl line 2: no task:
-    task add --batch extra.jsonl | extra.jsonl line 1: no task: unknown field `colour`, expected one of `method`, `params`
+    task add --batch extra.jsonl | extra.jsonl line 1: no task: unknown field `colour`, expected one of `method`, `command`
     task add --batch list.jsonl | list.jsonl line 1: no task: it should be a JSON object
     task add --batch wrong.jsonl | wrong.jsonl line 1: no task: retries: invalid type: string "3", expected u32 at column 50
     task add --batch limit.jsonl | limit.jsonl line 1: timeout: '-5m' must be longer than nothing
