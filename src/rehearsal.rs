@@ -57,6 +57,7 @@ pub(crate) fn rehearse(
         functions: ctx.functions,
         methods: ctx.methods()?,
         last_history: 0,
+        has_put_off: false,
         story: Story {
             entries: Vec::new(),
             summary: Summary::default(),
@@ -94,6 +95,8 @@ struct Rehearsal<'a> {
     methods: Methods,
     /// The last entry of the copy's history that is in the story.
     last_history: i64,
+    /// Whether the last tick has left anything to the next one.
+    has_put_off: bool,
     story: Story,
 }
 
@@ -118,6 +121,7 @@ impl Rehearsal<'_> {
             self.send_mails(now)?;
             self.complete_tasks(now)?;
             if self.story.summary.progress() == before {
+                self.has_put_off = levels.has_put_off;
                 return Ok(());
             }
         }
@@ -139,10 +143,15 @@ impl Rehearsal<'_> {
         Ok(())
     }
 
-    /// When something is due after this, or past its limit.
+    /// When something is due after this, or past its limit, or was put off to the next tick.
     fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let due = self.store.next_due(Some(now))?;
-        Ok(due.into_iter().chain(self.next_skip(now)?).min())
+        let next_tick = now.plus_seconds(1).filter(|_| self.has_put_off);
+        Ok(due
+            .into_iter()
+            .chain(self.next_skip(now)?)
+            .chain(next_tick)
+            .min())
     }
 
     /// When a level that has failed is to be skipped.
@@ -155,7 +164,10 @@ impl Rehearsal<'_> {
                 && let Some((_, action)) = timer.level(level.level)
                 && let Some(limit) = action.limit(hour_limit)
             {
-                ends.extend(zone.add(level.due_at, &limit));
+                ends.extend(
+                    zone.add(level.due_at, &limit)
+                        .and_then(|end| end.plus_seconds(1)),
+                );
             }
         }
         Ok(ends.into_iter().filter(|end| *end > now).min())

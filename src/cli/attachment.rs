@@ -7,6 +7,7 @@ use crate::firing::attach::{attach, detach, detach_by_title};
 use crate::firing::reschedule::reschedule_all;
 use crate::model::attachment::{AttachmentRow, AttachmentView};
 use crate::model::document::{DocumentFilter, DocumentRef};
+use crate::store::Store;
 use crate::time::{Timestamp, Zone};
 
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,7 @@ pub(super) struct Attach {
     #[command(flatten)]
     many: Many,
     /// Count from this date, whatever the document's attributes say
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     reference: Option<String>,
     /// Who attaches it: all of one origin can be detached at once
     #[arg(long, value_name = "O")]
@@ -31,7 +32,7 @@ pub(super) struct Attach {
 /// The documents that a timer is attached to, where they are many.
 #[derive(Debug, clap::Args)]
 struct Many {
-    /// All documents of this family that it is not attached to; prints the attachments' ids
+    /// All documents of this family, and in its states, that it is not attached to; prints the attachments' ids
     #[arg(long, value_name = "F", conflicts_with = "doc")]
     family: Option<String>,
     /// Of them those in this state
@@ -91,7 +92,7 @@ impl Attach {
         invocation.id(id)
     }
 
-    /// Attaches it to all of the documents, or to none.
+    /// Attaches it to all of the documents that it is for, or to none.
     fn attach_many(
         self,
         invocation: &Invocation,
@@ -99,6 +100,7 @@ impl Attach {
         fixed_reference: Option<Timestamp>,
     ) -> Result<()> {
         let timer = session.store.timer_id(&self.name)?;
+        let definition = session.store.timer(timer)?.definition;
         let wanted = DocumentFilter {
             family: self.many.family,
             state: self.many.state,
@@ -106,13 +108,18 @@ impl Attach {
             without_timer: (!self.reset).then_some(timer),
             ..DocumentFilter::default()
         };
-        let found = session.store.documents(&wanted)?.len();
+        let find = |store: &Store| {
+            let mut found = store.documents(&wanted)?;
+            found.retain(|document| definition.admits(&document.family, &document.state));
+            Ok::<_, Error>(found)
+        };
+        let found = find(&session.store)?.len();
         let question = format!("attach '{}' to {found} documents?", self.name);
         if found > 0 && !self.many.yes && !confirm(&question) {
             return Ok(());
         }
         let ids = session.store.transact(|store| {
-            let documents = store.documents(&wanted)?.into_iter();
+            let documents = find(store)?.into_iter();
             let attached = documents.map(|document| {
                 let new = AttachmentRow {
                     timer,

@@ -97,7 +97,7 @@ pub(super) struct List {
     #[arg(short, value_name = "KEY=VALUE")]
     attribute: Vec<String>,
     /// So many at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     limit: Option<u32>,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Filter {
     #[arg(long = "match", value_name = "TEXT")]
     pub(super) title: Option<String>,
     /// So many at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(super) limit: Option<u32>,
 }
 

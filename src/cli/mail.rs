@@ -16,7 +16,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "S", ignore_case = true)]
         status: Option<EmailStatus>,
         /// So many at most, the newest
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_hyphen_values = true)]
         limit: Option<u32>,
     },
     /// Show all of one

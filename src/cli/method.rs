@@ -25,10 +25,15 @@ pub(super) struct Set {
     #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]
     timeout: Option<Duration>,
     /// How often a task of it is tried again
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        default_value_t = 0
+    )]
     retries: u32,
     /// How many tasks of it run at once, over all ticks [default: any number]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = clap::value_parser!(u32).range(1..))]
     max_running: Option<u32>,
     /// Run one task of a signature at a time, the oldest first
     #[arg(long)]
@@ -37,7 +42,7 @@ pub(super) struct Set {
     #[arg(long)]
     resident: bool,
     /// How many tasks a resident program is given before it is done with the first
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "resident", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, default_value_t = 1, requires = "resident", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pipeline: u32,
     /// The program and its arguments; for Service:* the method's name is added to them
     #[arg(last = true, required = true, value_name = "COMMAND")]

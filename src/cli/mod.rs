@@ -65,7 +65,7 @@ struct Arguments {
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     db: Option<PathBuf>,
     /// The time to take as now, for tests and rehearsals on a copy: 2026-04-10, 2026-04-10T09:00, 09:00 or +15d
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "TIME")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "TIME", allow_hyphen_values = true)]
     now: Option<String>,
     /// Print one JSON value
     #[arg(long, global = true, help_heading = GLOBAL)]

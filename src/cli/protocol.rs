@@ -23,10 +23,10 @@ pub(super) struct ProgressArgs {
     /// Of how many
     max: Option<u64>,
     /// The phase that is under way, from 1
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     phase: Option<u64>,
     /// Of how many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     phases: Option<u64>,
     /// What is being done
     #[arg(long, value_name = "T")]

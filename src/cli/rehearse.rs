@@ -18,10 +18,10 @@ const BAR: usize = 40;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Begin at this time [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
     /// End at this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: String,
 }
 

@@ -44,7 +44,12 @@ pub(super) struct Set {
     #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]
     every: Option<Duration>,
     /// When an interval begins [default: one interval from now]
-    #[arg(long, value_name = "TIME", conflicts_with = "cron")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        conflicts_with = "cron"
+    )]
     first: Option<String>,
     /// The time zone that it is meant in [default: the setting time.zone, else the system's]
     #[arg(long, value_name = "ZONE", value_parser = zone)]
@@ -69,7 +74,12 @@ pub(super) struct Next {
     /// Of this schedule alone
     name: Option<String>,
     /// So many at most
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        default_value_t = 20
+    )]
     limit: usize,
 }
 

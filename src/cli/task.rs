@@ -49,7 +49,7 @@ pub(super) struct List {
     #[command(flatten)]
     filters: Filters,
     /// So many at most, the newest
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     limit: Option<u32>,
 }
 

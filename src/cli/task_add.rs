@@ -38,13 +38,23 @@ struct TaskArgs {
     #[command(flatten)]
     work: WorkArgs,
     /// Run it when this task is completed
-    #[arg(long, value_name = "ID", conflicts_with = "batch")]
+    #[arg(
+        long,
+        value_name = "ID",
+        allow_hyphen_values = true,
+        conflicts_with = "batch"
+    )]
     after: Option<i64>,
     /// Hold it until 'task release ID'
     #[arg(long, conflicts_with = "batch")]
     hold: bool,
     /// Not before
-    #[arg(long, value_name = "TIME", conflicts_with = "batch")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        conflicts_with = "batch"
+    )]
     at: Option<String>,
 }
 
@@ -80,11 +90,11 @@ pub(super) struct WorkArgs {
         long,
         value_name = "N",
         default_value_t = 0,
-        allow_negative_numbers = true
+        allow_hyphen_values = true
     )]
     priority: i64,
     /// How often it is tried again [default: the method's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     retries: Option<u32>,
     /// How long it may take [default: the method's, else the setting task.timeout]
     #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = Duration::positive)]

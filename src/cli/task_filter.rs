@@ -25,10 +25,10 @@ pub(super) struct Filters {
     #[arg(long, value_name = "NAME")]
     schedule: Option<String>,
     /// Those that ended, or else started, or else were added at this time or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Those that did before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
 }
 

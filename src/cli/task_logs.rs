@@ -21,7 +21,12 @@ pub(super) struct Args {
     #[arg(long, short)]
     follow: bool,
     /// Only those of this attempt
-    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        conflicts_with = "follow"
+    )]
     attempt: Option<u32>,
 }
 

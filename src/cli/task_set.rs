@@ -32,10 +32,15 @@ pub(super) struct Changes {
     #[arg(long, value_enum, value_name = "WHEN")]
     notify: Option<Notify>,
     /// The higher, the sooner
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        allow_hyphen_values = true
+    )]
     priority: Option<i64>,
     /// How often it is tried again
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     retries: Option<u32>,
     /// How long it may take
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
@@ -44,7 +49,7 @@ pub(super) struct Changes {
     #[arg(long, value_name = "DOC")]
     document: Option<String>,
     /// Not before
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
 }
 

@@ -87,8 +87,8 @@ pub(super) struct Set {
     /// stands in double quotes
     #[arg(long, value_name = "ACTION", required_unless_present = "from")]
     action: Vec<String>,
-    /// The whole definition: the JSON that 'timer show --json' prints, in a file or on standard input (-)
-    #[arg(long, value_name = "FILE", conflicts_with = "action")]
+    /// The whole definition, as 'timer show --json' prints it: JSON, FILE or @FILE, or - for standard input
+    #[arg(long, value_name = "JSON", conflicts_with = "action")]
     from: Option<String>,
 }
 
@@ -115,9 +115,14 @@ impl Set {
     fn run(self, invocation: &Invocation) -> Result<()> {
         let existing = self.existing;
         let definition = match &self.from {
-            Some(path) => from_file(path, self.name)?,
+            Some(from) => given(from, self.name)?,
             None => self.definition()?,
         };
+        if existing && definition.while_state.is_empty() {
+            let reason =
+                "the timer is bound to no states that documents could be in; give it --while-state";
+            return Err(Error::usage("--existing", reason));
+        }
         let timer = Timer::new(definition)?;
         let session = invocation.open()?;
         let attached = session
@@ -147,17 +152,27 @@ impl Set {
 }
 
 /// A name on the command line is the one that counts: so a definition can be copied.
-fn from_file(path: &str, name: Option<String>) -> Result<Definition> {
-    let text = match path {
-        "-" => values::body("-")?,
-        path => values::body(&format!("@{path}"))?,
+fn given(from: &str, name: Option<String>) -> Result<Definition> {
+    let is_file = from != "-" && !from.starts_with(['@', '{']);
+    let text = if is_file {
+        values::body(&format!("@{from}"))?
+    } else {
+        values::body(from)?
     };
-    let read = read_object::<Definition>(&text)
-        .map_err(|reason| Error::invalid(path, format!("no definition of a timer: {reason}")))?;
-    Ok(Definition {
-        name: name.unwrap_or(read.name),
-        ..read
-    })
+    let read = read_object::<Definition>(&text).map_err(|reason| {
+        let what = if from.starts_with('{') {
+            "--from"
+        } else {
+            from
+        };
+        Error::invalid(what, format!("no definition of a timer: {reason}"))
+    })?;
+    let name = name.unwrap_or(read.name);
+    if name.is_empty() {
+        let reason = "the definition has no name; give one, as in 'runner timer set NAME --from …'";
+        return Err(Error::usage("--from", reason));
+    }
+    Ok(Definition { name, ..read })
 }
 
 fn list(invocation: &Invocation) -> Result<()> {

@@ -18,13 +18,18 @@ pub(super) struct Args {
     #[arg(required_unless_present = "document")]
     name: Option<String>,
     /// Count from this date [default: the document's, else now]
-    #[arg(long, value_name = "TIME", requires = "name")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        requires = "name"
+    )]
     reference: Option<String>,
     /// What is to come on this document; a timer that is not attached counts as if it were
     #[arg(long, value_name = "DOC")]
     document: Option<String>,
     /// So many levels at most [default: 1000; with --json, all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     limit: Option<u32>,
 }
 
@@ -112,30 +117,66 @@ fn on_document(
     };
     let (mut coming, mut all) = (Vec::new(), 0);
     for (id, row) in timers {
-        let timer = store.timer(id)?;
-        let from = match &row {
-            Some(row) => row.counted_from,
-            None => forecast_from(store, (id, &timer), document, session.when())?,
-        };
-        let first = row.as_ref().map_or(0, |row| row.level);
-        let begun = row.map_or(Ok(None), |row| under_way(store, &row))?;
-        let undated = match (&timer.definition.reference, from) {
-            (Some(attribute), None) => Some(format!("a date in {attribute}")),
-            _ => None,
-        };
-        all += (timer.levels() - first) as usize;
-        coming.extend(
-            levels(&timer, &session.zone, from, first)
-                .take(most)
-                .map(|level| {
-                    let begun = begun.as_ref().filter(|_| level.level == first);
-                    let waits_for = undated.as_ref().or(begun).cloned();
-                    level.on_document(&timer, waits_for, session.now())
-                }),
-        );
+        let (of_timer, count) = of_timer(session, document, (id, row.as_ref()), most)?;
+        coming.extend(of_timer);
+        all += count;
     }
     coming.sort_by_key(|level| (level.due_at.is_none(), level.due_at));
     coming.truncate(most);
+    Ok((coming, all))
+}
+
+/// The first so many levels of a timer that are to come on a document, and how many there are in all: without those that
+/// the next tick skips, and those after one that takes the document out of the timer's states.
+fn of_timer(
+    session: &Session<'_>,
+    document: i64,
+    (id, row): (i64, Option<&Attachment>),
+    most: usize,
+) -> Result<(Vec<Entry>, usize)> {
+    let (store, zone, now) = (&session.store, &session.zone, session.now());
+    let timer = store.timer(id)?;
+    let definition = &timer.definition;
+    let is_inside = store.admits(definition, document)?;
+    let from = match row {
+        Some(row) => row.counted_from,
+        None if is_inside => forecast_from(store, (id, &timer), document, session.when())?,
+        None => None,
+    };
+    let missing = match (&definition.reference, from) {
+        _ if row.is_none() && !is_inside => Some(definition.own_states()),
+        (Some(attribute), None) => Some(format!("a date in {attribute}")),
+        _ => None,
+    };
+    let first = row.map_or(0, |row| row.level);
+    let begun = row.map_or(Ok(None), |row| under_way(store, row))?;
+    let has_changed_state = row.is_some_and(|row| row.step > Step::State);
+    let hour_limit = session.context().settings.hour_limit()?;
+    let (mut coming, mut left) = (Vec::new(), timer.levels().saturating_sub(first) as usize);
+    for level in levels(&timer, zone, from, first) {
+        left -= 1;
+        let begun = begun.as_ref().filter(|_| level.level == first);
+        let limit = definition.actions[level.action].limit(hour_limit);
+        let end = level.due_at.zip(limit);
+        let end = end.and_then(|(due_at, limit)| zone.add(due_at, &limit));
+        if begun.is_none() && end.is_some_and(|end| now > end) {
+            continue;
+        }
+        let is_last = if level.level == first && has_changed_state {
+            !is_inside
+        } else {
+            definition.is_left_for(level.state.as_deref())
+        };
+        let waits_for = missing.as_ref().or(begun).cloned();
+        coming.push(level.on_document(&timer, waits_for, now));
+        if is_last {
+            left = 0;
+        }
+        if is_last || coming.len() == most {
+            break;
+        }
+    }
+    let all = coming.len() + left;
     Ok((coming, all))
 }
 

@@ -255,10 +255,10 @@ impl<'a> Advance<'a> {
         let limit = steps.action.limit(self.hour_limit);
         let end = limit.and_then(|limit| self.when.zone.add(steps.due_at, &limit));
         match limit.zip(end) {
-            Some((limit, end)) if self.when.now >= end => {
+            Some((limit, end)) if self.when.now > end => {
                 let (message, next) = steps.skip(row, limit)?;
                 Ok(Progress::Skipped(Skipped {
-                    was_late_already: row.dated_at >= end,
+                    was_late_already: row.dated_at > end,
                     message,
                     next,
                 }))

@@ -4,7 +4,7 @@ use super::attach::detach;
 use super::reschedule::cancel_pending;
 use super::{BATCH, in_batches, record};
 use crate::context::Context;
-use crate::error::{Error, OrNotFound, Result};
+use crate::error::{OrNotFound, Result};
 use crate::model::attachment::Attachment;
 use crate::model::method::Methods;
 use crate::model::task::Severity;
@@ -21,11 +21,6 @@ pub(crate) fn define(
     existing: bool,
 ) -> Result<Option<u64>> {
     let (name, now) = (&new.definition.name, ctx.clock.now());
-    if existing && !new.definition.is_bound() {
-        let reason =
-            "the timer is bound to no states that documents could be in; give it --while-state";
-        return Err(Error::invalid("--existing", reason));
-    }
     check_names(
         store,
         &new.definition,

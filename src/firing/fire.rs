@@ -29,6 +29,8 @@ pub(crate) struct Levels<'a> {
     last_known: i64,
     /// The first attachment of each timer to a document that was made, and fired, during this run.
     new: HashMap<(i64, i64), i64>,
+    /// Whether any was left to the next tick.
+    pub(crate) has_put_off: bool,
 }
 
 /// When in a run levels are looked at.
@@ -49,6 +51,7 @@ impl<'a> Levels<'a> {
             turn: Turn::First,
             last_known: ctx.store.last_attachment()?,
             new: HashMap::new(),
+            has_put_off: false,
         })
     }
 
@@ -114,6 +117,7 @@ impl<'a> Levels<'a> {
                 levels += 1;
                 if self.is_put_off(&row) {
                     advance.put_off(row)?;
+                    self.has_put_off = true;
                     continue;
                 }
                 let next = advance.advance(row, &mut batch)?;

@@ -180,13 +180,24 @@ pub(crate) fn cancel_pending(
     why: &str,
     now: Timestamp,
 ) -> Result<()> {
+    let call_off = |what: String| {
+        record(
+            store,
+            row,
+            now,
+            Severity::Info,
+            &format!("{what} called off: {why}"),
+        )
+    };
     if row.mail_count > 0 {
-        store.withdraw_mails(row.id, why)?;
+        let mut mails = store.withdraw_mails(row.id, why)?.into_iter();
+        mails.try_for_each(|mail| call_off(format!("mail {mail}")))?;
     }
     if let Some(task) = row.task
         && store.cancel_task(task, now)?
     {
         store.cancel_followers(task, now)?;
+        call_off(format!("task {task}"))?;
     }
     Ok(())
 }

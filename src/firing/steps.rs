@@ -16,6 +16,9 @@ use crate::store::task::TaskRow;
 use crate::time::When;
 use crate::time::{Duration, Timestamp};
 
+/// How many seconds a day has, where clocks do not change.
+const DAY: i64 = 24 * 3600;
+
 /// What doing the steps of a level takes. All of it is done inside the caller's transaction.
 pub(super) struct Steps<'a> {
     pub(super) store: &'a Store<'a>,
@@ -129,8 +132,10 @@ impl Steps<'_> {
         };
         let why = row.last_error.as_ref();
         let why = why.map(|why| format!("; {} attempts, the last: {why}", row.attempts));
+        let seconds = self.when.now.seconds_since(self.due_at);
+        let late = Duration::new(0, seconds / DAY, seconds % DAY);
         let message = format!(
-            "skipped: it was due at {}, {limit} ago or more; {result}{}",
+            "skipped: it was due at {}, {late} ago, and its limit is {limit}; {result}{}",
             self.when.zone.show(self.due_at),
             why.unwrap_or_default()
         );

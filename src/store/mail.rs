@@ -135,10 +135,14 @@ impl Store<'_> {
         self.list_last("SELECT * FROM mail", of_level, Some(queued), email)
     }
 
-    /// How many mails are of this status.
+    /// How many mails are of this status. One that was called off has not failed.
     pub(crate) fn count_mails(&self, status: EmailStatus) -> Result<i64> {
-        // The word itself, so that the index of that status alone serves.
-        let sql = format!("SELECT count(*) FROM mail WHERE status = '{status}'");
+        // The words themselves, so that the index of that status alone serves.
+        let but = match status {
+            EmailStatus::Failed => "AND attachment_id IS NOT 0",
+            _ => "",
+        };
+        let sql = format!("SELECT count(*) FROM mail WHERE status = '{status}' {but}");
         Ok(self.value(&sql, [])?.unwrap_or(0))
     }
 
@@ -156,18 +160,21 @@ impl Store<'_> {
     }
 
     /// Takes back the mails of an attachment: those that are not being sent will not be, and those that are do not
-    /// count for it any more, and are not sent again when that breaks off. A server's last answer is kept.
-    pub(crate) fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<()> {
-        self.execute(
+    /// count for it any more, and are not sent again when that breaks off. A server's last answer is kept. Those that
+    /// will not be sent.
+    pub(crate) fn withdraw_mails(&self, attachment: i64, why: &str) -> Result<Vec<i64>> {
+        let withdrawn = self.list(
             "UPDATE mail SET status = 'failed', attachment_id = ?3,
                              last_error = ?2 || coalesce('; before that: ' || last_error, '')
-              WHERE attachment_id = ?1 AND status = 'queued'",
+              WHERE attachment_id = ?1 AND status = 'queued' RETURNING id",
             params![attachment, why, NO_ATTACHMENT],
+            |row| row.get("id"),
         )?;
         self.execute(
             "UPDATE mail SET attachment_id = ?2 WHERE attachment_id = ?1 AND status = 'sending'",
             [attachment, NO_ATTACHMENT],
-        )
+        )?;
+        Ok(withdrawn)
     }
 
     /// Claims the next mail after this id for a worker. Those on the way to it whose attachment is gone fail.

@@ -282,7 +282,7 @@ CREATE TABLE mail (
                     status = 'queued' OR status = 'sending' OR status = 'sent' OR status = 'failed'),
     template      TEXT,
     document_id   INTEGER,
-    attachment_id INTEGER,                           -- it belongs to this attachment's level
+    attachment_id INTEGER,                           -- it belongs to this attachment's level; 0: it was called off
     timer         TEXT,
     timer_level   INTEGER,
     "from"        TEXT    NOT NULL DEFAULT '',       -- empty: the setting mail.from
@@ -304,7 +304,7 @@ CREATE TABLE mail (
 CREATE INDEX mail_queued ON mail (paused, id, run_at) WHERE status = 'queued';
 CREATE INDEX mail_sending ON mail (worker_id) WHERE status = 'sending';
 CREATE INDEX mail_over ON mail (created_at) WHERE status = 'sent' OR status = 'failed';
-CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed';
+CREATE INDEX mail_failed ON mail (id) WHERE status = 'failed' AND attachment_id IS NOT 0;
 CREATE INDEX mail_attachment ON mail (attachment_id) WHERE attachment_id IS NOT NULL;
 
 -- Completes a task that any program inserts: it waits for the task before it, for its release or for its time. What it
@@ -668,9 +668,17 @@ END;
 CREATE TRIGGER attachment_called_off AFTER DELETE ON attachment
 WHEN OLD.task_id IS NOT NULL OR OLD.mail_count > 0
 BEGIN
+    INSERT INTO history (document_id, message, timer, timer_level)
+    SELECT OLD.document_id, called_off.what || ' called off: the timer was detached',
+           (SELECT name FROM timer WHERE timer.id = OLD.timer_id), OLD.level
+      FROM (SELECT 'task ' || task.id AS what FROM task
+             WHERE task.id = OLD.task_id AND task.status IN ('WAITING', 'TO_RUN')
+            UNION ALL
+            SELECT 'mail ' || mail.id FROM mail WHERE mail.attachment_id = OLD.id AND mail.status = 'queued') AS called_off
+     WHERE EXISTS (SELECT 1 FROM document WHERE document.id = OLD.document_id);
     UPDATE task SET status = 'CANCELLED', deferred = 0, ended_at = datetime('now')
      WHERE id = OLD.task_id AND status IN ('WAITING', 'TO_RUN');
-    UPDATE mail SET status = 'failed',
+    UPDATE mail SET status = 'failed', attachment_id = 0,
                     last_error = 'the timer was detached' || coalesce('; before that: ' || last_error, '')
      WHERE attachment_id = OLD.id AND status = 'queued';
 END;

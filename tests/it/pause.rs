@@ -193,7 +193,7 @@ fn levels_of_a_paused_timer_are_not_done_and_their_limits_go_on() {
         (2, &json!(true))
     );
     assert_eq!(home.json(["rehearse", "--until", "+1d"]), json!([]));
-    home.set_now("2026-11-27T15:00");
+    home.set_now("2026-11-27T15:01");
     assert_eq!(tick(&home), [0; 5]);
     home.ok(["resume", "timer", "state"]);
     home.ok(["resume", "timer", "method"]);

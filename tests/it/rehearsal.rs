@@ -170,7 +170,7 @@ fn what_would_fail_is_told_and_the_level_is_skipped_past_its_limit() {
         "{told}"
     );
     let text = home.run(["rehearse", "--until", "2026-04-16"]).out();
-    assert!(text.contains("\n  02:00  document 1"), "{text}");
+    assert!(text.contains("\n  02:01  document 1"), "{text}");
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn each_action_has_the_limit_of_its_own() {
     // The second level goes on failing, and is told of once.
     assert_eq!(kinds(&told), ["error", "skipped", "error"]);
     let text = home.run(["rehearse", "--until", "2026-05-30"]).out();
-    assert!(text.contains("\n2026-04-04\n  00:00  document 1"), "{text}");
+    assert!(text.contains("\n2026-04-04\n  00:01  document 1"), "{text}");
 }
 
 #[test]

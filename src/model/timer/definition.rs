@@ -72,6 +72,19 @@ impl Definition {
         !self.while_state.is_empty()
     }
 
+    /// The states that it is bound to, in words.
+    pub(crate) fn own_states(&self) -> String {
+        let family = self.family.as_ref();
+        let family = family.map_or_else(String::new, |family| format!(" in the family '{family}'"));
+        format!("the state {}{family}", self.while_state.join(" or "))
+    }
+
+    /// Whether it goes once a level has brought the document into this state, if into any.
+    pub(crate) fn is_left_for(&self, state: Option<&str>) -> bool {
+        let is_outside = |state| self.while_state.iter().all(|own| own != state);
+        self.is_bound() && state.is_some_and(is_outside)
+    }
+
     /// Whether it may be attached to a document of this family in this state.
     pub(crate) fn admits(&self, family: &str, state: &str) -> bool {
         let is_of_family = self.family.as_ref().is_none_or(|of| of == family);

@@ -182,7 +182,7 @@ fn a_mail_that_does_not_go_out_is_tried_by_each_tick_and_fails_with_its_level() 
             "{words}"
         );
 
-        home.set_now("2026-04-10T11:00");
+        home.set_now("2026-04-10T11:01");
         let skipping = tick(&home);
         assert_eq!(
             (&skipping["skipped"], &skipping["mails_failed"]),
@@ -708,7 +708,7 @@ fn a_timer_that_fails_is_reported_when_that_starts_and_when_it_is_given_up() {
             r#"INSERT INTO template (name, "to", subject, body) VALUES ('broken', '{{ attr.nobody }}', 's', 'b')"#,
         );
         hang(&home, &[action, "delay=1d, state=late"]);
-        for time in ["09:00", "09:01", "10:58", "11:00", "11:01", "11:02"] {
+        for time in ["09:00", "09:01", "10:58", "11:01", "11:02", "11:03"] {
             home.set_now(&format!("2026-04-10T{time}"));
             let said = home.run(["tick"]).err();
             assert_eq!(said, "", "{way}, {time}: by mail alone");

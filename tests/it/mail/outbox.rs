@@ -562,7 +562,7 @@ fn the_statements_of_each_tick_read_an_index_and_not_the_mails() {
             "mail_sending",
         ),
         (
-            "SELECT count(*) FROM mail WHERE status = 'failed'",
+            "SELECT count(*) FROM mail WHERE status = 'failed' AND attachment_id IS NOT 0",
             "mail_failed",
         ),
     ] {

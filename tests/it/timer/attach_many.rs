@@ -91,6 +91,17 @@ fn those_that_have_it_are_left_alone_unless_they_are_reset() {
 }
 
 #[test]
+fn of_a_timer_that_is_bound_to_states_only_documents_in_those_count() {
+    let home = home();
+    home.timer_with("t", &["--while-state", "open"], &["delay=1d, state=late"]);
+    assert_eq!(
+        home.ok(["timer", "attach", "t", "--family", "invoice"]),
+        "1\n2"
+    );
+    assert_eq!(attached(&home), [1, 3]);
+}
+
+#[test]
 fn one_that_cannot_be_attached_leaves_all_as_they_are() {
     let home = home();
     home.timer_with("t", &["--reference", "day"], &["delay=200y, state=late"]);

@@ -166,3 +166,53 @@ fn a_timer_that_is_not_attached_is_forecast_as_if_it_were() {
     assert_eq!(home.run(both).code(), 2);
     home.refused(["timer", "forecast", "--document", "none"]);
 }
+
+#[test]
+fn what_the_next_tick_skips_is_left_out() {
+    let mut home = home();
+    home.ok(["timer", "detach", "--all", "invoice"]);
+    home.timer_with(
+        "remind",
+        &["--reference", "due_on"],
+        &["delay=-1d, method=Doc:note", "state=late"],
+    );
+    home.ok(["timer", "attach", "remind", "invoice"]);
+    let levels = |home: &Home| {
+        let forecast = home.json(["timer", "forecast", "--document", "invoice"]);
+        columns(&forecast, &["level"])
+    };
+    home.set_now("2030-02-28T02:00");
+    assert_eq!(levels(&home), [json!([0]), json!([1])]);
+    home.set_now("2030-02-28T02:01");
+    assert_eq!(levels(&home), [json!([1])]);
+}
+
+#[test]
+fn a_timer_that_is_bound_to_states_ends_with_the_level_that_leaves_them() {
+    let home = home();
+    home.timer_with(
+        "bound",
+        &["--while-state", "open", "--while-state", "late"],
+        &[
+            "delay=1d, state=late",
+            "delay=1d, state=over",
+            "delay=1d, state=gone",
+        ],
+    );
+    let bound = || home.json(["timer", "forecast", "bound", "--document", "invoice"]);
+    assert_eq!(
+        columns(&bound(), &["level", "due_at", "waits_for"]),
+        [
+            json!([0, null, "the state open or late"]),
+            json!([1, null, "the state open or late"])
+        ]
+    );
+    home.ok(["doc", "state", "invoice", "open"]);
+    assert_eq!(
+        columns(&bound(), &["level", "due_at"]),
+        [
+            json!([0, "2030-02-11T12:00:00Z"]),
+            json!([1, "2030-02-12T12:00:00Z"])
+        ]
+    );
+}

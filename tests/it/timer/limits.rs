@@ -35,13 +35,13 @@ fn an_action_says_how_late_it_may_be_done() {
         ("state=late", "2027-04-25T00:00", None),
         (
             "state=late, method=Reviewer:remind",
-            "2026-04-25T01:59",
-            Some("2026-04-25T02:00"),
+            "2026-04-25T02:00",
+            Some("2026-04-25T02:00:01"),
         ),
         (
             "method=Reviewer:remind",
-            "2026-04-25T01:59",
-            Some("2026-04-25T02:00"),
+            "2026-04-25T02:00",
+            Some("2026-04-25T02:00:01"),
         ),
         (
             "limit=none, method=Reviewer:remind",
@@ -50,13 +50,13 @@ fn an_action_says_how_late_it_may_be_done() {
         ),
         (
             "limit=30m, method=Reviewer:remind",
-            "2026-04-25T00:29",
-            Some("2026-04-25T00:30"),
+            "2026-04-25T00:30",
+            Some("2026-04-25T00:30:01"),
         ),
         (
             "limit=1mo, state=late",
-            "2026-05-24T23:59",
-            Some("2026-05-25T00:00"),
+            "2026-05-25T00:00",
+            Some("2026-05-25T00:00:01"),
         ),
     ] {
         let mut home = with_timer(action);
@@ -87,8 +87,8 @@ fn a_skip_is_an_error_told_once() {
     assert_eq!(answer.code(), 1);
     assert_eq!(
         answer.err(),
-        "runner: timer t on document 1, level 0: skipped: it was due at 2026-04-25 00:00:00, 2h ago or more; not done: \
-         method Reviewer:remind"
+        "runner: timer t on document 1, level 0: skipped: it was due at 2026-04-25 00:00:00, 1d 8h ago, and its \
+         limit is 2h; not done: method Reviewer:remind"
     );
     assert_eq!(home.ok(["tick"]), "", "once");
     assert_eq!(home.read("reminded"), "");

@@ -144,7 +144,9 @@ fn a_definition_brings_its_name_along() {
         ["timer", "set", "--from", "-"],
         r#"{"actions": [{"state": "a"}]}"#,
     );
-    assert!(nameless.refused().contains("a timer needs a name"));
+    assert_eq!(nameless.code(), 2);
+    let why = nameless.err();
+    assert!(why.contains("the definition has no name"), "{why}");
 }
 
 #[test]
@@ -239,4 +241,37 @@ fn what_is_in_use_is_not_removed() {
     home.ok(["timer", "remove", "t", "--force"]);
     home.ok(["method", "remove", "Doc:note"]);
     assert_eq!(home.messages(&doc), ["timer attached", "timer detached"]);
+}
+
+#[test]
+fn a_definition_is_taken_as_json_from_a_file_and_from_standard_input() {
+    let home = Home::new();
+    let json = r#"{"name": "t", "actions": [{"state": "late"}]}"#;
+    let file = home.write("t.json", json);
+    let file = file.to_str().unwrap();
+    for from in [json, file, &format!("@{file}")] {
+        home.ok(["timer", "set", "--from", from]);
+        home.ok(["timer", "remove", "t"]);
+    }
+}
+
+#[test]
+fn a_value_with_a_minus_is_named_with_its_option() {
+    let home = Home::new();
+    home.method("m", "true");
+    for (command, option, value) in [
+        (&["task", "add", "m"][..], "--at", "-1x"),
+        (&["task", "add", "m"], "--retries", "-1"),
+        (&["task", "add", "m"], "--priority", "-x"),
+        (&["task", "list"], "--limit", "-1"),
+        (&["task", "list"], "--since", "-1x"),
+        (&["task", "list"], "--until", "-1x"),
+        (&["rehearse"], "--until", "-1x"),
+    ] {
+        let answer = home.run(command.iter().chain(&[option, value]));
+        assert_eq!(answer.code(), 2, "{command:?} {option}: {}", answer.err());
+        let named = answer.err().contains(option) && answer.err().contains(value);
+        assert!(named, "{command:?} {option}: {}", answer.err());
+        assert!(!answer.err().contains("unexpected"), "{}", answer.err());
+    }
 }

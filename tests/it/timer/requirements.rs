@@ -325,7 +325,7 @@ fn a_document_whose_timer_met_an_error_is_tried_again_while_its_date_is_valid() 
         .filter(|message| message.starts_with("state:"));
     assert_eq!(states.count(), 1, "the state change is done once");
 
-    home.set_now("2026-04-10T11:00");
+    home.set_now("2026-04-10T11:01");
     assert_eq!(home.json(["tick"])["skipped"], 1);
     let timer = home.attached(&doc);
     assert_eq!(

@@ -397,6 +397,10 @@ fn what_is_queued_for_a_state_that_is_left_is_called_off_and_what_runs_comes_to_
     assert_eq!(mail["status"], "failed");
     let why = mail["last_error"].as_str().unwrap();
     assert!(why.starts_with("the timer was detached"), "{why}");
+    let history = home.messages("k");
+    let called_off = "mail 1 called off: the timer was detached".to_owned();
+    assert!(history.contains(&called_off), "{history:?}");
+    assert_eq!(home.json(["status"])["mails"]["failed"], 0);
 
     // A task that has not begun.
     let home = Home::new().at("2026-04-10T09:00");
@@ -407,6 +411,9 @@ fn what_is_queued_for_a_state_that_is_left_is_called_off_and_what_runs_comes_to_
     home.ok(["task", "restart", "1"]);
     home.sql("UPDATE document SET state = 'B'");
     assert_eq!(home.status("1"), "CANCELLED");
+    let history = home.messages("k");
+    let called_off = "task 1 called off: the timer was detached".to_owned();
+    assert!(history.contains(&called_off), "{history:?}");
 
     // A task that runs, and takes the document out of the state itself.
     let home = Home::new().at("2026-04-10T09:00");
@@ -542,8 +549,13 @@ fn a_new_definition_detaches_what_it_is_not_for_and_attaches_the_rest_only_when_
     assert_eq!(attached(&home), ["t 0"]);
     set(&["--while-state", "C"]);
     assert_eq!(attached(&home), [""; 0]);
-    let refused = home.refused(["timer", "set", "t", "--existing", "--action", "state=b"]);
-    assert!(refused.contains("bound to no states"), "{refused}");
+    let refused = home.run(["timer", "set", "t", "--existing", "--action", "state=b"]);
+    assert!(
+        refused.err().contains("bound to no states"),
+        "{}",
+        refused.err()
+    );
+    assert_eq!(refused.code(), 2);
     let refused = home.run(["timer", "set", "t", "--family", "f", "--action", "state=b"]);
     assert_eq!(refused.code(), 2);
 }
@@ -595,6 +607,11 @@ fn states_that_lead_in_a_circle_end_the_tick_and_status_names_them() {
         attention.contains("on document 1 is put off to the next tick"),
         "{attention}"
     );
+    let until = ["rehearse", "--until", "2026-04-10T09:03", "--json"];
+    let story = home.run(until).json();
+    let times = story.as_array().unwrap().iter();
+    let moves = times.filter(|entry| entry["kind"] == "state").count();
+    assert!(moves >= 4, "a rehearsal goes on as ticks do: {story}");
     let again = home.json(["tick"])["fired"].as_u64().unwrap();
     assert!((1..=4).contains(&again), "{again}");
 
@@ -877,4 +894,32 @@ fn what_belongs_to_a_document_follows_when_it_is_replaced_by_its_key() {
     let history = home.messages("k");
     assert!(history.contains(&"state: A → ".to_owned()), "{history:?}");
     assert!(history.contains(&"state:  → u".to_owned()), "{history:?}");
+}
+
+#[test]
+fn a_mail_that_is_called_off_by_hand_or_by_another_date_is_in_the_history_and_has_not_failed() {
+    let home = home_with("smtp://127.0.0.1:1");
+    home.sql(
+        "INSERT INTO template (name, \"to\", subject, body) VALUES ('m', 'a@example.org', 's', 'b')",
+    );
+    home.timer_with("t", &["--reference", "deadline"], &["mail=m"]);
+    let doc = home.document("A", "2026-04-10T09:00");
+    home.ok(["timer", "attach", "t", &doc]);
+    assert_eq!(home.run(["tick"]).code(), 1);
+    home.ok(["doc", "set", &doc, "deadline=2026-04-10T08:00"]);
+    assert_eq!(home.run(["tick"]).code(), 1);
+    home.ok(["timer", "detach", "t", &doc]);
+    let history = home.messages(&doc);
+    for sentence in [
+        "mail 1 called off: the date that the timer counts from has changed",
+        "mail 2 called off: the timer was detached",
+    ] {
+        assert!(history.contains(&sentence.to_owned()), "{history:?}");
+    }
+    let status = home.json(["status"]);
+    assert_eq!(status["mails"]["failed"], 0);
+    assert!(
+        !status["attention"].to_string().contains("mail"),
+        "{status}"
+    );
 }
