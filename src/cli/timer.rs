@@ -153,20 +153,15 @@ impl Set {
 
 /// A name on the command line is the one that counts: so a definition can be copied.
 fn given(from: &str, name: Option<String>) -> Result<Definition> {
-    let is_file = from != "-" && !from.starts_with(['@', '{']);
-    let text = if is_file {
-        values::body(&format!("@{from}"))?
-    } else {
+    let is_json = from.trim_start().starts_with('{');
+    let text = if is_json || from == "-" || from.starts_with('@') {
         values::body(from)?
+    } else {
+        values::body(&format!("@{from}"))?
     };
-    let read = read_object::<Definition>(&text).map_err(|reason| {
-        let what = if from.starts_with('{') {
-            "--from"
-        } else {
-            from
-        };
-        Error::invalid(what, format!("no definition of a timer: {reason}"))
-    })?;
+    let what = if is_json { "--from" } else { from };
+    let read = read_object::<Definition>(&text)
+        .map_err(|reason| Error::invalid(what, format!("no definition of a timer: {reason}")))?;
     let name = name.unwrap_or(read.name);
     if name.is_empty() {
         let reason = "the definition has no name; give one, as in 'runner timer set NAME --from …'";
