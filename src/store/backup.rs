@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Store;
 
 /// How many pages are copied at once: 4 MB.
@@ -31,6 +31,15 @@ impl Store<'_> {
             if !goes_on((all - left).into(), all.into()) {
                 return Ok(false);
             }
+        }
+        drop(backup);
+        // A copy of a damaged database must not take the place of a good one.
+        let answer: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if answer != "ok" {
+            let database = self.files().path().display().to_string();
+            let reason =
+                "the database is damaged: restore it from an earlier backup; no copy was kept";
+            return Err(Error::invalid(database, reason));
         }
         Ok(true)
     }

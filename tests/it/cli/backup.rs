@@ -1,6 +1,7 @@
 //! `backup FILE`: a whole copy of a database that others are writing to (`docs/administration.md`, "Backup").
 
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,6 +20,21 @@ fn it_is_a_whole_copy_for_its_owner_alone() {
     assert_eq!(mode.mode() & 0o777, 0o600);
     home.ok(["--db", "copy.db", "tick"]);
     assert_eq!(home.json(["backup", "other.db"]), serde_json::json!({}));
+}
+
+#[test]
+fn no_copy_is_kept_of_a_database_that_is_damaged() {
+    let home = Home::new();
+    home.sql(
+        "INSERT INTO document (attributes) VALUES (json_object('text', hex(zeroblob(100000))));
+         PRAGMA wal_checkpoint(TRUNCATE)",
+    );
+    let mut file = OpenOptions::new().write(true).open(home.db()).unwrap();
+    file.seek(SeekFrom::End(-4096)).unwrap();
+    file.write_all(&[0xa5; 4096]).unwrap();
+    let told = home.run(["backup", "copy.db"]).refused();
+    assert!(told.contains("the database is damaged"), "{told}");
+    assert!(!home.path("copy.db").exists());
 }
 
 #[test]
