@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 
+use super::output::bar;
 use super::{Invocation, Session};
 use crate::error::{Error, Result};
 
@@ -54,9 +54,7 @@ impl Args {
 
 /// Whether it has come to its end: a signal ends it, so that no half of a copy is left.
 fn copy(session: &Session<'_>, path: &Path, is_quiet: bool) -> Result<bool> {
-    let style = ProgressStyle::with_template("{bar:40} {percent} %").expect("it is a template");
-    // It is drawn on a terminal only.
-    let bar = ProgressBar::no_length().with_style(style);
+    let bar = bar("[{bar:40}] {percent} %");
     let done = session.store.copy_into(path, |done, all| {
         if !is_quiet && session.clock.elapsed() > SHOWN_AFTER {
             bar.set_length(all);

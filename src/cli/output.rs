@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -265,6 +266,12 @@ pub(super) fn confirm_or_yes(option: &str, question: &str) -> Result<bool> {
         option,
         format!("{question} --yes says so where nobody can be asked"),
     ))
+}
+
+/// A bar that shows on standard error how far something is, where that is a terminal.
+pub(super) fn bar(template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("it is a template");
+    ProgressBar::no_length().with_style(style.progress_chars("# "))
 }
 
 /// Whether a person sees the errors, so that they need not be mailed.

@@ -1,19 +1,12 @@
 //! `runner rehearse`
 
-use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use indicatif::ProgressBar;
 
 use super::{Exit, Invocation, Session, output};
 use crate::error::{Error, Result};
 use crate::model::story::StoryEntry;
 use crate::rehearsal::{Story, rehearse};
 use crate::time::{Timestamp, Zone};
-
-/// How often a person sees how far it is.
-const SHOW_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How wide the bar is, in characters.
-const BAR: usize = 40;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -61,26 +54,19 @@ fn play(
     from: Timestamp,
     until: Timestamp,
 ) -> Result<Story> {
-    let is_shown = !invocation.quiet && io::stderr().is_terminal();
-    let mut shown_at = Duration::ZERO;
+    let bar = if invocation.quiet {
+        ProgressBar::hidden()
+    } else {
+        output::bar("[{bar:40}] {msg}")
+    };
+    let seconds = |to: Timestamp| u64::try_from(to.seconds_since(from)).unwrap_or(0);
+    bar.set_length(seconds(until));
     let story = rehearse(session.context(), from, until, |now, entries| {
-        let elapsed = session.clock.elapsed();
-        if is_shown && elapsed > shown_at + SHOW_INTERVAL {
-            shown_at = elapsed;
-            let part = now.seconds_since(from) as f64 / until.seconds_since(from).max(1) as f64;
-            let full = (part * BAR as f64) as usize;
-            let date = session.zone.local(now).date();
-            let _ = write!(
-                io::stderr(),
-                "\r[{:<BAR$}] {date}, {entries} entries",
-                "#".repeat(full)
-            );
-        }
+        let date = session.zone.local(now).date();
+        bar.set_message(format!("{date}, {entries} entries"));
+        bar.set_position(seconds(now));
     });
-    if !shown_at.is_zero() {
-        // To the beginning of the line, and all of it erased.
-        let _ = write!(io::stderr(), "\r\x1b[K");
-    }
+    bar.finish_and_clear();
     story
 }
 
