@@ -7,6 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::store::check::damage_in;
 
 /// How many pages are copied at once: 4 MB.
 const PAGES: i32 = 1000;
@@ -34,8 +35,7 @@ impl Store<'_> {
         }
         drop(backup);
         // A copy of a damaged database must not take the place of a good one.
-        let answer: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if answer != "ok" {
+        if damage_in(&copy)?.is_some() {
             let database = self.files().path().display().to_string();
             let reason =
                 "the database is damaged: restore it from an earlier backup; no copy was kept";

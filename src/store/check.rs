@@ -1,14 +1,21 @@
 //! What an administrator wants to know that nothing else asks.
 
+use rusqlite::Connection;
+
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::text::text;
 
+/// What is damaged in a database, if anything is.
+pub(super) fn damage_in(connection: &Connection) -> Result<Option<String>> {
+    let answer: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(Some(answer).filter(|answer| answer != "ok"))
+}
+
 impl Store<'_> {
     /// What is damaged in the file, if anything is.
     pub(crate) fn find_damage(&self) -> Result<Option<String>> {
-        let answer: Option<String> = self.value("PRAGMA quick_check(1)", [])?;
-        Ok(answer.filter(|answer| answer != "ok"))
+        damage_in(&self.connection)
     }
 
     /// The methods of the tasks that are pending, and how many there are of each.
