@@ -10,8 +10,7 @@ use crate::model::settings::MAIL_FROM;
 use crate::store::Store;
 use crate::store::task::TaskRow;
 use crate::store::task_file::FileKind;
-use crate::time::When;
-use crate::time::{Duration, Timestamp};
+use crate::time::{Duration, Timestamp, When};
 
 /// What tasks are checked against, read once.
 pub(crate) struct Enqueue<'a> {

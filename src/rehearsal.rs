@@ -162,12 +162,9 @@ impl Rehearsal<'_> {
             // What cannot be read as a timer is never done, and never skipped.
             if let Ok(timer) = self.store.timer(level.timer)
                 && let Some((_, action)) = timer.level(level.level)
-                && let Some(limit) = action.limit(hour_limit)
+                && let Some(latest) = action.latest(level.due_at, &zone, hour_limit)
             {
-                ends.extend(
-                    zone.add(level.due_at, &limit)
-                        .and_then(|end| end.plus_seconds(1)),
-                );
+                ends.extend(latest.plus_seconds(1));
             }
         }
         Ok(ends.into_iter().filter(|end| *end > now).min())

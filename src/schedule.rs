@@ -109,8 +109,9 @@ fn advance(
             Overlap::Skip => store.live_task_of_schedule(&schedule.name)?,
             Overlap::Queue => None,
         };
+        let is_too_late = schedule.is_too_late(when).map_err(wrong)?;
         for occurrence in due.occurrences {
-            let reason = if schedule.is_too_late(occurrence, when).map_err(wrong)? {
+            let reason = if is_too_late(occurrence) {
                 Some("it was later than its limit".to_owned())
             } else if let Some(task) = unfinished {
                 Some(format!("task {task} was not over"))

@@ -17,8 +17,7 @@ use crate::model::document::{
 };
 use crate::model::timer::definition::check_attribute;
 use crate::store::Store;
-use crate::time::When;
-use crate::time::{Timestamp, Zone};
+use crate::time::{Timestamp, When, Zone};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

@@ -6,8 +6,7 @@ use crate::error::Result;
 use crate::firing::fire::fire_by_hand;
 use crate::model::firing::{FiringFilter, FiringStatus};
 use crate::store::retention::Kept;
-use crate::time::Duration;
-use crate::time::When;
+use crate::time::{Duration, When};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Filter {

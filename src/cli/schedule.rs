@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::Invocation;
 use super::output::or_dash;
 use super::schedule_import::Import;
 use super::task_add::WorkArgs;
-use super::{Invocation, Session};
 use crate::enqueue::{Enqueue, file_name};
 use crate::error::{Error, Result};
 use crate::model::schedule::{Missed, Overlap, Schedule};
@@ -231,7 +231,7 @@ impl Next {
 }
 
 fn run(invocation: &Invocation, name: &str) -> Result<()> {
-    let session: Session<'_> = invocation.open()?;
+    let session = invocation.open()?;
     let id = session.store.transact(|store| {
         let enqueue = Enqueue::new(store, &invocation.functions, session.when())?;
         run_now(store, &enqueue, &store.schedule(name)?)

@@ -14,8 +14,7 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::file::Files;
 use crate::store::trust;
-use crate::time::When;
-use crate::time::{Timestamp, Zone};
+use crate::time::{Timestamp, When, Zone};
 
 /// The options that go with every command.
 pub(super) struct Invocation {

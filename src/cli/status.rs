@@ -227,39 +227,53 @@ pub(super) fn paused(pauses: &Pauses) -> Vec<String> {
 /// What goes from state to state in a circle, and would else never end.
 fn put_off(store: &Store) -> Result<Vec<String>> {
     let put_off = store.put_off_attachments()?;
-    let named = put_off.iter().take(MAX_NAMED).map(|row| {
+    let others = |count| {
+        let more = counted(count, "other timer", "put off")?;
+        Some(format!("{more}: 'runner timer next'"))
+    };
+    Ok(named(&put_off, others, |row| {
         let (timer, document) = (&row.timer, row.document);
         format!(
             "timer {timer} on document {document} is put off to the next tick: it was attached twice in one"
         )
-    });
-    let more = put_off.len().saturating_sub(MAX_NAMED) as i64;
-    let more = counted(more, "other timer", "put off");
-    let more = more.map(|more| format!("{more}: 'runner timer next'"));
-    Ok(named.chain(more).collect())
+    }))
+}
+
+/// A sentence for each of the first of a kind, and one for the others, if there are any.
+fn named<T>(
+    all: &[T],
+    others: impl Fn(i64) -> Option<String>,
+    sentence: impl Fn(&T) -> String,
+) -> Vec<String> {
+    let named = all.iter().take(MAX_NAMED).map(sentence);
+    let left = all.len().saturating_sub(MAX_NAMED) as i64;
+    named.chain(others(left)).collect()
 }
 
 /// The tasks that wait for one that will not be completed unless somebody restarts it.
 pub(super) fn stuck_chains(store: &Store) -> Result<Vec<String>> {
     let stuck = store.stuck_tasks()?;
-    let more = stuck.len().saturating_sub(MAX_NAMED) as i64;
-    let more = counted(more, "other task", "not going on");
-    let more = more.map(|more| format!("{more}: 'runner task list --status WAITING'"));
-    let named = stuck.iter().take(MAX_NAMED);
-    let named = named.map(|StuckTask { id, before }| match before {
-        Some((before, status)) => {
-            let how = match status {
-                Status::Failed => "has failed",
-                Status::Interrupted => "was interrupted",
-                _ => "was cancelled",
-            };
-            format!(
-                "task {id} waits for task {before}, which {how}: 'runner task restart {before}' or 'runner task cancel {id}'"
-            )
-        }
-        None => format!("task {id} waits for a task that is gone: 'runner task cancel {id}'"),
-    });
-    Ok(named.chain(more).collect())
+    let others = |count| {
+        let more = counted(count, "other task", "not going on")?;
+        Some(format!("{more}: 'runner task list --status WAITING'"))
+    };
+    Ok(named(
+        &stuck,
+        others,
+        |StuckTask { id, before }| match before {
+            Some((before, status)) => {
+                let how = match status {
+                    Status::Failed => "has failed",
+                    Status::Interrupted => "was interrupted",
+                    _ => "was cancelled",
+                };
+                format!(
+                    "task {id} waits for task {before}, which {how}: 'runner task restart {before}' or 'runner task cancel {id}'"
+                )
+            }
+            None => format!("task {id} waits for a task that is gone: 'runner task cancel {id}'"),
+        },
+    ))
 }
 
 fn count_tasks(store: &Store) -> Result<Counts> {

@@ -32,12 +32,7 @@ pub(super) struct Changes {
     #[arg(long, value_enum, value_name = "WHEN")]
     notify: Option<Notify>,
     /// The higher, the sooner
-    #[arg(
-        long,
-        value_name = "N",
-        allow_hyphen_values = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     priority: Option<i64>,
     /// How often it is tried again
     #[arg(long, value_name = "N", allow_hyphen_values = true)]

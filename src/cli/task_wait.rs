@@ -27,13 +27,10 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, invocation: &Invocation) -> Result<Exit> {
         let session = invocation.open_to_read()?;
-        let limit = self.timeout.map_or(u64::MAX, |limit| {
-            u64::try_from(limit.rough_seconds()).unwrap_or(0)
-        });
+        let limit = self.timeout.map(|limit| limit.roughly());
+        let is_over = || limit.is_some_and(|limit| session.clock.elapsed() >= limit);
         let mut statuses = self.statuses(&session.store)?;
-        while statuses.iter().any(|(_, status)| !status.is_ended())
-            && session.clock.elapsed().as_secs() < limit
-        {
+        while statuses.iter().any(|(_, status)| !status.is_ended()) && !is_over() {
             sleep(INTERVAL);
             statuses = self.statuses(&session.store)?;
         }

@@ -156,10 +156,13 @@ fn of_timer(
     for level in levels(&timer, zone, from, first) {
         left -= 1;
         let begun = begun.as_ref().filter(|_| level.level == first);
-        let limit = definition.actions[level.action].limit(hour_limit);
-        let end = level.due_at.zip(limit);
-        let end = end.and_then(|(due_at, limit)| zone.add(due_at, &limit));
-        if begun.is_none() && end.is_some_and(|end| now > end) {
+        let action = &definition.actions[level.action];
+        let latest = |due_at| action.latest(due_at, zone, hour_limit);
+        let is_too_late = level
+            .due_at
+            .and_then(latest)
+            .is_some_and(|latest| now > latest);
+        if begun.is_none() && is_too_late {
             continue;
         }
         let is_last = if level.level == first && has_changed_state {

@@ -8,18 +8,14 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::attachment::{Attachment, PUT_OFF};
 use crate::model::email::Email;
-use crate::model::issue::{Issue, Subject, cut};
+use crate::model::issue::{Issue, Subject, cut_error};
 use crate::model::method::Methods;
 use crate::model::summary::Summary;
 use crate::model::task::{Severity, Status};
 use crate::model::timer::Step;
 use crate::store::Store;
 use crate::store::attachment::LevelTask;
-use crate::time::Duration;
-use crate::time::When;
-
-/// How much of a task's error is reported, in characters: all of it is in its log.
-const MAX_ERROR: usize = 500;
+use crate::time::{Duration, When};
 
 /// What advancing levels takes.
 pub(super) struct Advance<'a> {
@@ -97,7 +93,7 @@ impl Failure {
         };
         let why = match &task.error {
             Some(error) if task.status != Status::Cancelled => {
-                format!(": {}", cut(error, MAX_ERROR))
+                format!(": {}", cut_error(error))
             }
             _ => String::new(),
         };
@@ -252,13 +248,14 @@ impl<'a> Advance<'a> {
         row: &Attachment,
         work: impl FnOnce() -> Result<Progress>,
     ) -> Result<Progress> {
-        let limit = steps.action.limit(self.hour_limit);
-        let end = limit.and_then(|limit| self.when.zone.add(steps.due_at, &limit));
-        match limit.zip(end) {
-            Some((limit, end)) if self.when.now > end => {
+        let (action, zone) = (steps.action, &self.when.zone);
+        let limit = action.limit(self.hour_limit);
+        let latest = action.latest(steps.due_at, zone, self.hour_limit);
+        match limit.zip(latest) {
+            Some((limit, latest)) if self.when.now > latest => {
                 let (message, next) = steps.skip(row, limit)?;
                 Ok(Progress::Skipped(Skipped {
-                    was_late_already: row.dated_at > end,
+                    was_late_already: row.dated_at > latest,
                     message,
                     next,
                 }))

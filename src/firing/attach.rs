@@ -7,8 +7,7 @@ use crate::model::attachment::{Attachment, AttachmentRow};
 use crate::model::task::Severity;
 use crate::model::timer::Timer;
 use crate::store::Store;
-use crate::time::Timestamp;
-use crate::time::When;
+use crate::time::{Timestamp, When};
 
 /// Attaches a timer to a document, inside the caller's transaction; the attachment's id. With `reset` one that is
 /// attached already starts over, and keeps its origin unless another is given.

@@ -10,8 +10,7 @@ use crate::model::task::Severity;
 use crate::model::timer::Timer;
 use crate::store::Store;
 use crate::store::document::DateAttribute;
-use crate::time::When;
-use crate::time::{Timestamp, Zone};
+use crate::time::{Timestamp, When, Zone};
 
 /// Computes anew whatever needs it, some in each transaction. What a check or a trigger of an application refuses is
 /// handed to `report`, and left for a later run of the program. Does nothing where nothing can be written.

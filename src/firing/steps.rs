@@ -13,8 +13,7 @@ use crate::model::task::Severity;
 use crate::model::timer::{Action, Step, Timer};
 use crate::store::Store;
 use crate::store::task::TaskRow;
-use crate::time::When;
-use crate::time::{Duration, Timestamp};
+use crate::time::{Duration, Timestamp, When};
 
 /// How many seconds a day has, where clocks do not change.
 const DAY: i64 = 24 * 3600;

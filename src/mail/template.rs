@@ -45,16 +45,11 @@ pub(crate) fn queue(store: &Store, cause: &Cause<'_>, now: Timestamp) -> Result<
 pub(crate) fn compose(store: &Store, cause: &Cause<'_>) -> Result<Content> {
     let settings = store.settings()?;
     let template = store.template(cause.template)?;
-    let found = store.document_for_handler(cause.document)?;
-    let document = found.or_not_found("document", cause.document)?.value();
-    let values = json!({
-        "attr": document.get("attributes"),
-        "doc": document,
-        "timer": {
-            "name": cause.timer,
-            "level": cause.level,
-            "due_at": settings.zone()?.show(cause.due_at),
-        },
+    let mut values = document_values(store, cause.document)?;
+    values["timer"] = json!({
+        "name": cause.timer,
+        "level": cause.level,
+        "due_at": settings.zone()?.show(cause.due_at),
     });
     fill(&template, &values, &settings)
 }
@@ -65,13 +60,16 @@ pub(crate) fn compose_alone(
     template: &Template,
     document: Option<i64>,
 ) -> Result<Content> {
-    let mut values = json!({});
-    if let Some(id) = document {
-        let found = store.document_for_handler(id)?;
-        let document = found.or_not_found("document", id)?.value();
-        values = json!({"attr": document.get("attributes"), "doc": document});
-    }
+    let values = document.map(|id| document_values(store, id));
+    let values = values.transpose()?.unwrap_or_else(|| json!({}));
     fill(template, &values, &store.settings()?)
+}
+
+/// What a template sees of a document.
+fn document_values(store: &Store, id: i64) -> Result<serde_json::Value> {
+    let found = store.document_for_handler(id)?;
+    let document = found.or_not_found("document", id)?.value();
+    Ok(json!({"attr": document.get("attributes"), "doc": document}))
 }
 
 fn fill(template: &Template, values: &serde_json::Value, settings: &Settings) -> Result<Content> {

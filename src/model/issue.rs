@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+/// How much of a task's error is reported, in characters.
+const MAX_ERROR: usize = 500;
+
 /// What an issue is about: error mail looks up the details there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
@@ -75,6 +78,11 @@ impl Subject {
             Self::Transport | Self::Run => None,
         }
     }
+}
+
+/// An error of a task as it is reported: all of it is in the task's log.
+pub(crate) fn cut_error(error: &str) -> String {
+    cut(error, MAX_ERROR)
 }
 
 /// The first so many characters of a text, and a sign when there are more.

@@ -7,7 +7,7 @@ use crate::json::Json;
 use crate::model::task::{Notify, keys_only};
 use crate::time::{CronExpression, Duration, Timestamp, When, Zone};
 
-/// How many occurrences of one schedule are taken at once; those after them come with the next tick.
+/// How many occurrences of one schedule are taken at once, a bounded part of the memory; the next turn looks at the others.
 const MAX_AT_ONCE: usize = 100_000;
 
 /// What happens to occurrences that were missed, while no tick ran say.
@@ -193,13 +193,16 @@ impl Schedule {
     }
 
     /// Whether an occurrence is later by now than the schedule's limit.
-    pub(crate) fn is_too_late(&self, occurrence: Timestamp, when: When) -> Result<bool, String> {
-        let Some(limit) = &self.limit else {
-            return Ok(false);
-        };
-        let limit = Duration::positive(limit)?;
-        let until = self.zone(when.zone)?.add(occurrence, &limit);
-        Ok(until.is_some_and(|until| until < when.now))
+    pub(crate) fn is_too_late(
+        &self,
+        when: When,
+    ) -> Result<impl Fn(Timestamp) -> bool + use<>, String> {
+        let zone = self.zone(when.zone)?;
+        let limit = self.limit.as_deref().map(Duration::positive).transpose()?;
+        Ok(move |occurrence| {
+            let until = limit.and_then(|limit| zone.add(occurrence, &limit));
+            until.is_some_and(|until| until < when.now)
+        })
     }
 }
 

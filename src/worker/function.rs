@@ -29,9 +29,8 @@ impl Calls {
         loop {
             let next = self.lock().pop_front();
             let Some(mut execution) = next else { break };
-            let Some(function) = execution.function.take() else {
-                continue;
-            };
+            let function = execution.function.take();
+            let function = function.expect("no other task waits here");
             if let Err(error) = execution.note.write(None) {
                 let task = execution.task.id;
                 reporter.send(What::Begun(Box::new(execution)));

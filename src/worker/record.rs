@@ -5,16 +5,13 @@ use std::io;
 use super::execution::{Finished, NewOutput};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::model::issue::{Issue, Subject, cut};
+use crate::model::issue::{Issue, Subject, cut_error};
 use crate::model::summary::Summary;
 use crate::model::task::{LogEntry, Status, next_attempt};
 use crate::store::Store;
 use crate::store::task_claim::{Attempt, TaskEnd};
 use crate::store::task_file::FileKind;
 use crate::time::Timestamp;
-
-/// How much of an error is reported, in characters: all of it is in the task's log.
-const MAX_ERROR: usize = 500;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -60,7 +57,7 @@ impl Recorder<'_> {
         };
         *count += 1;
         if let Some(how) = how {
-            let error = cut(&error.unwrap_or_default(), MAX_ERROR);
+            let error = cut_error(&error.unwrap_or_default());
             failure.report(&self.ctx, &format!("{how}: {error}"), summary);
         }
         Ok(status)

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result, one_line};
 use crate::json::Json;
-use crate::time::Duration;
+use crate::time::{Duration, Timestamp, Zone};
 
 /// What a level does, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +112,16 @@ impl Action {
             None if self.steps().eq([Step::State]) => None,
             None => of_settings,
         }
+    }
+
+    /// Until when a level that is due at this time may be done; none for ever.
+    pub(crate) fn latest(
+        &self,
+        due_at: Timestamp,
+        zone: &Zone,
+        of_settings: Option<Duration>,
+    ) -> Option<Timestamp> {
+        zone.add(due_at, &self.limit(of_settings)?)
     }
 
     /// The steps that there is something to do in, in order.
